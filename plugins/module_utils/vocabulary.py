@@ -447,7 +447,9 @@ def _read_pair(pair: etree._Element) -> Record:
         local=_read_endpoint(_child(pair, "local")),
         peer=_read_endpoint(_child(pair, "peer")),
         first_port=int(channels.get("first-port")),
-        disks=tuple(_read_disk(pair, target.get("dev")) for target in pair.iterfind(f"{_tag('disk')}/{_tag('target')}")),
+        disks=tuple(
+            _read_disk(pair, target.get("dev")) for target in pair.iterfind(f"{_tag('disk')}/{_tag('target')}")
+        ),
         nics=tuple(_read_nic(interface) for interface in original.iterfind(_tag("interface"))),
         autostart_before=original.get("autostart") == "yes",
         checkpoint_delay=int(pair.get("checkpoint-delay")),
