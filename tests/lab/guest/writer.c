@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The guest's writer: numbered records to a disk, each made durable and only then acknowledged to the client.
+ *
+ *   writer DISK ID CLIENT PORT RATE STATUSFILE      RATE: records each second, 0 = as fast as it goes
+ *   writer --pattern BYTES                          that many bytes of a known pattern to stdout
+ *
+ * Record n lies in block 2048 + n % RING (blocks of 512 bytes; RING = blocks of the disk - 2048). A block is 16 copies
+ * of {magic, number, disk id, checksum}, so a torn write shows. An acknowledgement is 16 bytes {number, disk id}.
+ * All integers are little-endian 64 bit. Content depends on number and disk alone: two guests in lockstep send the
+ * same. checker.py knows the same layout.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <linux/fs.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BLOCK 512
+#define FIRST 2048
+#define MAGIC 0x4b4341424b434f4cULL
+#define COPIES (BLOCK / sizeof(struct record))
+
+struct record { uint64_t magic, number, disk, sum; };
+
+static uint64_t checksum(uint64_t number, uint64_t disk)
+{
+	uint64_t x = MAGIC ^ (number * 0x9e3779b97f4a7c15ULL) ^ (disk * 0xc2b2ae3d27d4eb4fULL);
+
+	x ^= x >> 29;
+	x *= 0xbf58476d1ce4e5b9ULL;
+	return x ^ (x >> 32);
+}
+
+static void fill(struct record *block, uint64_t number, uint64_t disk)
+{
+	for (size_t i = 0; i < COPIES; i++)
+		block[i] = (struct record){MAGIC, number, disk, checksum(number, disk)};
+}
+
+/* The number that a block holds, 0 when it holds no sound record. */
+static uint64_t number_in(const struct record *block, uint64_t disk)
+{
+	for (size_t i = 0; i < COPIES; i++)
+		if (block[i].magic != MAGIC || block[i].disk != disk || block[i].number != block[0].number ||
+		    block[i].sum != checksum(block[i].number, disk))
+			return 0;
+	return block[0].number;
+}
+
+/* Records are contiguous up to the newest one, but a scan of everything trusts nothing. */
+static uint64_t highest(int fd, uint64_t ring, uint64_t disk, char *buffer, size_t room)
+{
+	uint64_t found = 0;
+
+	for (uint64_t done = 0; done < ring;) {
+		ssize_t got = pread(fd, buffer, room, (off_t)(FIRST + done) * BLOCK);
+
+		if (got < BLOCK) {
+			perror("writer: reading the disk");
+			sleep(1);
+			continue;
+		}
+		for (ssize_t at = 0; at + BLOCK <= got && done < ring; at += BLOCK, done++) {
+			uint64_t number;
+
+			if (((struct record *)(buffer + at))->magic != MAGIC)
+				continue;
+			number = number_in((struct record *)(buffer + at), disk);
+			if (number > found && number % ring == done)
+				found = number;
+		}
+	}
+	return found;
+}
+
+static void report(const char *path, uint64_t disk, uint64_t first, uint64_t errors)
+{
+	FILE *file = fopen(path, "w");
+
+	if (!file)
+		return;
+	fprintf(file, "disk %llu first %llu errors %llu\n", (unsigned long long)disk, (unsigned long long)first,
+		(unsigned long long)errors);
+	fclose(file);
+}
+
+static int pattern(uint64_t bytes)
+{
+	for (uint64_t i = 0; i < bytes / 8; i++)
+		if (fwrite(&i, 8, 1, stdout) != 1)
+			return 1;
+	return fflush(stdout) != 0;
+}
+
+int main(int argc, char **argv)
+{
+	size_t room = 1 << 20;
+	uint64_t size, ring, disk, rate, number, errors = 0;
+	char *buffer;
+	int fd, udp;
+
+	if (argc == 3 && !strcmp(argv[1], "--pattern"))
+		return pattern(strtoull(argv[2], NULL, 0));
+	if (argc != 7) {
+		fprintf(stderr, "writer DISK ID CLIENT PORT RATE STATUSFILE\n");
+		return 2;
+	}
+	disk = strtoull(argv[2], NULL, 0);
+	rate = strtoull(argv[5], NULL, 0);
+	fd = open(argv[1], O_RDWR | O_DIRECT);
+	if (fd < 0 || ioctl(fd, BLKGETSIZE64, &size) || size < (FIRST + 16) * BLOCK) {
+		perror(argv[1]);
+		return 1;
+	}
+	if (posix_memalign((void **)&buffer, 4096, room))
+		return 1;
+	ring = size / BLOCK - FIRST;
+
+	struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(7700 + disk)};
+	struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[4]))};
+
+	udp = socket(AF_INET, SOCK_DGRAM, 0);
+	if (udp < 0 || inet_pton(AF_INET, argv[3], &there.sin_addr) != 1 ||
+	    bind(udp, (struct sockaddr *)&here, sizeof(here))) {
+		perror("writer: socket");
+		return 1;
+	}
+	number = highest(fd, ring, disk, buffer, room) + 1;
+	report(argv[6], disk, number, errors);
+	printf("writer: disk %s ring %llu first number %llu\n", argv[1], (unsigned long long)ring,
+	       (unsigned long long)number);
+	fflush(stdout);
+
+	struct timespec next;
+
+	clock_gettime(CLOCK_MONOTONIC, &next);
+	for (;; number++) {
+		uint64_t acknowledgement[2] = {number, disk};
+
+		fill((struct record *)buffer, number, disk);
+		/* An error is no acknowledgement: the same record again, until the disk takes it. */
+		while (pwrite(fd, buffer, BLOCK, (off_t)(FIRST + number % ring) * BLOCK) != BLOCK || fdatasync(fd)) {
+			if (errors++ < 10)
+				printf("writer: disk %s record %llu: %s\n", argv[1], (unsigned long long)number,
+				       strerror(errno));
+			fflush(stdout);
+			report(argv[6], disk, number, errors);
+			usleep(100000);
+		}
+		sendto(udp, acknowledgement, sizeof(acknowledgement), 0, (struct sockaddr *)&there, sizeof(there));
+		if (rate) {
+			next.tv_nsec += 1000000000L / (long)rate;
+			if (next.tv_nsec >= 1000000000L) {
+				next.tv_nsec -= 1000000000L;
+				next.tv_sec++;
+			}
+			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
+		}
+	}
+}

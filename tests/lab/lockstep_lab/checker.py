@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checker: is every record that was acknowledged to the client in the image that survived?
+
+The layout is that of guest/writer.c. The disk is a ring: record n may have been overwritten by record n + k * ring, which
+was written after n was safe. Such a number counts as superseded, and only when the later record is sound.
+"""
+
+from __future__ import annotations
+
+import mmap
+import shlex
+import struct
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from . import hosts, probe
+from .common import HOSTS, Lab, LabError, mounts, run, say
+
+BLOCK = 512
+FIRST = 2048
+MAGIC = 0x4B4341424B434F4C
+_MASK = (1 << 64) - 1
+_RECORD = struct.Struct("<QQQQ")
+SHOWN = 1000
+
+
+def checksum(number: int, disk: int) -> int:
+    """As in writer.c."""
+    x = MAGIC ^ (number * 0x9E3779B97F4A7C15 & _MASK) ^ (disk * 0xC2B2AE3D27D4EB4F & _MASK)
+    x ^= x >> 29
+    x = x * 0xBF58476D1CE4E5B9 & _MASK
+    return x ^ (x >> 32)
+
+
+def record(number: int, disk: int) -> bytes:
+    """The whole block of a record."""
+    return _RECORD.pack(MAGIC, number, disk, checksum(number, disk)) * (BLOCK // _RECORD.size)
+
+
+def ring_of(size: int) -> int:
+    """How many records a disk of that many bytes keeps."""
+    return size // BLOCK - FIRST
+
+
+def number_at(disk_bytes: mmap.mmap | bytes, slot: int, disk: int) -> int:
+    """The number of the sound record in a slot of the ring, 0 when there is none."""
+    at = (FIRST + slot) * BLOCK
+    magic, number, _, _ = _RECORD.unpack_from(disk_bytes, at)
+    if magic != MAGIC:
+        return 0
+    return number if disk_bytes[at : at + BLOCK] == record(number, disk) else 0
+
+
+def verify(disk_bytes: mmap.mmap | bytes, numbers: Iterable[int], disk: int) -> dict[str, Any]:
+    """Look for every number in the content of a disk."""
+    ring = ring_of(len(disk_bytes))
+    wanted = sorted(set(numbers))
+    lost: list[int] = []
+    superseded = 0
+    found = [number_at(disk_bytes, slot, disk) for slot in range(ring)]
+    highest = max(found, default=0)
+    for number in wanted:
+        there = found[number % ring]
+        if there == number:
+            continue
+        if there > number and (there - number) % ring == 0:
+            superseded += 1
+        else:
+            lost.append(number)
+    # Whatever was acknowledged: the writer numbers without gaps, so the newest records have to be contiguous.
+    holes = [n for n in range(max(1, highest - ring + 1), highest + 1) if found[n % ring] != n]
+    return {
+        "ok": not lost and bool(wanted),
+        "disk": disk,
+        "acknowledged": len(wanted),
+        "checked": len(wanted),
+        "present": len(wanted) - superseded - len(lost),
+        "superseded": superseded,
+        "lost_count": len(lost),
+        "lost": lost[:SHOWN],
+        "holes_count": len(holes),
+        "holes": holes[:SHOWN],
+        "highest_acknowledged": wanted[-1] if wanted else None,
+        "highest_on_disk": highest,
+        "ring": ring,
+    }
+
+
+def check(lab: Lab, host: str, image: str, acks: Path, *, disk: int = 0, live: bool = False) -> dict[str, Any]:
+    """Verify an image on a host, which may be powered off. An image in use is refused, unless `live`."""
+    if host not in HOSTS:
+        raise LabError(f"no host {host!r}")
+    root = lab.host_root(host)
+    if str(root) not in mounts():
+        raise LabError(f"{host} has no disk: the lab {lab.name} is not up")
+    if not (root / image.lstrip("/")).is_file():
+        raise LabError(f"{host} has no image {image}")
+    numbers = probe.acknowledged(Path(acks), disk)
+    if not numbers:
+        say(f"nothing was acknowledged for disk {disk} in {acks}: the check proves nothing, so it fails")
+    raw = f"/var/tmp/lab-check-{uuid.uuid4().hex}.raw"
+    outside = root / raw.lstrip("/")
+    say(f"reading {image} of {host}")
+    try:
+        # The host's own qemu-img, in its own file system, so that names of backing images mean what they mean there.
+        quoted = shlex.quote(image)
+        share = "-U" if live else ""
+        script = (
+            f'f=$(qemu-img info {share} --output=json {quoted} | sed -n \'s/^    "format": "\\(.*\\)",*$/\\1/p\');'
+            f" qemu-img convert {share} -f ${{f:-raw}} -O raw {quoted} {raw}"
+        )
+        if hosts.running(lab, host) and not hosts.frozen(lab, host) and hosts.network.joined(lab, host):
+            hosts.ssh(lab, host, script, timeout=300)
+        else:
+            run(["chroot", root, "sh", "-c", script], timeout=300)
+        with outside.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return {"host": host, "image": image, **verify(content, numbers, disk)}
+    finally:
+        outside.unlink(missing_ok=True)

@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The two hosts: systemd-nspawn machines with their own systemd, sshd and libvirtd, on an overlay each.
+
+A host is: a directory (upper layer = its disk), a network namespace, a cgroup, and the processes in the cgroup.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import accel, guestimage, network, rootfs
+from .common import CLIENT_ADDRESS, HOSTS, Lab, LabError, mounts, remove_tree, run, say, write
+
+BOOT_TIMEOUT = 90.0
+
+
+def check_name(host: str) -> str:
+    """Refuse what is not a host of the lab."""
+    if host not in HOSTS:
+        raise LabError(f"no host {host!r}; hosts are {', '.join(HOSTS)}")
+    return host
+
+
+# --- cgroups ---------------------------------------------------------------------------------------------------------
+
+
+def _cgroup_mounts() -> tuple[Path, list[Path]]:
+    """The cgroup2 mount, and the mounts in which systemd wants a group of its own."""
+    unified, named = None, []
+    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+        _, point, kind, options = line.split()[:4]
+        if kind == "cgroup2" and unified is None:
+            unified = Path(point)
+        elif kind == "cgroup" and "name=systemd" in options.split(","):
+            named.append(Path(point))
+    if unified is None:
+        raise LabError("no cgroup2 hierarchy is mounted; hosts could be neither stopped nor frozen")
+    return unified, [unified, *named]
+
+
+def _cgroup(lab: Lab, host: str) -> Path:
+    return _cgroup_mounts()[0] / lab.host_ns(host)
+
+
+def running(lab: Lab, host: str) -> bool:
+    """Whether any process of a host lives."""
+    try:
+        return "populated 1" in (_cgroup(lab, host) / "cgroup.events").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+
+
+def frozen(lab: Lab, host: str) -> bool:
+    """Whether a host's processes are frozen."""
+    try:
+        return (_cgroup(lab, host) / "cgroup.freeze").read_text(encoding="utf-8").strip() == "1"
+    except FileNotFoundError:
+        return False
+
+
+def _remove_cgroups(lab: Lab, host: str) -> None:
+    for hierarchy in _cgroup_mounts()[1]:
+        top = hierarchy / lab.host_ns(host)
+        for directory, _, _ in os.walk(top, topdown=False):
+            for _ in range(20):
+                try:
+                    Path(directory).rmdir()
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.05)
+
+
+# --- one host --------------------------------------------------------------------------------------------------------
+
+
+def _prepare(lab: Lab, host: str, *, bare: bool) -> None:
+    """Mount a host's overlay and, the first time, write what makes it this host."""
+    directory, root = lab.host_dir(host), lab.host_root(host)
+    for name in ("upper", "work", "root"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    if str(root) not in mounts():
+        rootfs.mount_overlay(rootfs.stack(lab, bare=bare), directory / "upper", directory / "work", root)
+    if (root / "etc/hostname").exists() and (root / "etc/hostname").read_text(encoding="utf-8").strip() == host:
+        return
+    names = "".join(f"{address} {name}\n" for name, address in HOSTS.items())
+    write(root / "etc/hosts", f"127.0.0.1 localhost\n{names}{CLIENT_ADDRESS} client\n")
+    write(root / "etc/machine-id", f"{uuid.uuid4().hex}\n", 0o444)
+    (root / "etc/resolv.conf").unlink(missing_ok=True)
+    write(root / "etc/resolv.conf", "# lab: no names from outside\n")
+    (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
+    shutil.copy(lab.state / "key.pub", root / "root/.ssh/authorized_keys")
+    for kind in ("ed25519", "ecdsa"):
+        run(["ssh-keygen", "-q", "-N", "", "-t", kind, "-C", host, "-f", root / f"etc/ssh/ssh_host_{kind}_key"])
+    write(
+        root / "etc/ssh/sshd_config.d/lab.conf",
+        "PermitRootLogin prohibit-password\nUseDNS no\nMaxStartups 100\nMaxSessions 100\n",
+    )
+    (root / rootfs.REPOSITORY.lstrip("/")).mkdir(parents=True, exist_ok=True)
+    guestimage.install(lab, root)
+    write(root / "etc/hostname", f"{host}\n")  # last: it says that the rest is there
+
+
+def boot(lab: Lab, host: str) -> None:
+    """Start a host and wait until it can be worked with."""
+    facts = lab.facts()
+    bare = bool(facts["bare"])
+    if not running(lab, host):
+        say(f"{host}: starting")
+        network.make_host(lab, host)
+        _prepare(lab, host, bare=bare)
+        _start(lab, host, kvm=bool(facts["kvm"]))
+    _wait(lab, host, bare=bare)
+
+
+def _start(lab: Lab, host: str, *, kvm: bool) -> None:
+    name, root = lab.host_ns(host), lab.host_root(host)
+    _remove_cgroups(lab, host)
+    groups = [hierarchy / name for hierarchy in _cgroup_mounts()[1]]
+    for group in groups:
+        group.mkdir(exist_ok=True)
+    command = ["systemd-nspawn", "-q", "-D", str(root), "-M", name, "-b", "--register=no", "--keep-unit"]
+    command += [
+        f"--network-namespace-path=/run/netns/{name}",
+        "--capability=all",
+        "--console=pipe",
+        "--bind=/dev/net/tun",
+    ]
+    command += [f"--hostname={host}", f"--bind-ro={rootfs.repository(lab)}:{rootfs.REPOSITORY}", "--resolv-conf=off"]
+    command += ["--timezone=off", "--link-journal=no"]
+    if kvm:
+        command += ["--bind=/dev/kvm"]
+    # The shell joins the groups and becomes nspawn, so that no process of the host is ever outside them.
+    join = "".join(f"echo $$ > '{group}/cgroup.procs' && " for group in groups) + 'exec "$@"'
+    environment = {
+        **os.environ,
+        "SYSTEMD_SECCOMP": "0",
+        "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+        "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+    }
+    with (lab.host_dir(host) / "console.log").open("ab") as console:
+        subprocess.Popen(
+            ["sh", "-c", join, "sh", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,
+            env=environment,
+        )
+    deadline = time.monotonic() + 5
+    while not running(lab, host) and time.monotonic() < deadline:
+        time.sleep(0.01)  # until the shell has joined the groups
+
+
+def _wait(lab: Lab, host: str, *, bare: bool) -> None:
+    """Until ssh answers, br0 has its address and libvirtd serves."""
+    tests = f"ip -br address show br0 | grep -q {HOSTS[host]}/"
+    if not bare:
+        tests += " && virsh -q -c qemu:///system version >/dev/null"
+    deadline = time.monotonic() + BOOT_TIMEOUT
+    answer = ""
+    while time.monotonic() < deadline:
+        if not running(lab, host):
+            raise LabError(f"{host} died while booting:\n{_console(lab, host)}")
+        if frozen(lab, host):
+            raise LabError(f"{host} is frozen; thaw it first")
+        if not network.joined(lab, host):
+            raise LabError(f"{host} is cut off; mend it first")
+        try:
+            done = ssh(lab, host, tests, timeout=20, check=False)
+        except LabError as error:
+            answer = str(error)
+            continue
+        if done.returncode == 0:
+            say(f"{host}: up (ssh{'' if bare else ', libvirtd'}, br0 {HOSTS[host]})")
+            return
+        answer = (done.stdout + done.stderr).strip()
+        time.sleep(0.3)
+    raise LabError(f"{host} did not come up within {BOOT_TIMEOUT:g} s: {answer}\n{_console(lab, host)}")
+
+
+def _console(lab: Lab, host: str) -> str:
+    path = lab.host_dir(host) / "console.log"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return "\n".join(lines[-15:])
+
+
+def ssh_command(lab: Lab, host: str) -> list[str]:
+    """The words that reach a host by ssh."""
+    return ["ssh", "-F", str(lab.ssh_config), check_name(host)]
+
+
+def ssh(
+    lab: Lab, host: str, command: str, *, timeout: float = 60, check: bool = True, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a shell command on a host."""
+    return run([*ssh_command(lab, host), command], timeout=timeout, check=check, stdin=stdin)
+
+
+# --- what can happen to a host ---------------------------------------------------------------------------------------
+
+
+def power_off(lab: Lab, host: str) -> None:
+    """As silent as a loss of power: cut from the LAN first, then every process killed at once."""
+    if not running(lab, host):
+        say(f"{host}: is off already")
+    else:
+        network.cut(lab, host, carrier=True)
+        _kill(lab, host)
+        say(f"{host}: powered off; its disk is kept")
+    network.remove_host(lab, host)
+    _remove_cgroups(lab, host)
+
+
+def _kill(lab: Lab, host: str) -> None:
+    group = _cgroup(lab, host)
+    (group / "cgroup.kill").write_text("1", encoding="utf-8")
+    if frozen(lab, host):
+        (group / "cgroup.freeze").write_text("0", encoding="utf-8")
+    deadline = time.monotonic() + 20
+    while running(lab, host):
+        if time.monotonic() > deadline:
+            raise LabError(f"processes of {host} outlived cgroup.kill: see {group}/cgroup.procs and its children")
+        time.sleep(0.02)
+
+
+def power_on(lab: Lab, host: str) -> None:
+    """Boot a host again from the disk it had."""
+    if running(lab, host):
+        say(f"{host}: is on already")
+    boot(lab, host)
+
+
+def set_frozen(lab: Lab, host: str, value: bool) -> None:
+    """Stop or continue all processes of a host; its kernel goes on answering pings and acknowledging TCP."""
+    if not running(lab, host):
+        raise LabError(f"{host} is off")
+    group = _cgroup(lab, host)
+    (group / "cgroup.freeze").write_text(str(int(value)), encoding="utf-8")
+    deadline = time.monotonic() + 10
+    while f"frozen {int(value)}" not in (group / "cgroup.events").read_text(encoding="utf-8"):
+        if time.monotonic() > deadline:
+            raise LabError(f"{host} did not become {'frozen' if value else 'thawed'} within 10 s")
+        time.sleep(0.01)
+    say(f"{host}: {'frozen' if value else 'thawed'}")
+
+
+def set_cut(lab: Lab, host: str, value: bool, *, carrier: bool = False) -> None:
+    """Separate a host from the LAN, or join it again."""
+    if not running(lab, host):
+        raise LabError(f"{host} is off")
+    if value:
+        network.cut(lab, host, carrier=carrier)
+    else:
+        network.mend(lab, host)
+    say(f"{host}: {'cut off from' if value else 'joined to'} the LAN")
+
+
+# --- both hosts ------------------------------------------------------------------------------------------------------
+
+
+def both(action: Callable[[str], None]) -> None:
+    """Do something to both hosts at the same time."""
+    with ThreadPoolExecutor(len(HOSTS)) as pool:
+        for done in [pool.submit(action, host) for host in HOSTS]:
+            done.result()
+
+
+def up(lab: Lab, *, bare: bool) -> None:
+    """Build what is missing and boot both hosts."""
+    if any(running(lab, host) for host in HOSTS) and bool(lab.facts()["bare"]) != bare:
+        raise LabError(f"the lab is up {'with packages' if bare else 'bare'}; run `lab down` first")
+    lab.state.mkdir(parents=True, exist_ok=True)
+    rootfs.build(lab)
+    guestimage.build(lab)
+    layers = [str(path) for path in rootfs.stack(lab, bare=bare)]
+    if not any(running(lab, host) for host in HOSTS):
+        if (lab.state / "lab.json").exists() and lab.facts().get("layers") != layers:
+            say("the hosts' disks belong to other layers; starting from fresh ones")
+            _forget(lab)
+            lab.state.mkdir(parents=True)
+    lab.remember(name=lab.name, bare=bare, layers=layers, kvm=accel.kvm_works(lab))
+    _access(lab)
+    network.make_lan(lab)
+    both(lambda host: boot(lab, host))
+    say(f"the lab is up: inventory {lab.inventory}, ssh configuration {lab.ssh_config}")
+
+
+def _access(lab: Lab) -> None:
+    """The key, the ssh configuration and the inventory with which the control node reaches the hosts."""
+    key = lab.state / "key"
+    if not key.exists():
+        run(["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-C", lab.name, "-f", key])
+    entries = "".join(f"Host {host}\n  HostName {address}\n" for host, address in HOSTS.items())
+    write(
+        lab.ssh_config,
+        f"{entries}Host *\n  User root\n  IdentityFile {key}\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n"
+        f"  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n  ConnectTimeout 5\n  ServerAliveInterval 5\n"
+        f"  ServerAliveCountMax 3\n  ProxyCommand ip netns exec {lab.client_ns} nc %h %p\n",
+    )
+    hosts = "".join(
+        f"    {host}: {{ansible_host: {address}, colo_address: {address}}}\n" for host, address in HOSTS.items()
+    )
+    write(
+        lab.inventory,
+        f"""---
+kvm:
+  hosts:
+{hosts}  vars:
+    ansible_user: root
+    ansible_ssh_common_args: -F {lab.ssh_config}
+    ansible_python_interpreter: /usr/bin/python3
+colo_pairs:
+  hosts:
+    web1: {{colo_primary: kvm1, colo_secondary: kvm2, colo_disks: [{{target: vda, format: qcow2}}]}}
+  vars:
+    ansible_connection: local
+""",
+    )
+
+
+def _forget(lab: Lab) -> None:
+    """Remove the hosts' disks and everything else that `up` made."""
+    for host in HOSTS:
+        rootfs.unmount_tree(lab.host_root(host))
+    remove_tree(lab.state)
+
+
+def down(lab: Lab, *, purge: bool) -> None:
+    """Remove the lab without a trace; with `purge` the cache as well."""
+    from . import probe
+
+    probe.stop(lab, quiet=True)
+
+    def stop(host: str) -> None:
+        if running(lab, host):
+            if lab.lan_ns in network.namespaces():
+                network.cut(lab, host, carrier=True)
+            _kill(lab, host)
+        _remove_cgroups(lab, host)
+        shutil.rmtree(f"/run/systemd/nspawn/propagate/{lab.host_ns(host)}", ignore_errors=True)
+        shutil.rmtree(f"/run/systemd/nspawn/unix-export/{lab.host_ns(host)}", ignore_errors=True)
+
+    both(stop)
+    network.remove_all(lab)
+    _forget(lab)
+    say("the lab is down")
+    if purge:
+        if any((lab.directory / "labs").glob("*/lab.json")):
+            raise LabError("another lab uses the cache; not purged")
+        remove_tree(lab.cache)
+        for path in (lab.directory / "labs", lab.directory):
+            (path / ".lock").unlink(missing_ok=True)
+            if path.exists() and not any(path.iterdir()):
+                path.rmdir()
+        say("the cache is purged")
+
+
+def status(lab: Lab) -> dict[str, object]:
+    """What there is, without changing anything."""
+    try:
+        facts = lab.facts()
+    except LabError:
+        return {"lab": lab.name, "up": False}
+    hosts = {
+        host: {
+            "running": running(lab, host),
+            "frozen": frozen(lab, host),
+            "joined": network.joined(lab, host),
+            "address": HOSTS[host],
+            "root": str(lab.host_root(host)),
+        }
+        for host in HOSTS
+    }
+    on = all(state["running"] for state in hosts.values())
+    return {
+        "lab": lab.name,
+        "up": on,
+        **facts,
+        "hosts": hosts,
+        "inventory": str(lab.inventory),
+        "ssh_config": str(lab.ssh_config),
+    }

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hosts' file systems: cached layers that an overlay stacks.
+
+base  a bare Debian with ssh and Python (mmdebstrap; the mirror comes from its own defaults and the host's apt)
+full  what the packages of a KVM host add to it
+apt   points apt at a repository of the downloaded packages in a directory, so that hosts need no network
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .common import Lab, LabError, mounts, remove_tree, run, say, write
+
+SUITE = "trixie"
+BASE = (
+    "systemd-sysv dbus udev kmod python3 python3-apt sudo iproute2 openssh-server ca-certificates procps iputils-ping"
+).split()
+FULL = (
+    "libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils python3-libvirt python3-lxml nftables dnsmasq-base"
+    " gnutls-bin openssl"
+).split()
+EXTRA = "apparmor firewalld".split()  # kept as packages for those who want to install them; not installed
+KERNEL = "linux-image-cloud-amd64"
+MASKED = (
+    "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer man-db.timer"
+    " systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service console-getty.service"
+    " getty@.service systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket"
+    " systemd-udevd-kernel.socket systemd-timesyncd.service systemd-firstboot.service ldconfig.service"
+    " sys-kernel-debug.mount sys-kernel-tracing.mount dev-hugepages.mount modprobe@.service"
+).split()
+REPOSITORY = "/srv/lab-apt"  # where hosts see the packages
+RECIPE = 3  # raise it when the code below builds something else from the same lists
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(json.dumps([RECIPE, SUITE, *parts]).encode()).hexdigest()[:12]
+
+
+def layer_path(lab: Lab, name: str) -> Path:
+    """Where a layer lies; its name changes with what it is made from."""
+    key = {"base": _key(BASE), "full": _key(BASE, FULL, EXTRA), "apt": _key(BASE, FULL, EXTRA)}[name]
+    return lab.cache / "layers" / f"{name}-{key}"
+
+
+def repository(lab: Lab) -> Path:
+    """The packages, bound to REPOSITORY in every host."""
+    return lab.cache / "packages"
+
+
+def stack(lab: Lab, *, bare: bool) -> list[Path]:
+    """The layers of a host, top first."""
+    return [layer_path(lab, name) for name in (("apt", "base") if bare else ("apt", "full", "base"))]
+
+
+def build(lab: Lab) -> None:
+    """Make the layers that are missing; about two minutes when there is nothing."""
+    base, full, apt = (layer_path(lab, name) for name in ("base", "full", "apt"))
+    if all(path.exists() for path in (base, full, apt)) and any((lab.cache / "kernel").glob("*.deb")):
+        return
+    lab.cache.joinpath("layers").mkdir(parents=True, exist_ok=True)
+    log = lab.cache / "build.log"
+    log.write_text("", encoding="utf-8")
+    if not base.exists():
+        say(f"building layer base: Debian {SUITE} with ssh and Python (about 40 s; log: {log})")
+        _build_base(base, log)
+    if not full.exists() or not any((lab.cache / "kernel").glob("*.deb")):
+        say("building layer full: libvirt, QEMU and the guest's kernel package (about 60 s)")
+        _build_full(lab, base, full, log)
+    if not apt.exists():
+        say("building layer apt: a repository of the downloaded packages")
+        _build_apt(lab, base, apt, log)
+    for old in lab.cache.joinpath("layers").iterdir():
+        if old not in (base, full, apt):
+            remove_tree(old)
+    say("layers are ready")
+
+
+def _build_base(base: Path, log: Path) -> None:
+    making = base.with_name("making-base")
+    remove_tree(making)
+    run(
+        ["mmdebstrap", "--variant=minbase", f"--include={','.join(BASE)}", SUITE, making],
+        timeout=600,
+        log=log,
+    )
+    for unit in MASKED:
+        (making / "etc/systemd/system" / unit).unlink(missing_ok=True)
+        (making / "etc/systemd/system" / unit).symlink_to("/dev/null")
+    # Every host gets its own at its first boot.
+    for key in making.glob("etc/ssh/ssh_host_*"):
+        key.unlink()
+    write(making / "etc/machine-id", "")
+    making.rename(base)
+
+
+def _build_full(lab: Lab, base: Path, full: Path, log: Path) -> None:
+    making = full.with_name("making-full")
+    remove_tree(making)
+    making.mkdir()
+    debs = repository(lab)
+    (debs / "partial").mkdir(parents=True, exist_ok=True)
+    kernel = lab.cache / "kernel"
+    with chroot(lab, [base], making, binds={debs: "/var/cache/apt/archives"}) as root:
+        (root / "etc/resolv.conf").unlink(missing_ok=True)
+        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+        write(root / "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
+        options = ["-q", "-y", "--no-install-recommends", "-o", "APT::Keep-Downloaded-Packages=true"]
+        options += ["-o", "Binary::apt-get::APT::Keep-Downloaded-Packages=true", "-o", "APT::Sandbox::User=root"]
+        options += ["-o", "Dpkg::Options::=--force-unsafe-io"]
+
+        def apt_get(*words: str) -> None:
+            command = ["chroot", root, "apt-get", *options, *words]
+            run(command, timeout=900, log=log, env={"DEBIAN_FRONTEND": "noninteractive"})
+
+        apt_get("update")
+        # Downloaded before the installation, so that a bare host finds everything that it may ask for.
+        apt_get("install", "--download-only", *FULL, *EXTRA)
+        apt_get("install", *FULL)
+        version = run(
+            [
+                "chroot",
+                root,
+                "sh",
+                "-c",
+                f"apt-cache depends {KERNEL} | sed -n 's/.*Depends: \\(linux-image-[^ ]*\\).*/\\1/p'",
+            ]
+        ).stdout.split()
+        if not version:
+            raise LabError(f"apt does not know which kernel {KERNEL} stands for")
+        run(["chroot", root, "sh", "-c", f"cd /root && apt-get -q download {version[0]}"], timeout=300, log=log)
+        kernel.mkdir(exist_ok=True)
+        for old in kernel.glob("*.deb"):
+            old.unlink()
+        for package in root.glob("root/linux-image-*.deb"):
+            shutil.move(package, kernel / package.name)
+        run(["chroot", root, "apt-get", "clean", "-o", "Dir::Cache::archives=/root/"], log=log)
+        shutil.rmtree(root / "var/lib/apt/lists")
+        (root / "usr/sbin/policy-rc.d").unlink()
+        # The two hosts are one machine to dmidecode; to libvirt they have to be two.
+        with (root / "etc/libvirt/libvirtd.conf").open("a", encoding="utf-8") as handle:
+            handle.write(
+                '\n# lab: both hosts share the SMBIOS of the machine they run on\nhost_uuid_source = "machine-id"\n'
+            )
+        for link in ("default.xml", "autostart/default.xml"):
+            (root / "etc/libvirt/qemu/networks" / link).unlink(missing_ok=True)
+    making.rename(full)
+
+
+def _build_apt(lab: Lab, base: Path, apt: Path, log: Path) -> None:
+    debs = repository(lab)
+    shutil.rmtree(debs / "partial", ignore_errors=True)
+    (debs / "lock").unlink(missing_ok=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        stanzas = list(pool.map(_stanza, sorted(debs.glob("*.deb"))))
+    write(debs / "Packages", "\n".join(stanzas))
+    making = apt.with_name("making-apt")
+    remove_tree(making)
+    making.mkdir()
+    with chroot(lab, [base], making, binds={debs: REPOSITORY}) as root:
+        for old in (root / "etc/apt/sources.list.d").iterdir():
+            old.unlink()
+        write(
+            root / "etc/apt/sources.list",
+            f"# lab: hosts have no network beyond the lab\ndeb [trusted=yes] file:{REPOSITORY} ./\n",
+        )
+        write(root / "etc/apt/apt.conf.d/90lab", 'APT::Sandbox::User "root";\nAcquire::Languages "none";\n')
+        run(["chroot", root, "apt-get", "-q", "update"], timeout=120, log=log)
+    making.rename(apt)
+
+
+def _stanza(package: Path) -> str:
+    """One package's entry in a repository index."""
+    control = run(["dpkg-deb", "-f", package]).stdout.rstrip("\n")
+    content = package.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return f"{control}\nFilename: ./{package.name}\nSize: {len(content)}\nSHA256: {digest}\n"
+
+
+@contextlib.contextmanager
+def chroot(lab: Lab, lower: Sequence[Path], upper: Path, *, binds: dict[Path, str]) -> Iterator[Path]:
+    """An overlay that is ready to chroot into; all its mounts are gone afterwards."""
+    root = lab.cache / f"chroot-{upper.name}"
+    work = lab.cache / f"work-{upper.name}"
+    remove_tree(work)
+    for path in (root, work):
+        path.mkdir(parents=True, exist_ok=True)
+    mount_overlay(lower, upper, work, root)
+    try:
+        run(["mount", "-t", "proc", "proc", root / "proc"])
+        run(["mount", "--rbind", "--make-rslave", "/dev", root / "dev"])
+        for source, target in binds.items():
+            (root / target.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            run(["mount", "--bind", source, root / target.lstrip("/")])
+        yield root
+    finally:
+        unmount_tree(root)
+        shutil.rmtree(work, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            root.rmdir()
+
+
+def mount_overlay(lower: Sequence[Path], upper: Path, work: Path, target: Path) -> None:
+    """Mount layers (top first) with a writable one above them."""
+    options = f"lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}"
+    run(["mount", "-t", "overlay", "-o", options, "lab-overlay", target])
+
+
+def unmount_tree(root: Path) -> None:
+    """Unmount a directory and everything below it, the last mount first."""
+    for point in reversed([m for m in mounts() if m == str(root) or m.startswith(f"{root}/")]):
+        if run(["umount", point], check=False).returncode:
+            run(["umount", "--lazy", point], check=False)
+
+
+def architecture_supported() -> bool:
+    """The lab's guest and shim are written for x86-64."""
+    return platform.machine() == "x86_64"
