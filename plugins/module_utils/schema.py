@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The RelaxNG schema of the record in a domain's metadata.
 
-It is a string because only Python files reach a managed host. This module is also the one place that imports lxml: it is
-absent on control nodes, so the import may fail here and must be reported by whoever runs on a managed host.
+It is a string because only Python files reach a managed host. This module is also the one place that imports lxml:
+it is absent on control nodes, so the import may fail here and must be reported by whoever runs on a managed host.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ SCHEMA = """\
 
   <define name="pair">
     <element name="pair">
-      <attribute name="role"><choice><value>primary</value><value>secondary</value><value>alone</value></choice></attribute>
+      <attribute name="role">
+        <choice><value>primary</value><value>secondary</value><value>alone</value></choice>
+      </attribute>
       <attribute name="generation"><ref name="count"/></attribute>
       <optional><attribute name="complete"><ref name="count"/></attribute></optional>
       <attribute name="checkpoint-delay"><ref name="count"/></attribute>
       <element name="local"><ref name="endpoint"/></element>
       <element name="peer"><ref name="endpoint"/></element>
       <ref name="channels"/>
-      <zeroOrMore><ref name="disk"/></zeroOrMore>
+      <zeroOrMore><choice><ref name="disk"/><ref name="hiddenDisk"/></choice></zeroOrMore>
       <ref name="original"/>
     </element>
   </define>
@@ -71,7 +73,6 @@ SCHEMA = """\
     <element name="disk">
       <choice>
         <ref name="quorumDisk"/>
-        <ref name="hiddenDisk"/>
         <ref name="plainDisk"/>
       </choice>
     </element>
@@ -118,15 +119,15 @@ SCHEMA = """\
   </define>
 
   <define name="hiddenDisk">
-    <ref name="imageType"/>
-    <attribute name="device"><value>hidden</value></attribute>
-    <element name="name"><attribute name="dev"><ref name="hiddenDev"/></attribute></element>
-    <ref name="image"/>
-    <element name="backingStore">
-      <choice>
+    <element name="hiddenDisk">
+      <ref name="imageType"/>
+      <element name="name"><attribute name="dev"><ref name="hiddenDev"/></attribute></element>
+      <ref name="image"/>
+      <element name="backingStore">
+        <optional><ref name="imageType"/></optional>
         <ref name="reference"/>
-        <group><ref name="imageType"/><ref name="reference"/><ref name="image"/></group>
-      </choice>
+        <optional><ref name="image"/></optional>
+      </element>
     </element>
   </define>
 
@@ -194,7 +195,9 @@ SCHEMA = """\
   <define name="text"><data type="string"><param name="minLength">1</param></data></define>
   <define name="path"><data type="string"><param name="pattern">/.*</param></data></define>
   <define name="dev"><data type="string"><param name="pattern">[A-Za-z0-9_]+</param></data></define>
-  <define name="hiddenDev"><data type="string"><param name="pattern">[A-Za-z0-9_]+-(active|hidden)</param></data></define>
+  <define name="hiddenDev">
+    <data type="string"><param name="pattern">[A-Za-z0-9_]+-(active|hidden)</param></data>
+  </define>
   <define name="formatName"><data type="string"><param name="pattern">[a-z0-9][a-z0-9-]*</param></data></define>
   <define name="mac"><data type="string"><param name="pattern">[0-9a-f]{2}(:[0-9a-f]{2}){5}</param></data></define>
   <define name="yesNo"><choice><value>yes</value><value>no</value></choice></define>

@@ -370,7 +370,7 @@ def _write_hidden_disks(pair: etree._Element, disk: DiskRecord) -> None:
 
 def _write_hidden_disk(pair: etree._Element, disk: DiskRecord, name: str, path: str) -> etree._Element:
     """Write one, and return its still empty backing store."""
-    element = _add(pair, "disk", type=_image_type(path), device="hidden")
+    element = _add(pair, "hiddenDisk", type=_image_type(path))
     _add(element, "name", dev=name)
     # The three images of a standby must have the same size, or replication stalls without a word.
     _write_image(element, "qcow2", disk.virtual_size, path)
@@ -481,9 +481,8 @@ def _read_disk(pair: etree._Element, target: str) -> DiskRecord:
 
 
 def _read_hidden_path(pair: etree._Element, name: str) -> str | None:
-    for disk in pair.iterfind(_tag("disk")):
-        named = disk.find(_tag("name"))
-        if named is not None and named.get("dev") == name:
+    for disk in pair.iterfind(_tag("hiddenDisk")):
+        if _child(disk, "name").get("dev") == name:
             return _read_path(disk)
     return None
 
@@ -521,7 +520,7 @@ def _difference(given: etree._Element, written: etree._Element) -> str | None:
     if (given.text or "").strip() != (written.text or "").strip():
         return f"{_line(given)}<{name}> has {(given.text or '').strip()!r} where {written.text!r} belongs"
     children, expected = list(given.iterchildren(etree.Element)), list(written.iterchildren(etree.Element))
-    for child, other in zip(children, expected):
+    for child, other in zip(children, expected, strict=False):
         difference = _difference(child, other)
         if difference is not None:
             return difference
