@@ -22,9 +22,7 @@ def kvm_works(lab: Lab) -> bool:
         if known["boot_id"] == boot_id:
             return bool(known["works"])
     works, reason = _probe(lab)
-    say(
-        f"KVM {'works' if works else 'does not work'} here ({reason}): guests will be type='{'kvm' if works else 'qemu'}'"
-    )
+    say(f"KVM {'works' if works else 'does not work'} here: {reason}; guests are of type {'kvm' if works else 'qemu'}")
     write(answer, json.dumps({"boot_id": boot_id, "works": works, "reason": reason}) + "\n")
     return works
 

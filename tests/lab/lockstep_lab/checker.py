@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The checker: is every record that was acknowledged to the client in the image that survived?
 
-The layout is that of guest/writer.c. The disk is a ring: record n may have been overwritten by record n + k * ring, which
-was written after n was safe. Such a number counts as superseded, and only when the later record is sound.
+The layout is that of guest/writer.c. The disk is a ring: record n may have been overwritten by record n + k * ring,
+which was written after n was safe. Such a number counts as superseded, and only when the later record is sound.
 """
 
 from __future__ import annotations
 
+import json
 import mmap
 import shlex
 import struct
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import hosts, probe
+from . import hosts, network, probe
 from .common import HOSTS, Lab, LabError, mounts, run, say
 
 BLOCK = 512
@@ -103,19 +104,19 @@ def check(lab: Lab, host: str, image: str, acks: Path, *, disk: int = 0, live: b
     raw = f"/var/tmp/lab-check-{uuid.uuid4().hex}.raw"
     outside = root / raw.lstrip("/")
     say(f"reading {image} of {host}")
+    share = ["-U"] if live else []
     try:
-        # The host's own qemu-img, in its own file system, so that names of backing images mean what they mean there.
-        quoted = shlex.quote(image)
-        share = "-U" if live else ""
-        script = (
-            f'f=$(qemu-img info {share} --output=json {quoted} | sed -n \'s/^    "format": "\\(.*\\)",*$/\\1/p\');'
-            f" qemu-img convert {share} -f ${{f:-raw}} -O raw {quoted} {raw}"
-        )
-        if hosts.running(lab, host) and not hosts.frozen(lab, host) and hosts.network.joined(lab, host):
-            hosts.ssh(lab, host, script, timeout=300)
-        else:
-            run(["chroot", root, "sh", "-c", script], timeout=300)
+        information = json.loads(_on_host(lab, host, ["qemu-img", "info", *share, "--output=json", image]))
+        convert = ["qemu-img", "convert", *share, "-f", information["format"], "-O", "raw", image, raw]
+        _on_host(lab, host, convert)
         with outside.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return {"host": host, "image": image, **verify(content, numbers, disk)}
     finally:
         outside.unlink(missing_ok=True)
+
+
+def _on_host(lab: Lab, host: str, words: list[str]) -> str:
+    """Run a command in a host's own file system, where the names of backing images mean what they mean there."""
+    if hosts.running(lab, host) and not hosts.frozen(lab, host) and network.joined(lab, host):
+        return hosts.ssh(lab, host, shlex.join(words), timeout=300).stdout
+    return run(["chroot", lab.host_root(host), *words], timeout=300).stdout

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs inside the client's network namespace: `wait ADDRESS SECONDS`, `get URL SECONDS` and `record ADDRESS PORT DIR`.
+"""What runs in the client's network namespace: `wait ADDRESS SECONDS`, `get URL SECONDS`, `record ADDRESS PORT DIR`.
 
 It is a program of its own, since a namespace belongs to a process.
 """
@@ -96,7 +96,7 @@ def wait(address: str, seconds: float) -> int:
 
 def get(url: str, seconds: float) -> str:
     """Fetch a page."""
-    with urllib.request.urlopen(url, timeout=seconds) as answer:  # noqa: S310
+    with urllib.request.urlopen(url, timeout=seconds) as answer:
         return str(answer.read().decode("utf-8", "replace"))
 
 

@@ -15,7 +15,19 @@ from .common import SOURCE, Lab, LabError, run, say
 KERNEL = "/var/lib/libvirt/boot/lab-vmlinuz"
 INITRD = "/var/lib/libvirt/boot/lab-initrd"
 SHIM = "/usr/local/lib/lab-tcg-shim.so"
-WANTED = "virtio_pci virtio_blk virtio_net virtio_scsi sd_mod e1000 e1000e virtio_rng button evdev ata_piix".split()
+WANTED = [
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_scsi",
+    "sd_mod",
+    "e1000",
+    "e1000e",
+    "virtio_rng",
+    "button",
+    "evdev",
+    "ata_piix",
+]
 
 
 def _directory(lab: Lab) -> Path:

@@ -282,11 +282,11 @@ def up(lab: Lab, *, bare: bool) -> None:
     rootfs.build(lab)
     guestimage.build(lab)
     layers = [str(path) for path in rootfs.stack(lab, bare=bare)]
-    if not any(running(lab, host) for host in HOSTS):
-        if (lab.state / "lab.json").exists() and lab.facts().get("layers") != layers:
-            say("the hosts' disks belong to other layers; starting from fresh ones")
-            _forget(lab)
-            lab.state.mkdir(parents=True)
+    stale = (lab.state / "lab.json").exists() and lab.facts().get("layers") != layers
+    if stale and not any(running(lab, host) for host in HOSTS):
+        say("the hosts' disks belong to other layers; starting from fresh ones")
+        _forget(lab)
+        lab.state.mkdir(parents=True)
     lab.remember(name=lab.name, bare=bare, layers=layers, kvm=accel.kvm_works(lab))
     _access(lab)
     network.make_lan(lab)
@@ -346,6 +346,10 @@ def down(lab: Lab, *, purge: bool) -> None:
                 network.cut(lab, host, carrier=True)
             _kill(lab, host)
         _remove_cgroups(lab, host)
+        root = lab.host_root(host)
+        if root.exists():
+            seen = root.stat()
+            Path(f"/run/systemd/nspawn/locks/inode-{seen.st_dev}:{seen.st_ino}").unlink(missing_ok=True)
         shutil.rmtree(f"/run/systemd/nspawn/propagate/{lab.host_ns(host)}", ignore_errors=True)
         shutil.rmtree(f"/run/systemd/nspawn/unix-export/{lab.host_ns(host)}", ignore_errors=True)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -114,7 +115,7 @@ def _series(times: Iterable[float], event: float | None) -> dict[str, Any]:
             "longest_gap_at": None,
             **_outage([], event),
         }
-    gaps = [(after - before, before) for before, after in zip(heard, heard[1:], strict=False)]
+    gaps = [(after - before, before) for before, after in itertools.pairwise(heard)]
     longest, at = max(gaps, default=(0.0, heard[0]))
     result |= {"first": heard[0], "last": heard[-1], "longest_gap_ms": round(longest * 1000, 1), "longest_gap_at": at}
     return {**result, **_outage(heard, event)}

@@ -21,22 +21,58 @@ from pathlib import Path
 from .common import Lab, LabError, mounts, remove_tree, run, say, write
 
 SUITE = "trixie"
-BASE = (
-    "systemd-sysv dbus udev kmod python3 python3-apt sudo iproute2 openssh-server ca-certificates procps iputils-ping"
-).split()
-FULL = (
-    "libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils python3-libvirt python3-lxml nftables dnsmasq-base"
-    " gnutls-bin openssl"
-).split()
-EXTRA = "apparmor firewalld".split()  # kept as packages for those who want to install them; not installed
+BASE = [
+    "systemd-sysv",
+    "dbus",
+    "udev",
+    "kmod",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "iproute2",
+    "openssh-server",
+    "ca-certificates",
+    "procps",
+    "iputils-ping",
+]
+FULL = [
+    "libvirt-daemon-system",
+    "libvirt-clients",
+    "qemu-system-x86",
+    "qemu-utils",
+    "python3-libvirt",
+    "python3-lxml",
+    "nftables",
+    "dnsmasq-base",
+    "gnutls-bin",
+    "openssl",
+]
+EXTRA = ["apparmor", "firewalld"]  # kept as packages for those who want to install them; not installed
 KERNEL = "linux-image-cloud-amd64"
-MASKED = (
-    "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer man-db.timer"
-    " systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service console-getty.service"
-    " getty@.service systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket"
-    " systemd-udevd-kernel.socket systemd-timesyncd.service systemd-firstboot.service ldconfig.service"
-    " sys-kernel-debug.mount sys-kernel-tracing.mount dev-hugepages.mount modprobe@.service"
-).split()
+MASKED = [
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "fstrim.timer",
+    "e2scrub_all.timer",
+    "man-db.timer",
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+    "systemd-networkd-wait-online.service",
+    "console-getty.service",
+    "getty@.service",
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+    "systemd-timesyncd.service",
+    "systemd-firstboot.service",
+    "ldconfig.service",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "dev-hugepages.mount",
+    "modprobe@.service",
+]
 REPOSITORY = "/srv/lab-apt"  # where hosts see the packages
 RECIPE = 3  # raise it when the code below builds something else from the same lists
 
@@ -78,10 +114,15 @@ def build(lab: Lab) -> None:
     if not apt.exists():
         say("building layer apt: a repository of the downloaded packages")
         _build_apt(lab, base, apt, log)
+    used = {layer for facts in lab.directory.glob("labs/*/lab.json") for layer in _layers_of(facts)}
     for old in lab.cache.joinpath("layers").iterdir():
-        if old not in (base, full, apt):
+        if old not in (base, full, apt) and str(old) not in used:
             remove_tree(old)
     say("layers are ready")
+
+
+def _layers_of(facts: Path) -> list[str]:
+    return list(json.loads(facts.read_text(encoding="utf-8")).get("layers", []))
 
 
 def _build_base(base: Path, log: Path) -> None:
