@@ -2,7 +2,7 @@
 /* The guest's writer: numbered records to a disk, each made durable and only then acknowledged to the client.
  *
  *   writer DISK ID CLIENT PORT RATE STATUSFILE      RATE: records each second, 0 = as fast as it goes
- *   writer --pattern BYTES                          that many bytes of a known pattern to stdout
+ *   writer --pattern BYTES                          that many bytes (a multiple of 64 KiB) of counting words to stdout
  *
  * Record n lies in block 2048 + n % RING (blocks of 512 bytes; RING = blocks of the disk - 2048). A block is 16 copies
  * of {magic, number, disk id, checksum}, so a torn write shows. An acknowledgement is 16 bytes {number, disk id}.
@@ -94,10 +94,16 @@ static void report(const char *path, uint64_t disk, uint64_t first, uint64_t err
 
 static int pattern(uint64_t bytes)
 {
-	for (uint64_t i = 0; i < bytes / 8; i++)
-		if (fwrite(&i, 8, 1, stdout) != 1)
+	static uint64_t words[8192];
+	uint64_t next = 0;
+
+	for (uint64_t done = 0; done < bytes; done += sizeof(words)) {
+		for (size_t i = 0; i < sizeof(words) / 8; i++)
+			words[i] = next++;
+		if (write(1, words, sizeof(words)) != sizeof(words))
 			return 1;
-	return fflush(stdout) != 0;
+	}
+	return 0;
 }
 
 int main(int argc, char **argv)

@@ -49,6 +49,8 @@ def _probe(lab: Lab) -> tuple[bool, str]:
         shutil.rmtree(upper, ignore_errors=True)
     if "LAB-PROBE-OK" in done.stdout:
         return True, "a probe guest booted"
+    if "KVM internal error" in done.stderr:
+        return False, "the probe guest stopped with a KVM internal error"
     if done.returncode == 124:
         return False, f"the probe guest did not boot within {PROBE_TIMEOUT} s"
     tail = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1][:200]

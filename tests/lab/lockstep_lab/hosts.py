@@ -105,7 +105,6 @@ def _prepare(lab: Lab, host: str, *, bare: bool) -> None:
         "PermitRootLogin prohibit-password\nUseDNS no\nMaxStartups 100\nMaxSessions 100\n",
     )
     (root / rootfs.REPOSITORY.lstrip("/")).mkdir(parents=True, exist_ok=True)
-    guestimage.install(lab, root)
     write(root / "etc/hostname", f"{host}\n")  # last: it says that the rest is there
 
 
@@ -117,6 +116,7 @@ def boot(lab: Lab, host: str) -> None:
         say(f"{host}: starting")
         network.make_host(lab, host)
         _prepare(lab, host, bare=bare)
+        guestimage.install(lab, lab.host_root(host))
         _start(lab, host, kvm=bool(facts["kvm"]))
     _wait(lab, host, bare=bare)
 
