@@ -50,6 +50,7 @@ _UNSUPPORTED_DEVICES = {
     "smartcard": "a card reader of the host cannot be in two hosts",
     "redirdev": "a redirected USB device is connected to one host",
 }
+_SECRETS = ("passwd", "passwdValidTo")
 _MEMORY_MODELS = ("nvdimm", "virtio-pmem", "sgx-epc")
 
 
@@ -152,6 +153,20 @@ def nics(xml: str) -> list[NicElement]:
 def read_record(xml: str) -> Record | None:
     """The collection's record in the domain's metadata; VocabularyError when there is one that cannot be read."""
     return _read_record(_parse(xml))
+
+
+def has_incoming(xml: str) -> bool:
+    """Whether QEMU is told to wait for an incoming migration, as a standby is."""
+    return bool(_incoming(_parse(xml)))
+
+
+def redacted(xml: str) -> str:
+    """The XML without the passwords that VIR_DOMAIN_XML_SECURE adds: fit for a terminal, a log and a diff."""
+    root = _parse(xml)
+    for element in root.iter(etree.Element):
+        for attribute in _SECRETS:
+            element.attrib.pop(attribute, None)
+    return _text(root)
 
 
 def unsupported(xml: str) -> list[str]:

@@ -1,0 +1,215 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Carrying out steps. The only code that changes anything; it decides nothing but whether a wait has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import host
+from .errors import ColoError, Timeout
+from .hypervisor import Hypervisor
+from .observation import Checkpoints
+from .observe import watch
+from .step import Plan, Step
+
+POLL = 0.005  # seconds; most waits are for something that takes milliseconds, and the guest may stand still
+SLOW_POLL = 0.2  # for what takes longer than a second
+WHOLE_CHECKPOINTS = 1
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that was carried out; times in seconds since the run began."""
+
+    title: str
+    began: float
+    ended: float
+
+
+@dataclass
+class Outcome:
+    """How far a plan came. ``finished`` is false where a wait for a sync passed its time: QEMU goes on with it."""
+
+    done: list[Done] = field(default_factory=list)
+    finished: bool = True
+    pivoted: bool = False
+    served_at: float | None = None
+    checkpoints: Checkpoints | None = None
+    changed: bool = False
+
+
+class Unfinished(Exception):
+    """A sync that needs longer than this run waits for it; not a failure."""
+
+
+class Apply:
+    """Carries out plans for one domain. ``began`` is time.monotonic() of the run's first observation."""
+
+    def __init__(self, hypervisor: Hypervisor, domain: str, began: float) -> None:
+        self.hypervisor = hypervisor
+        self.domain = domain
+        self.outcome = Outcome()
+        self._began = began
+
+    def run(self, plan: Plan) -> Outcome:
+        """Carry out the steps up to the first pivot; an error names the step and leaves the rest undone."""
+        outcome = self.outcome
+        outcome.pivoted, outcome.finished = False, True
+        for step in plan.steps:
+            started = time.monotonic()
+            # Changed from here on even if it fails half-way.
+            outcome.changed = outcome.changed or step.changes
+            try:
+                self._carry_out(step)
+            except Unfinished:
+                outcome.finished = False
+                return outcome
+            except ColoError as error:
+                error.what = f"{step.title}: {error.what}"
+                raise
+            ended = time.monotonic()
+            outcome.done.append(Done(step.title, round(started - self._began, 4), round(ended - self._began, 4)))
+            if step.serves:
+                outcome.served_at = round(ended - self._began, 4)
+            if step.pivot:
+                outcome.pivoted = True
+                return outcome
+        return outcome
+
+    def _carry_out(self, step: Step) -> None:
+        getattr(self, f"_{step.action}")(step, **step.arguments)
+
+    # libvirt
+
+    def _qmp(self, step: Step, command: str, arguments: dict[str, Any]) -> None:
+        self.hypervisor.qmp(self.domain, command, arguments, deadline=step.timeout)
+
+    def _define(self, _step: Step, xml: str) -> None:
+        self.hypervisor.define(xml)
+
+    def _undefine(self, _step: Step) -> None:
+        self.hypervisor.undefine(self.domain)
+
+    def _record(self, _step: Step, xml: str | None, live: bool) -> None:
+        self.hypervisor.set_metadata(self.domain, xml, live=live)
+
+    def _autostart(self, _step: Step, on: bool) -> None:
+        self.hypervisor.set_autostart(self.domain, on)
+
+    def _start_paused(self, _step: Step) -> None:
+        self.hypervisor.start_paused(self.domain)
+
+    def _destroy(self, _step: Step) -> None:
+        self.hypervisor.destroy(self.domain)
+
+    def _add_iothread(self, _step: Step, number: int) -> None:
+        self.hypervisor.add_iothread(self.domain, number)
+
+    def _del_iothread(self, _step: Step, number: int) -> None:
+        self.hypervisor.del_iothread(self.domain, number)
+
+    # The host
+
+    def _link(self, _step: Step, device: str, up: bool) -> None:
+        host.set_link(device, up=up)
+
+    def _release(self, _step: Step, peer: str, ports: list[int]) -> None:
+        host.release_sockets(peer, ports)
+
+    def _reach(self, step: Step, address: str, port: int) -> None:
+        host.reach(address, port, step.timeout)
+
+    def _make_directory(self, _step: Step, path: str, owner: str, group: str) -> None:
+        host.make_directory(path, owner, group)
+
+    def _mark(self, _step: Step, directory: str, marker: Any) -> None:
+        host.write_marker(directory, marker)
+
+    def _remove_home(self, _step: Step, directory: str) -> None:
+        host.remove(f"{directory}/{host.MARKER_NAME}")
+        host.remove_directory(directory)
+
+    def _create_image(self, _step: Step, path: str, format: str, size: int, owner: str, group: str) -> None:
+        host.create_image(path, format, size, owner, group)
+
+    def _remove(self, _step: Step, path: str) -> None:
+        host.remove(path)
+
+    # Waits
+
+    def _wait(self, step: Step, until: str, **arguments: Any) -> None:
+        if until == "checkpoint":
+            self._see_checkpoint(step.timeout)
+            return
+        reached: Callable[..., str | None] = getattr(self, f"_until_{until}")
+        begun = time.monotonic()
+        while (state := reached(**arguments)) is not None:
+            waited = time.monotonic() - begun
+            if waited > step.timeout:
+                if until == "ready":
+                    raise Unfinished
+                raise Timeout(f"not within {step.timeout:g} s ({state})")
+            time.sleep(POLL if waited < 1 else SLOW_POLL)
+
+    def _see_checkpoint(self, timeout: float) -> None:
+        seen = watch(self.hypervisor, self.domain, timeout, enough=WHOLE_CHECKPOINTS)
+        if seen.count < WHOLE_CHECKPOINTS:
+            raise Timeout(
+                f"no checkpoint was completed within {timeout:g} s, though both sides say colo",
+                remedy="The guest may be stopped: its layers or its proxy differ on the two hosts",
+            )
+        self.outcome.checkpoints = seen
+
+    # Each returns None once it is so, else the present state in words; and raises where it can no longer come.
+
+    def _ask(self, command: str) -> Any:
+        return self.hypervisor.qmp(self.domain, command)
+
+    def _until_migration(self, status: list[str]) -> str | None:
+        state = self._ask("query-migrate")
+        now = state.get("status", "none")
+        if now in status:
+            return None
+        if now in ("failed", "cancelled", "completed"):
+            raise ColoError(
+                f"the migration {now}: {state.get('error-desc') or 'QEMU gives no reason'}",
+                remedy="See the log of the standby's QEMU in /var/log/libvirt/qemu on the other host",
+            )
+        return f"migration {now}"
+
+    def _until_alone(self) -> str | None:
+        if self._ask("query-migrate").get("status") == "colo":
+            return "still in lockstep"
+        return None if self._ask("query-status")["running"] else "not running"
+
+    def _until_ready(self, jobs: list[str]) -> str | None:
+        return self._until_jobs(jobs, ("ready", "concluded"))
+
+    def _until_concluded(self, jobs: list[str], failed: bool = False) -> str | None:
+        return self._until_jobs(jobs, ("concluded",), failed)
+
+    def _until_jobs(self, jobs: list[str], statuses: tuple[str, ...], failed: bool = False) -> str | None:
+        found = {job["id"]: job for job in self._ask("query-jobs")}
+        for name in jobs:
+            if name not in found:
+                raise ColoError(f"the job {name} is gone", remedy="Run again")
+            job = found[name]
+            if job.get("error") and not failed:
+                raise ColoError(f"{name} failed: {job['error']}", remedy="Run again, once the cause is mended")
+            if job["status"] not in statuses:
+                return f"{name} is {job['status']}, {job['current-progress']} of {job['total-progress']} bytes"
+        return None
+
+    def _until_committed(self, nodes: list[str]) -> str | None:
+        """The commit that follows a failover is in no job list; it is over when nothing depends on the layer's child."""
+        edges = self._ask("x-debug-query-block-graph")
+        names = {item["id"]: item["name"] for item in edges["nodes"]}
+        busy = {names.get(edge["parent"]) for edge in edges["edges"] if edge["name"] == "file"} & set(nodes)
+        return f"{', '.join(sorted(busy))} still merge" if busy else None
+
+

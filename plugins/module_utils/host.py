@@ -1,0 +1,248 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""This host's kernel and files: sockets, links, memory, images. Everything of a host that is not libvirt or QEMU."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from .codec import from_data, to_data
+from .errors import ColoError
+from .observation import Image, Marker
+from .process import run
+from .vocabulary import PORT_RANGE
+
+MARKER_NAME = "colo.json"
+QCOW2_MAGIC = b"QFI\xfb"
+TCP_ESTABLISHED, TCP_LISTEN = "01", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
+IFF_UP = 0x1
+VHOST_DEVICE = "/dev/vhost-net"
+PID_FILE = "/run/libvirt/qemu/{}.pid"
+
+
+def name() -> str:
+    return os.uname().nodename
+
+
+def machine_id() -> str:
+    return Path("/etc/machine-id").read_text(encoding="ascii").strip()
+
+
+def memory_available() -> int:
+    """Bytes that new processes can have without swapping (MemAvailable)."""
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def addresses() -> tuple[str, ...]:
+    """The IP addresses of this host, without loopback."""
+    links = json.loads(run("ip", "-j", "address"))
+    return tuple(
+        item["local"]
+        for link in links
+        for item in link.get("addr_info", ())
+        if item.get("local") and item.get("scope") != "host"
+    )
+
+
+def bridges() -> tuple[str, ...]:
+    return tuple(sorted(path.parent.name for path in Path("/sys/class/net").glob("*/bridge")))
+
+
+def _tcp() -> Iterable[tuple[str, int, str, int, str]]:
+    """(local address, local port, remote address, remote port, state) of every TCP socket of this namespace."""
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = Path("/proc/net", table).read_text(encoding="ascii").splitlines()[1:]
+        except FileNotFoundError:  # no IPv6 in this kernel
+            continue
+        for line in lines:
+            local, remote, state = line.split()[1:4]
+            yield (*_endpoint(local), *_endpoint(remote), state)
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    """Decode "0100007F:1F90": 32-bit words in host byte order, the port in hexadecimal."""
+    address, _colon, port = text.partition(":")
+    packed = b"".join(bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8))
+    ip = ipaddress.ip_address(packed)
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return str(mapped or ip), int(port, 16)
+
+
+def ports_in_use() -> tuple[int, ...]:
+    """Ports of the collection's range on which somebody listens."""
+    return tuple(sorted({port for _l, port, _r, _p, state in _tcp() if state == TCP_LISTEN and port in PORT_RANGE}))
+
+
+def peer_sockets(peer: str, ports: Iterable[int]) -> tuple[str, ...]:
+    """The connections with ``peer`` over ``ports``, whatever their TCP state, but for listening ones."""
+    wanted = set(ports)
+    return tuple(
+        sorted(
+            f"{local}:{port} {remote}:{remote_port}"
+            for local, port, remote, remote_port, state in _tcp()
+            if remote == peer and state != TCP_LISTEN and (port in wanted or remote_port in wanted)
+        )
+    )
+
+
+def release_sockets(peer: str, ports: Iterable[int]) -> None:
+    """Reset every connection with ``peer`` over ``ports``, so that a QEMU that waits for a dead host goes on.
+
+    A silent cut leaves QEMU's main loop in a read or write that ends only with the kernel's time-outs, many minutes
+    later. ``ss --kill`` (SOCK_DESTROY, CONFIG_INET_DIAG_DESTROY, on in Debian's kernels) ends it at once.
+    """
+    either = " or ".join(f"sport = :{port} or dport = :{port}" for port in sorted(ports))
+    run("ss", "--kill", "--no-header", "--tcp", "--numeric", f"dst {peer} and ( {either} )")
+
+
+def reach(address: str, port: int, deadline: float = 5.0) -> None:
+    """Connect to a port and close again. QEMU itself must not be the first to try: it waits without bound.
+
+    Raises ColoError saying whether nobody listens or nothing answers.
+    """
+    try:
+        socket.create_connection((address, port), deadline).close()
+    except TimeoutError:
+        raise ColoError(
+            f"{address} port {port} does not answer within {deadline:g} s",
+            remedy="Check the network between the hosts and the firewall of that host",
+        ) from None
+    except OSError as error:
+        raise ColoError(
+            f"cannot connect to {address} port {port}: {error.strerror or error}",
+            remedy="Check that the standby listens there and that the hosts reach each other on that network",
+        ) from None
+
+
+def link_up(device: str) -> bool | None:
+    """Whether a network device is administratively up; None where there is no such device."""
+    try:
+        flags = int(Path("/sys/class/net", device, "flags").read_text(encoding="ascii"), 16)
+    except FileNotFoundError:
+        return None
+    return bool(flags & IFF_UP)
+
+
+def set_link(device: str, *, up: bool) -> None:
+    run("ip", "link", "set", "dev", device, "up" if up else "down")
+
+
+def uses_vhost(domain: str) -> bool:
+    """Whether the running QEMU of ``domain`` has the kernel's vhost-net open."""
+    try:
+        pid = Path(PID_FILE.format(domain)).read_text(encoding="ascii").strip()
+        handles = list(Path("/proc", pid, "fd").iterdir())
+    except OSError:
+        return False
+    for handle in handles:
+        with contextlib.suppress(OSError):
+            if os.readlink(handle) == VHOST_DEVICE:
+                return True
+    return False
+
+
+def image(path: str, image_format: str) -> Image:
+    """Look at an image file that is said to be ``image_format``; the format is checked, never guessed."""
+    if not os.path.lexists(path):
+        return Image(path, exists=False)
+    with open(path, "rb") as file:
+        looks_qcow2 = file.read(4) == QCOW2_MAGIC
+    if (image_format == "qcow2") != looks_qcow2:
+        return Image(path, exists=True, format="qcow2" if looks_qcow2 else "raw")
+    info = json.loads(run("qemu-img", "info", "-U", "-f", image_format, "--output=json", path))
+    in_use = _locked(path, image_format)
+    return Image(path, True, info["format"], info["virtual-size"], in_use, os.stat(path).st_ino)
+
+
+def _locked(path: str, image_format: str) -> bool:
+    try:
+        run("qemu-img", "info", "-f", image_format, "--output=json", path)
+    except ColoError as error:
+        return "lock" in error.what
+    return False
+
+
+def create_image(path: str, image_format: str, size: int, owner: str, group: str) -> None:
+    """Make an empty image of exactly ``size`` bytes that QEMU's user can open; never over an existing file."""
+    partial = f"{path}.partial"
+    Path(partial).unlink(missing_ok=True)
+    run("qemu-img", "create", "-q", "-f", image_format, partial, str(size))
+    _own(partial, owner, group, 0o600)
+    try:
+        os.link(partial, path)  # unlike a rename, fails where a file has appeared meanwhile
+    except FileExistsError:
+        raise ColoError(f"{path} exists already", remedy="Move it away if it is not needed") from None
+    finally:
+        os.unlink(partial)
+    _sync_directory(Path(path).parent)
+
+
+def make_directory(path: str, owner: str, group: str) -> None:
+    Path(path).mkdir(parents=True, exist_ok=True)
+    _own(path, owner, group, 0o751)
+
+
+def _own(path: str, owner: str, group: str, mode: int) -> None:
+    try:
+        shutil.chown(path, owner, group)
+    except LookupError as error:
+        raise ColoError(
+            f"cannot give {path} to {owner}:{group}: {error}",
+            remedy="State the user and group that QEMU runs as in image_owner and image_group",
+        ) from None
+    os.chmod(path, mode)
+
+
+def remove(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
+
+
+def remove_directory(path: str) -> None:
+    """Remove a directory if it is empty: what is in it and not ours stays."""
+    with contextlib.suppress(FileNotFoundError, OSError):
+        Path(path).rmdir()
+
+
+def read_marker(directory: str) -> Marker | None:
+    path = Path(directory, MARKER_NAME)
+    try:
+        return from_data(Marker, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise ColoError(
+            f"{path} is damaged: {error}",
+            remedy="It says which copy of the images is the newest; find that out and write it again, or remove it",
+        ) from None
+
+
+def write_marker(directory: str, marker: Marker) -> None:
+    """Write the marker so that it is there, whole, whatever happens to the host after the return."""
+    path = Path(directory, MARKER_NAME)
+    partial = path.with_suffix(".partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        json.dump(to_data(marker), file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,187 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Steps that slide layers under and out of the disks of a domain, and that add and remove a NIC's proxy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from . import graph
+from .errors import ColoError
+from .observation import Disk, Domain, Monitor, Observation
+from .proxy import IOTHREAD, Part, Proxy
+from .step import Step, qmp
+from .vocabulary import Record
+
+INCOMING = "inmigrate"  # run state of a QEMU that waits for its guest: nothing to stop, nothing to resume
+
+
+def replicated(seen: Observation) -> list[Disk]:
+    """The domain's disks that the record names, in the record's order."""
+    by_target = {disk.target: disk for disk in seen.domain.disks}
+    missing = [disk.target for disk in seen.record.disks if disk.target not in by_target]
+    if missing:
+        raise ColoError(
+            f"the record names disk {', '.join(missing)}, which the running domain does not have",
+            remedy="Run colo_disk again with the disks that the domain has",
+        )
+    return [by_target[disk.target] for disk in seen.record.disks]
+
+
+def libvirt_node(monitor: Monitor, disk: Disk) -> str:
+    """The block node that libvirt made for the disk, wherever the device is attached now.
+
+    The topmost node over the disk's image that is not ours. libvirt's numbers are never predicted: they change with
+    the number of disks, and libvirt 11.3 makes no format node for raw images.
+    """
+    if disk.node and not graph.is_ours(disk.node):
+        return disk.node
+    below = {
+        child
+        for name, node in monitor.nodes.items()
+        if not graph.is_ours(name)
+        for child in node.children.values()
+    }
+    found = [
+        name
+        for name, node in monitor.nodes.items()
+        if node.file == disk.source and not graph.is_ours(name) and name not in below
+    ]
+    if len(found) != 1:
+        raise ColoError(
+            f"cannot tell which block node is {disk.source}: {', '.join(sorted(found)) or 'none'}", disk=disk.target
+        )
+    return found[0]
+
+
+def attached(monitor: Monitor, target: str) -> str | None:
+    """The name under which the replication layer is a child of the disk's quorum, such as ``children.1``."""
+    quorum = monitor.nodes.get(graph.quorum(target))
+    for name, node in quorum.children.items() if quorum else ():
+        if node == graph.replication(target):
+            return name
+    return None
+
+
+def stopped_by_us(seen: Observation) -> bool:
+    """A guest that stands still in the middle of a change of layers, or because its checkpoint never came."""
+    monitor = seen.monitor
+    return not monitor.running and monitor.status != INCOMING and any(map(graph.is_ours, monitor.nodes))
+
+
+def slide_in(seen: Observation, layers: Callable[[Disk], list[dict[str, Any]]]) -> list[Step]:
+    """Put the layers, whose last is the quorum, under every replicated disk, in one pause of the guest.
+
+    Works from any state that a run which was killed left behind.
+    """
+    todo = [disk for disk in replicated(seen) if disk.node != graph.quorum(disk.target)]
+    steps = []
+    for disk in todo:
+        for layer in layers(disk):
+            if layer["node-name"] not in seen.monitor.nodes:
+                title = f"disk {disk.target}: add layer {layer['node-name']} ({layer['driver']})"
+                steps.append(qmp(title, "blockdev-add", layer))
+        steps.append(_attach(disk, graph.quorum(disk.target)))
+    return _around(seen, todo, steps)
+
+
+def slide_out(seen: Observation) -> list[Step]:
+    """Give every replicated disk back to the node that libvirt made for it, in one pause of the guest."""
+    own = {disk.target: libvirt_node(seen.monitor, disk) for disk in replicated(seen)}
+    todo = [disk for disk in replicated(seen) if disk.node != own[disk.target]]
+    steps = _around(seen, todo, [_attach(disk, own[disk.target]) for disk in todo])
+    for disk in replicated(seen):
+        if graph.quorum(disk.target) in seen.monitor.nodes:
+            steps.append(delete_node(graph.quorum(disk.target)))
+    return steps
+
+
+def _around(seen: Observation, disks: Iterable[Disk], inner: list[Step]) -> list[Step]:
+    """``inner`` with the guest stopped and the disks parked, and the guest going on afterwards."""
+    disks = list(disks)
+    nodes = seen.monitor.nodes
+    steps = []
+    for disk in disks:
+        if graph.park(disk.target) not in nodes:
+            layer = graph.park_layer(disk.target, disk.virtual_size)
+            steps.append(qmp(f"disk {disk.target}: add the park node", "blockdev-add", layer))
+    resume = bool(disks) and seen.monitor.running or stopped_by_us(seen)
+    if disks and seen.monitor.running:
+        steps.append(qmp("stop the guest", "stop"))
+    steps += [_attach(disk, graph.park(disk.target)) for disk in disks if disk.node != graph.park(disk.target)]
+    steps += inner
+    if resume:
+        steps.append(qmp("let the guest go on", "cont"))
+    parks = {graph.park(disk.target) for disk in disks}
+    parks |= {graph.park(disk.target) for disk in replicated(seen) if graph.park(disk.target) in nodes}
+    return [*steps, *(delete_node(park) for park in sorted(parks))]
+
+
+def _attach(disk: Disk, node: str) -> Step:
+    title = f"disk {disk.target}: attach the guest's device to {node}"
+    arguments = {"path": f"/machine/peripheral/{disk.alias}", "property": "drive", "value": node}
+    return qmp(title, "qom-set", arguments)
+
+
+def delete_node(node: str) -> Step:
+    return qmp(f"remove layer {node}", "blockdev-del", {"node-name": node})
+
+
+def proxies(seen: Observation) -> list[Proxy]:
+    """The proxy of each replicated NIC, from the record's channels and the running domain's aliases."""
+    return list(_proxies(seen.domain, seen.record))
+
+
+def _proxies(domain: Domain, record: Record) -> Iterator[Proxy]:
+    by_mac = {nic.mac: nic for nic in domain.nics}
+    ports = {(channel.kind, channel.nic): channel for channel in record.channels()}
+    for known in record.nics:
+        nic = by_mac.get(known.mac)
+        if nic is None or nic.alias is None:
+            raise ColoError(
+                f"the record names NIC {known.mac}, which the running domain does not have",
+                remedy="Run colo_disk again, so that the record has the domain's NICs",
+            )
+        yield Proxy(
+            nic.alias, nic.model, ports["mirror", known.mac], ports["compare", known.mac], domain.uuid
+        )
+
+
+def has(monitor: Monitor, part: Part) -> bool:
+    return part.name in (monitor.objects if part.object else monitor.chardevs)
+
+
+def add_part(part: Part) -> Step:
+    if part.object:
+        return qmp(f"add {part.arguments['qom-type']} {part.name}", "object-add", part.arguments)
+    return qmp(f"add socket {part.name}", "chardev-add", part.arguments)
+
+
+def remove_objects(monitor: Monitor) -> list[Step]:
+    """Remove our filters, then what compares their packets: whatever of them is there, from whichever role."""
+    ours = sorted((name for name in monitor.objects if graph.is_ours(name)), key=lambda name: name.endswith("-compare"))
+    return [qmp(f"remove {name}", "object-del", {"id": name}) for name in ours]
+
+
+def remove_sockets(monitor: Monitor) -> list[Step]:
+    ours = sorted(name for name in monitor.chardevs if graph.is_ours(name))
+    return [qmp(f"remove socket {name}", "chardev-remove", {"id": name}) for name in ours]
+
+
+def add_iothread(monitor: Monitor) -> list[Step]:
+    if f"iothread{IOTHREAD}" in monitor.iothreads:
+        return []
+    return [Step("add the I/O thread of the packet comparison", "add_iothread", {"number": IOTHREAD})]
+
+
+def remove_iothread(monitor: Monitor) -> list[Step]:
+    if f"iothread{IOTHREAD}" not in monitor.iothreads:
+        return []
+    return [Step("remove the I/O thread of the packet comparison", "del_iothread", {"number": IOTHREAD})]
+
+
+def set_capabilities(title: str, names: Iterable[str], *, on: bool) -> Step:
+    wanted = [{"capability": name, "state": on} for name in names]
+    return qmp(title, "migrate-set-capabilities", {"capabilities": wanted})

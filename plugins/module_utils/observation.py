@@ -1,0 +1,184 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What was seen of a domain on one host, as data: the only input of verdict and plan.
+
+Filled by ``observe``, printed by ``colo_info``, handed from one host to the other as ``peer``, recorded for tests.
+Sizes are bytes, ports TCP ports, delays milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .vocabulary import Record
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """The QEMU binary; ``missing`` names what COLO needs and this build does not have."""
+
+    path: str
+    version: str
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Host:
+    name: str
+    machine_id: str
+    libvirt: str | None = None
+    emulator: Emulator | None = None
+    memory_available: int = 0
+    addresses: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()  # of the collection's range, in use by anybody
+    reserved: tuple[int, ...] = ()  # first ports of the other domains' pairs
+    bridges: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Disk:
+    target: str
+    device: str
+    type: str
+    source: str | None
+    format: str | None
+    bus: str
+    readonly: bool
+    shareable: bool
+    alias: str | None = None
+    node: str | None = None  # the block node under the device now; None when the domain does not run
+    virtual_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Nic:
+    mac: str
+    model: str
+    type: str
+    bridge: str | None
+    driver: str | None
+    driver_element: bool
+    queues: int
+    alias: str | None = None
+    tap: str | None = None
+    tap_up: bool | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image file; ``exists`` alone is known of one that is not there."""
+
+    path: str
+    exists: bool
+    format: str | None = None
+    virtual_size: int | None = None
+    in_use: bool = False
+    inode: int | None = None
+
+
+@dataclass(frozen=True)
+class Marker:
+    """The file beside the images on which a host writes, durably, which copy they are."""
+
+    machine_id: str
+    uuid: str
+    generation: int
+    role: str
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Domain:
+    name: str
+    uuid: str
+    state: str  # libvirt's: running, paused, shutoff, ...
+    persistent: bool
+    autostart: bool
+    machine: str
+    memory: int
+    vcpus: int
+    emulator: str | None
+    inactive_xml: str
+    live_xml: str | None = None
+    record: Record | None = None
+    live_record: Record | None = None
+    live_incoming: bool = False  # libvirt's live XML still carries -incoming from when it was a standby
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    tainted: tuple[str, ...] = ()
+    vhost: bool = False  # the running QEMU has /dev/vhost-net open
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a QEMU process, with or without a running guest."""
+        return self.state not in ("shutoff", "crashed")
+
+
+@dataclass(frozen=True)
+class Job:
+    type: str
+    status: str
+    done: int = 0  # bytes
+    total: int = 0  # bytes; grows while the guest writes
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    driver: str
+    file: str | None = None
+    virtual_size: int | None = None
+    children: dict[str, str] = field(default_factory=dict)  # child's name in the parent -> node name
+
+
+@dataclass(frozen=True)
+class Migration:
+    status: str = "none"
+    error: str | None = None
+    capabilities: tuple[str, ...] = ()  # those that are on
+    checkpoint_delay: int | None = None
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """What QEMU itself says of the running domain."""
+
+    status: str
+    running: bool
+    version: str
+    colo: str  # query-colo-status: none, primary, secondary
+    migration: Migration = field(default_factory=Migration)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    exports: tuple[str, ...] = ()
+    objects: dict[str, str] = field(default_factory=dict)
+    chardevs: dict[str, str] = field(default_factory=dict)
+    iothreads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Whole checkpoints (a stop and the resume that ended it) seen in a window of ``seconds``."""
+
+    seconds: float
+    count: int
+    last: str | None = None  # UTC, ISO 8601
+
+
+@dataclass(frozen=True)
+class Observation:
+    host: Host
+    domain: Domain | None = None
+    monitor: Monitor | None = None
+    monitor_problem: str | None = None
+    images: dict[str, Image] = field(default_factory=dict)
+    marker: Marker | None = None
+    directory: str | None = None
+    peer_sockets: tuple[str, ...] = ()  # established TCP connections of this pair's channels
+    checkpoints: Checkpoints | None = None
+
+    @property
+    def record(self) -> Record | None:
+        return self.domain.record if self.domain else None

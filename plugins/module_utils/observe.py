@@ -1,0 +1,262 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Seeing a domain on this host. The only code that reads; it changes nothing and decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+from . import domain as xml
+from . import emulator, graph, host
+from .errors import ColoError, LibvirtError, QmpError, Timeout
+from .hypervisor import Hypervisor
+from .observation import Checkpoints, Disk, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
+from .vocabulary import Record, VocabularyError
+
+# Every QMP command an observation sends. None of them changes anything; the no-change test holds libvirtd's log
+# against this list.
+PURE_QUERIES = (
+    "qom-get",
+    "qom-list",
+    "query-block-exports",
+    "query-chardev",
+    "query-colo-status",
+    "query-iothreads",
+    "query-jobs",
+    "query-migrate",
+    "query-migrate-capabilities",
+    "query-migrate-parameters",
+    "query-named-block-nodes",
+    "query-status",
+    "query-version",
+    "x-debug-query-block-graph",
+)
+MONITOR_DEADLINE = 3.0  # seconds; a healthy QEMU answers a query in milliseconds, under checkpoints in tenths
+EVENT_POLL = 0.02  # seconds
+
+
+def observe(
+    hypervisor: Hypervisor,
+    name: str | None,
+    directory: str,
+    *,
+    thorough: bool = True,
+    monitor: bool = True,
+    images: Iterable[tuple[str, str]] = (),
+    uuid: str | None = None,
+) -> Observation:
+    """See domain ``name`` (None: the host alone) on this host.
+
+    ``thorough`` adds what a failover has no time for: the emulator's abilities, ports, memory and image headers.
+    ``monitor`` asks QEMU itself. ``images`` are (path, format) to look at besides those of the record. ``uuid`` is that of a domain which
+    this host may not have yet.
+    """
+    found = hypervisor.describe(name) if name else None
+    domain = _domain(found) if found else None
+    seen = Observation(_host(hypervisor, domain, name) if thorough else _host_name(), domain)
+    uuid = domain.uuid if domain else uuid
+    if uuid:
+        home = f"{directory}/{uuid}"
+        seen = replace(seen, directory=home, marker=host.read_marker(home), peer_sockets=_sockets(seen.record))
+    if monitor and domain and domain.active:
+        seen = _with_monitor(hypervisor, seen)
+    if thorough:
+        wanted = dict([*_recorded_images(seen.record), *images])
+        seen = replace(seen, images={path: host.image(path, kind) for path, kind in wanted.items()})
+    return seen
+
+
+def _host_name() -> Host:
+    return Host(host.name(), host.machine_id())
+
+
+def _host(hypervisor: Hypervisor, domain: Domain | None, name: str | None) -> Host:
+    path = (domain.emulator if domain else None) or emulator.DEFAULT_EMULATOR
+    return replace(
+        _host_name(),
+        libvirt=hypervisor.version(),
+        emulator=emulator.probe(path),
+        memory_available=host.memory_available(),
+        addresses=host.addresses(),
+        ports=host.ports_in_use(),
+        reserved=tuple(sorted(_first_ports(hypervisor, name))),
+        bridges=host.bridges(),
+    )
+
+
+def _first_ports(hypervisor: Hypervisor, name: str | None) -> Iterable[int]:
+    for other, text in hypervisor.records().items():
+        if other != name:
+            try:
+                yield Record.from_xml(text).first_port
+            except VocabularyError as error:
+                raise ColoError(f"the record of domain {other} is damaged: {error}", domain=other) from None
+
+
+def _domain(found: dict[str, Any]) -> Domain:
+    current = found["live_xml"] or found["inactive_xml"]
+    return Domain(
+        name=found["name"],
+        uuid=found["uuid"],
+        state=found["state"],
+        persistent=found["persistent"],
+        autostart=found["autostart"],
+        machine=xml.machine(current),
+        memory=xml.memory_bytes(current),
+        vcpus=xml.vcpus(current),
+        emulator=xml.emulator(current),
+        inactive_xml=found["inactive_xml"],
+        live_xml=found["live_xml"],
+        record=xml.read_record(found["inactive_xml"]),
+        live_record=xml.read_record(found["live_xml"]) if found["live_xml"] else None,
+        live_incoming=bool(found["live_xml"]) and xml.has_incoming(found["live_xml"]),
+        disks=tuple(_disk(element) for element in xml.disks(current)),
+        nics=tuple(_nic(element) for element in xml.nics(current)),
+        unsupported=tuple(xml.unsupported(current)),
+        tainted=tuple(found["tainted"]),
+        vhost=bool(found["live_xml"]) and host.uses_vhost(found["name"]),
+    )
+
+
+def _disk(element: xml.DiskElement) -> Disk:
+    return Disk(
+        target=element.target,
+        device=element.device,
+        type=element.type,
+        source=element.source,
+        format=element.format,
+        bus=element.bus,
+        readonly=element.readonly,
+        shareable=element.shareable,
+        alias=element.alias,
+    )
+
+
+def _nic(element: xml.NicElement) -> Nic:
+    return Nic(
+        mac=element.mac,
+        model=element.model,
+        type=element.type,
+        bridge=element.source if element.type in ("bridge", "network") else None,
+        driver=element.driver,
+        driver_element=element.driver_element,
+        queues=element.queues,
+        alias=element.alias,
+        tap=element.tap,
+        tap_up=host.link_up(element.tap) if element.tap else None,
+    )
+
+
+def _sockets(record: Record | None) -> tuple[str, ...]:
+    if record is None:
+        return ()
+    return host.peer_sockets(record.peer.address, [channel.port for channel in record.channels()])
+
+
+def _recorded_images(record: Record | None) -> Iterable[tuple[str, str]]:
+    for disk in record.disks if record else ():
+        yield disk.path, disk.format
+        for overlay in (disk.active, disk.hidden):
+            if overlay:
+                yield overlay, graph.OVERLAY_FORMAT
+
+
+def _with_monitor(hypervisor: Hypervisor, seen: Observation) -> Observation:
+    assert seen.domain is not None
+    try:
+        monitor, nodes = read_monitor(hypervisor, seen.domain)
+    except (Timeout, LibvirtError) as error:
+        return replace(seen, monitor_problem=error.what)
+    disks = tuple(
+        replace(disk, node=nodes.get(disk.target), virtual_size=_size(monitor, nodes.get(disk.target)))
+        for disk in seen.domain.disks
+    )
+    return replace(seen, monitor=monitor, domain=replace(seen.domain, disks=disks))
+
+
+def _size(monitor: Monitor, node: str | None) -> int | None:
+    return monitor.nodes[node].virtual_size if node in monitor.nodes else None
+
+
+def read_monitor(hypervisor: Hypervisor, domain: Domain) -> tuple[Monitor, dict[str, str]]:
+    """QEMU's own view, and the block node under each disk's device: QOM is the only truth about that."""
+
+    def ask(command: str, **arguments: Any) -> Any:
+        return hypervisor.qmp(domain.name, command, arguments, deadline=MONITOR_DEADLINE)
+
+    status = ask("query-status")
+    version = ask("query-version")["qemu"]
+    objects = ask("qom-list", path="/objects")
+    monitor = Monitor(
+        status=status["status"],
+        running=status["running"],
+        version=f"{version['major']}.{version['minor']}.{version['micro']}",
+        colo=ask("query-colo-status")["mode"],
+        migration=_migration(ask),
+        nodes=_nodes(ask("query-named-block-nodes", flat=True), ask("x-debug-query-block-graph")),
+        jobs={job["id"]: _job(job) for job in ask("query-jobs")},
+        exports=tuple(item["id"] for item in ask("query-block-exports")),
+        objects={item["name"]: item["type"].removeprefix("child<").rstrip(">") for item in objects},
+        chardevs={item["label"]: item["filename"] for item in ask("query-chardev")},
+        iothreads=tuple(item["id"] for item in ask("query-iothreads")),
+    )
+    nodes = {}
+    for disk in domain.disks:
+        if disk.alias:
+            try:
+                nodes[disk.target] = ask("qom-get", path=f"/machine/peripheral/{disk.alias}", property="drive")
+            except QmpError:  # a floppy's device has another path; it is never replicated
+                continue
+    return monitor, nodes
+
+
+def _migration(ask: Callable[..., Any]) -> Migration:
+    state = ask("query-migrate")
+    return Migration(
+        status=state.get("status", "none"),
+        error=state.get("error-desc"),
+        capabilities=tuple(item["capability"] for item in ask("query-migrate-capabilities") if item["state"]),
+        checkpoint_delay=ask("query-migrate-parameters").get("x-checkpoint-delay"),
+    )
+
+
+def _job(job: dict[str, Any]) -> Job:
+    return Job(job["type"], job["status"], job["current-progress"], job["total-progress"], job.get("error"))
+
+
+def _nodes(named: list[dict[str, Any]], block_graph: dict[str, Any]) -> dict[str, Node]:
+    names = {item["id"]: item["name"] for item in block_graph["nodes"] if item["type"] == "block-driver"}
+    children: dict[str, dict[str, str]] = {}
+    for edge in block_graph["edges"]:
+        if edge["parent"] in names and edge["child"] in names:
+            children.setdefault(names[edge["parent"]], {})[edge["name"]] = names[edge["child"]]
+    return {
+        item["node-name"]: Node(
+            item["drv"], item["file"], item["image"]["virtual-size"], children.get(item["node-name"], {})
+        )
+        for item in named
+    }
+
+
+def watch(hypervisor: Hypervisor, name: str, seconds: float, enough: int | None = None) -> Checkpoints:
+    """Count the whole checkpoints of ``name``: up to ``seconds`` long, or until ``enough`` were seen.
+
+    A checkpoint is a STOP and the RESUME that ends it: QEMU has no counter of them, and migration status ``colo`` is
+    also what a pair shows whose guest is stopped for ever (our measurement).
+    """
+    hypervisor.watch(name)
+    begun, stopped, count, last = time.monotonic(), False, 0, None
+    while (left := begun + seconds - time.monotonic()) > 0 and (enough is None or count < enough):
+        for event in hypervisor.events():
+            if event.name == "STOP":
+                stopped = True
+            elif event.name == "RESUME" and stopped:
+                stopped, count = False, count + 1
+                last = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        time.sleep(min(EVENT_POLL, left))
+    return Checkpoints(round(time.monotonic() - begun, 2), count, last)

@@ -1,0 +1,486 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Deciding what has to happen to this host's half of the running pair: the plans of colo_pair. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from . import checks, graph, layers
+from . import domain as xml
+from .observation import Disk, Job, Migration, Monitor, Observation
+from .step import Plan, Problem, Step, Wanted, qmp, refuse_if, wait
+from .vocabulary import Channel, Record
+
+X_COLO = "x-colo"
+PAUSE = "pause-before-switchover"
+MIGRATING = ("setup", "active", "pre-switchover", "device")
+IDLE = ("none", "completed", "cancelled", "failed")
+SWITCH_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs meanwhile
+CHECKPOINT_TIMEOUT = 30.0  # seconds on top of the checkpoint delay
+JOB_TIMEOUT = 30.0
+
+
+# The primary's half
+
+
+def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
+    """From a running guest to lockstep, from wherever an earlier run left off."""
+    refuse_if(_primary_problems(seen, peer))
+    monitor = seen.monitor
+    if monitor.migration.status == "colo":
+        return _keep(seen)
+    if not all(_consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
+        return undo(seen)
+    steps = [*_listeners(seen), *_quorums(seen), *_syncs(wanted, seen), *_switch(seen)]
+    return Plan(tuple(steps), _in_lockstep(seen, "primary"))
+
+
+def _primary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
+    yield from checks.running(seen)
+    if seen.domain is None:
+        return
+    yield from _role_problems(seen, "primary")
+    if seen.record is None:
+        return
+    if seen.monitor is None:
+        yield Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Find out why, then run again")
+        return
+    yield from _peer_problems(seen.record, peer)
+    yield from checks.nics(seen.domain)
+    if seen.monitor.migration.status == "colo":
+        if peer.monitor is None or peer.monitor.colo != "secondary":
+            yield Problem(
+                f"the standby on {peer.host.name} is no longer in lockstep",
+                "Until a failover is run the clients are frozen as well: fence that host and run colo_failover here",
+            )
+    elif peer.monitor is None or peer.monitor.status != layers.INCOMING or not _listens(peer):
+        yield Problem(f"no standby listens on {peer.host.name}", "Run colo_pair with role secondary there first")
+    for channel in seen.record.channels():
+        if channel.listener == "primary" and not any(layers.has(seen.monitor, p) for p in _sockets(seen)):
+            yield from _port_free(seen, channel)
+
+
+def _role_problems(seen: Observation, role: str) -> Iterator[Problem]:
+    if seen.record is None:
+        yield Problem("the domain is not prepared: it has no record of a pair", f"Run colo_disk with role {role} first")
+    elif seen.record.role != role:
+        yield Problem(f"the domain is the {seen.record.role} of its pair, not the {role}", "Check which host is which")
+
+
+def _peer_problems(record: Record, peer: Observation) -> Iterator[Problem]:
+    if peer.record is None:
+        yield Problem(f"{peer.host.name} has no record of this pair", "Run colo_disk there first")
+    elif peer.record.generation != record.generation or peer.record.first_port != record.first_port:
+        yield Problem(
+            f"the records differ: generation {record.generation} and ports from {record.first_port} here, "
+            f"{peer.record.generation} and {peer.record.first_port} on {peer.host.name}",
+            "Run colo_disk on the primary, then on the secondary",
+        )
+
+
+def _port_free(seen: Observation, channel: Channel) -> Iterator[Problem]:
+    if channel.port in seen.host.ports:
+        yield Problem(
+            f"port {channel.port}, for the {channel.kind} channel, is in use on {seen.host.name}",
+            "End what listens there, or give the pair another block with first_port",
+        )
+
+
+def _sockets(seen: Observation) -> list:
+    return [part for proxy in layers.proxies(seen) for part in proxy.primary(False) if not part.object]
+
+
+def _keep(seen: Observation) -> Plan:
+    """Nothing but what drifted, and the proof: a whole checkpoint."""
+    steps = []
+    delay = seen.record.checkpoint_delay
+    if seen.monitor.migration.checkpoint_delay != delay:
+        steps.append(_set_delay(delay))
+    return Plan((*steps, _proof(seen.record)), _in_lockstep(seen, "primary"))
+
+
+def _consistent(monitor: Monitor, target: str) -> bool:
+    """Whether a disk's sync can go on from here. A mirror that ended counts only while the guest stands still."""
+    status = monitor.migration.status
+    job = monitor.jobs.get(graph.sync_job(target))
+    if layers.attached(monitor, target):
+        return status == "pre-switchover"
+    if job is None:
+        return graph.nbd(target) not in monitor.nodes and status in IDLE
+    if job.status == "concluded":
+        return job.error is None and status == "pre-switchover"
+    return job.error is None and graph.nbd(target) in monitor.nodes
+
+
+def _stranded(seen: Observation) -> bool:
+    """A guest that we stopped, and that no migration will resume; parked disks are seen to by sliding in."""
+    parked = any(disk.node == graph.park(disk.target) for disk in layers.replicated(seen))
+    return layers.stopped_by_us(seen) and seen.monitor.migration.status in IDLE and not parked and not _half_slid(seen)
+
+
+def _half_slid(seen: Observation) -> bool:
+    return any(graph.park(disk.target) in seen.monitor.nodes for disk in seen.record.disks)
+
+
+def _listeners(seen: Observation) -> list[Step]:
+    """The sockets of the packet proxy: early, so that the standby has connected before packets flow."""
+    steps = layers.add_iothread(seen.monitor) if seen.record.nics else []
+    return steps + [layers.add_part(part) for part in _sockets(seen) if not layers.has(seen.monitor, part)]
+
+
+def _quorums(seen: Observation) -> list[Step]:
+    def quorum(disk: Disk) -> list[dict]:
+        return [graph.quorum_layer(disk.target, layers.libvirt_node(seen.monitor, disk))]
+
+    return layers.slide_in(seen, quorum)
+
+
+def _syncs(wanted: Wanted, seen: Observation) -> list[Step]:
+    nbd = _channel(seen.record, "nbd")
+    steps: list[Step] = []
+    unsynced = [disk.target for disk in seen.record.disks if not layers.attached(seen.monitor, disk.target)]
+    fresh = [target for target in unsynced if graph.sync_job(target) not in seen.monitor.jobs]
+    if fresh:
+        where = {"address": nbd.address, "port": nbd.port}
+        steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "reach", where))
+    for target in fresh:
+        steps.append(
+            qmp(f"disk {target}: connect to the standby", "blockdev-add", graph.nbd_layer(target, nbd.address, nbd.port))
+        )
+        steps.append(_mirror(wanted, target))
+    running = [t for t in unsynced if (job := seen.monitor.jobs.get(graph.sync_job(t))) is None or not _ready(job)]
+    if running:
+        jobs = [graph.sync_job(target) for target in running]
+        steps.append(wait("wait for the full sync", "ready", wanted.sync_wait, jobs=jobs))
+    return steps
+
+
+def _mirror(wanted: Wanted, target: str) -> Step:
+    limit = {"speed": wanted.sync_speed} if wanted.sync_speed else {}
+    arguments = {
+        "job-id": graph.sync_job(target),
+        "device": graph.quorum(target),
+        "target": graph.nbd(target),
+        "sync": "full",
+        "auto-dismiss": False,  # a job that ended stays to be asked how
+        **limit,
+    }
+    return qmp(f"disk {target}: copy everything to the standby", "blockdev-mirror", arguments)
+
+
+def _ready(job: Job) -> bool:
+    return job.status in ("ready", "concluded")
+
+
+def _switch(seen: Observation) -> list[Step]:
+    """From a copy that follows to lockstep. The guest stands still from pre-switchover to the first vm_start."""
+    monitor, record = seen.monitor, seen.record
+    migration = _channel(record, "migration")
+    steps = []
+    uri = f"tcp:{migration.address}:{migration.port}"
+    if monitor.migration.status not in MIGRATING:
+        steps += [
+            layers.set_capabilities("make the migration one for COLO", (X_COLO, PAUSE), on=True),
+            _set_delay(record.checkpoint_delay),
+            qmp("send the guest's memory to the standby", "migrate", {"uri": uri}),
+        ]
+    if monitor.migration.status != "pre-switchover":
+        steps.append(wait("wait until only the switch is left", "migration", SWITCH_TIMEOUT, status=["pre-switchover"]))
+    for disk in record.disks:
+        steps += _replicate(monitor, disk.target)
+    steps += _filters(seen)
+    steps.append(qmp("let the guest go on in lockstep", "migrate-continue", {"state": "pre-switchover"}))
+    steps.append(wait("wait for lockstep", "migration", SWITCH_TIMEOUT, status=["colo"]))
+    return [*steps, _proof(record)]
+
+
+def _replicate(monitor: Monitor, target: str) -> list[Step]:
+    job = monitor.jobs.get(graph.sync_job(target))
+    steps = []
+    if not layers.attached(monitor, target):
+        if job is None or job.status != "concluded":
+            steps.append(qmp(f"disk {target}: end the copying", "block-job-cancel", {"device": graph.sync_job(target)}))
+            jobs = [graph.sync_job(target)]
+            steps.append(wait(f"disk {target}: wait for the end of it", "concluded", JOB_TIMEOUT, jobs=jobs))
+        if graph.replication(target) not in monitor.nodes:
+            layer = graph.primary_replication_layer(target)
+            steps.append(qmp(f"disk {target}: add the replication layer", "blockdev-add", layer))
+        names = {"parent": graph.quorum(target), "node": graph.replication(target)}
+        steps.append(qmp(f"disk {target}: replicate every write", "x-blockdev-change", names))
+        steps.append(qmp(f"disk {target}: forget the copying", "job-dismiss", {"id": graph.sync_job(target)}))
+    elif job is not None:
+        steps.append(qmp(f"disk {target}: forget the copying", "job-dismiss", {"id": graph.sync_job(target)}))
+    return steps
+
+
+def _filters(seen: Observation) -> list[Step]:
+    parts = [
+        part
+        for proxy in layers.proxies(seen)
+        for part in proxy.primary(proxy.rewriter in seen.monitor.objects)
+        if part.object
+    ]
+    return [layers.add_part(part) for part in parts if not layers.has(seen.monitor, part)]
+
+
+def _proof(record: Record) -> Step:
+    limit = record.checkpoint_delay / 1000 + CHECKPOINT_TIMEOUT
+    return wait("see a whole checkpoint", "checkpoint", limit)
+
+
+def _set_delay(delay: int) -> Step:
+    return qmp(f"checkpoint at least every {delay} ms", "migrate-set-parameters", {"x-checkpoint-delay": delay})
+
+
+def _channel(record: Record, kind: str) -> Channel:
+    return next(channel for channel in record.channels() if channel.kind == kind)
+
+
+def undo(seen: Observation) -> Plan:
+    """The guest goes on alone on this host, as an ordinary domain: first what frees it, then what cleans up."""
+    monitor = seen.monitor
+    steps: list[Step] = []
+    if monitor.migration.status in MIGRATING:
+        steps.append(qmp("cancel the migration", "migrate_cancel"))
+        ended = ["cancelled", "failed", "completed"]
+        steps.append(wait("wait for its end", "migration", SWITCH_TIMEOUT, pivot=True, status=ended))
+        return Plan(tuple(steps), _alone(seen))
+    steps += _free(seen)
+    steps += _clean(seen)
+    return Plan(tuple(steps), _alone(seen))
+
+
+def _free(seen: Observation) -> list[Step]:
+    """Cut the standby off, and let go of the guest."""
+    monitor = seen.monitor
+    steps = []
+    for disk in seen.record.disks:
+        if child := layers.attached(monitor, disk.target):
+            names = {"parent": graph.quorum(disk.target), "child": child}
+            steps.append(qmp(f"disk {disk.target}: end the replication", "x-blockdev-change", names))
+    steps += layers.remove_objects(monitor)
+    if monitor.migration.status == "colo":
+        steps.append(qmp("end the lockstep", "x-colo-lost-heartbeat"))
+        steps.append(wait("wait until the guest runs by itself", "alone", JOB_TIMEOUT))
+    if steps:
+        steps[-1] = replace(steps[-1], serves=True)
+    return steps
+
+
+def _clean(seen: Observation) -> list[Step]:
+    monitor, record = seen.monitor, seen.record
+    steps = []
+    for disk in record.disks:
+        steps += _end_job(monitor, graph.sync_job(disk.target))
+    steps += layers.remove_sockets(monitor)
+    if X_COLO in monitor.migration.capabilities:
+        # With it on, virsh save would wait for ever.
+        steps.append(layers.set_capabilities("make migrations ordinary again", (X_COLO, PAUSE), on=False))
+    for disk in record.disks:
+        names = (graph.replication(disk.target), graph.nbd(disk.target))
+        steps += [layers.delete_node(name) for name in names if name in monitor.nodes]
+    return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor)]
+
+
+def _end_job(monitor: Monitor, name: str) -> list[Step]:
+    job = monitor.jobs.get(name)
+    if job is None:
+        return []
+    steps = []
+    if job.status != "concluded":
+        steps.append(qmp(f"cancel {name}", "block-job-cancel", {"device": name, "force": True}))
+        steps.append(wait(f"wait for the end of {name}", "concluded", JOB_TIMEOUT, jobs=[name], failed=True))
+    return [*steps, qmp(f"forget {name}", "job-dismiss", {"id": name})]
+
+
+# The secondary's half
+
+
+def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
+    """A standby that listens, or that is in lockstep; whatever is neither is started afresh: it has no guest to lose."""
+    refuse_if(_secondary_problems(seen, peer))
+    if seen.domain.active and seen.monitor and seen.monitor.colo == "secondary":
+        return _completed(seen, peer)
+    if seen.domain.active and seen.monitor and _listens(seen):
+        return Plan((), seen)
+    if seen.domain.active and not _just_started(seen):
+        end = Step("end the standby that is no use", "destroy", pivot=True)
+        return Plan((end,), replace(seen, domain=replace(seen.domain, state="shutoff"), monitor=None))
+    steps = []
+    if not seen.domain.active:
+        steps += _unfinished(seen)
+        steps.append(Step("start the standby, paused, waiting for the guest", "start_paused", pivot=True))
+        seen = _started(seen, peer)
+    steps += _standby_steps(seen)
+    return Plan(tuple(steps), _listening(seen))
+
+
+def _secondary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
+    if seen.domain is None:
+        yield Problem("there is no such domain on this host", "Run colo_disk with role secondary here first")
+        return
+    yield from _role_problems(seen, "secondary")
+    if seen.record is None:
+        return
+    yield from _peer_problems(seen.record, peer)
+    if seen.domain.active and seen.monitor is None:
+        yield Problem(
+            f"the standby's monitor does not answer: {seen.monitor_problem}",
+            "If its primary's host is lost, run colo_failover here",
+        )
+    if not seen.domain.active:
+        for channel in seen.record.channels():
+            if channel.listener == "secondary":
+                yield from _port_free(seen, channel)
+
+
+def _listens(seen: Observation) -> bool:
+    monitor = seen.monitor
+    return (
+        monitor.status == layers.INCOMING
+        and monitor.migration.status != "none"
+        and X_COLO in monitor.migration.capabilities
+        and all(graph.export(disk.target) in monitor.exports for disk in seen.record.disks)
+        and all(disk.node == graph.quorum(disk.target) for disk in layers.replicated(seen))
+        and all(layers.has(monitor, part) for proxy in layers.proxies(seen) for part in proxy.secondary())
+    )
+
+
+def _just_started(seen: Observation) -> bool:
+    """Whether nothing has been done to this QEMU since it was started."""
+    monitor = seen.monitor
+    return (
+        monitor is not None
+        and monitor.status == layers.INCOMING
+        and monitor.migration.status == "none"
+        and not any(map(graph.is_ours, [*monitor.nodes, *monitor.objects, *monitor.chardevs]))
+    )
+
+
+def _unfinished(seen: Observation) -> list[Step]:
+    """A standby starts again: what it had completed before counts no more, durably, before the sync overwrites it."""
+    if seen.record.complete is None:
+        return []
+    return [_record("write that the standby is incomplete", seen, replace(seen.record, complete=None))]
+
+
+def _record(title: str, seen: Observation, record: Record) -> Step:
+    return Step(title, "record", {"xml": xml.with_metadata_element(record), "live": seen.domain.active})
+
+
+def _started(seen: Observation, peer: Observation) -> Observation:
+    """What is known of the standby before it runs: the device names are the primary's, the rest is filled in later."""
+    names = {disk.target: disk.alias for disk in peer.domain.disks}
+    aliases = {nic.mac: nic.alias for nic in peer.domain.nics}
+    disks = tuple(
+        replace(disk, alias=names.get(disk.target), node=f"(the node of {disk.target})", virtual_size=_size(seen, disk))
+        for disk in seen.domain.disks
+    )
+    nics = tuple(
+        replace(nic, alias=aliases.get(nic.mac), tap=f"(the tap of {nic.mac})", tap_up=True) for nic in seen.domain.nics
+    )
+    monitor = Monitor(layers.INCOMING, False, "", "none", Migration())
+    return replace(seen, domain=replace(seen.domain, state="paused", disks=disks, nics=nics), monitor=monitor)
+
+
+def _size(seen: Observation, disk: Disk) -> int | None:
+    return next((known.virtual_size for known in seen.record.disks if known.target == disk.target), None)
+
+
+def _standby_steps(seen: Observation) -> list[Step]:
+    nbd, migration = _channel(seen.record, "nbd"), _channel(seen.record, "migration")
+    by_target = {disk.target: disk for disk in seen.record.disks}
+    monitor = seen.monitor
+
+    def stack(disk: Disk) -> list[dict]:
+        below = graph.hidden_layers(by_target[disk.target], layers.libvirt_node(monitor, disk))
+        return [*below, graph.quorum_layer(disk.target, graph.replication(disk.target))]
+
+    steps = [_link(nic.tap, up=False) for nic in seen.domain.nics if nic.tap and nic.tap_up]
+    steps += layers.slide_in(seen, stack)
+    parts = [part for proxy in layers.proxies(seen) for part in proxy.secondary()]
+    steps += [layers.add_part(part) for part in parts if not layers.has(monitor, part)]
+    steps.append(layers.set_capabilities("make the migration one for COLO", (X_COLO,), on=True))
+    steps.append(qmp(f"serve the disks on {nbd.address} port {nbd.port}", "nbd-server-start", {"addr": _inet(nbd)}))
+    for disk in layers.replicated(seen):
+        export = {
+            "type": "nbd",
+            "id": graph.export(disk.target),
+            "name": graph.export(disk.target),
+            "node-name": layers.libvirt_node(monitor, disk),
+            "writable": True,
+        }
+        steps.append(qmp(f"disk {disk.target}: export it to the primary", "block-export-add", export))
+    uri = f"tcp:{migration.address}:{migration.port}"
+    steps.append(qmp(f"wait for the guest on {migration.address} port {migration.port}", "migrate-incoming", {"uri": uri}))
+    return steps
+
+
+def _link(tap: str, *, up: bool) -> Step:
+    return Step(f"set the link of {tap} {'up' if up else 'down'}", "link", {"device": tap, "up": up})
+
+
+def _inet(channel: Channel) -> dict:
+    return {"type": "inet", "data": {"host": channel.address, "port": str(channel.port)}}
+
+
+def _completed(seen: Observation, peer: Observation) -> Plan:
+    """Write down, durably, that this standby has completed a checkpoint: only then may it ever be promoted."""
+    record = seen.record
+    steps = [_link(nic.tap, up=False) for nic in seen.domain.nics if nic.tap and nic.tap_up]
+    proven = peer.checkpoints is not None and peer.checkpoints.count > 0
+    if proven and record.complete != record.generation:
+        record = replace(record, complete=record.generation)
+        steps.append(_record("write that the standby has completed a checkpoint", seen, record))
+    return Plan(tuple(steps), replace(seen, domain=replace(seen.domain, record=record)))
+
+
+def absent(seen: Observation, peer: Observation | None) -> Plan:
+    """End this host's half of the running pair. The guest goes on; a standby, which has none, is ended."""
+    if seen.domain is None or seen.record is None or not seen.domain.active:
+        return Plan((), seen)
+    if seen.monitor is None:
+        refuse_if([Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Find out why, then run again")])
+    if seen.record.role != "secondary":
+        return undo(seen)
+    if seen.monitor.colo == "secondary" and not (peer and peer.monitor and peer.monitor.migration.status != "colo"):
+        refuse_if([Problem("the standby is in lockstep", "Run colo_pair with state absent on the primary first")])
+    after = replace(seen, domain=replace(seen.domain, state="shutoff"), monitor=None)
+    return Plan((Step("end the standby", "destroy"),), after)
+
+
+# What should follow
+
+
+def _in_lockstep(seen: Observation, colo: str) -> Observation:
+    migration = replace(seen.monitor.migration, status="colo", capabilities=(PAUSE, X_COLO))
+    return replace(seen, monitor=replace(seen.monitor, colo=colo, migration=migration))
+
+
+def _listening(seen: Observation) -> Observation:
+    exports = tuple(graph.export(disk.target) for disk in seen.record.disks)
+    migration = replace(seen.monitor.migration, status="setup", capabilities=(X_COLO,))
+    parts = [part for proxy in layers.proxies(seen) for part in proxy.secondary()]
+    monitor = replace(
+        seen.monitor,
+        exports=exports,
+        migration=migration,
+        objects={part.name: part.arguments["qom-type"] for part in parts if part.object},
+        chardevs={part.name: "" for part in parts if not part.object},
+    )
+    chosen = {disk.target for disk in seen.record.disks}
+    disks = tuple(
+        replace(disk, node=graph.quorum(disk.target)) if disk.target in chosen else disk for disk in seen.domain.disks
+    )
+    return replace(seen, monitor=monitor, domain=replace(seen.domain, disks=disks))
+
+
+def _alone(seen: Observation) -> Observation:
+    monitor = seen.monitor
+    migration = replace(monitor.migration, status="completed", capabilities=())
+    kept = {name: node for name, node in monitor.nodes.items() if not graph.is_ours(name)}
+    after = replace(monitor, status="running", running=True, colo="none", migration=migration, nodes=kept, jobs={})
+    return replace(seen, monitor=after)

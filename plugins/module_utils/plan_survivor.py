@@ -1,0 +1,200 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Deciding what a survivor has to do when its peer is gone: the plans of colo_failover. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from . import domain as xml
+from . import graph, layers, verdict
+from .observation import Observation
+from .plan_pair import PAUSE, X_COLO, undo
+from .step import Plan, Problem, Step, qmp, refuse_if, wait
+
+COMMIT_TIMEOUT = 120.0  # seconds for active and hidden to be merged into the disk
+APPLIES_TO = {
+    "primary": ("protected", "stalled", "degraded", "syncing"),
+    "secondary": ("protected", "stalled", "degraded"),
+    "alone": ("failed_over",),
+}
+ROUNDS = 5  # announcements of the guest's addresses to the switches
+ANNOUNCE = {"initial": 50, "max": 550, "rounds": ROUNDS, "step": 100}  # milliseconds; QEMU's own defaults
+
+
+@dataclass(frozen=True)
+class Fence:
+    """What is known of the peer's end: ``verified`` only when something saw that the host no longer runs a guest."""
+
+    host: str
+    verified: bool
+    method: str = ""
+
+
+def release(seen: Observation) -> Plan:
+    """Free QEMU from connections to a host that is gone, before it is asked anything: its main loop may hang there."""
+    if not seen.peer_sockets:
+        return Plan((), seen)
+    record = seen.record
+    ports = [channel.port for channel in record.channels()]
+    title = f"reset the connections with {record.peer.address}"
+    return Plan((Step(title, "release", {"peer": record.peer.address, "ports": ports}),), replace(seen, peer_sockets=()))
+
+
+def may_release(seen: Observation, fence: Fence | None, unfenced: bool) -> None:
+    """Refuse what can be refused without asking QEMU; only then may connections be reset."""
+    refuse_if(_record_problems(seen, fence, unfenced))
+
+
+def failover(seen: Observation, fence: Fence | None, unfenced: bool = False) -> Plan:
+    """Make the guest of this host serve, alone: promote the standby, or let the primary go on without one."""
+    refuse_if(_record_problems(seen, fence, unfenced))
+    refuse_if(_state_problems(seen))
+    if seen.record.role == "secondary":
+        return _promote(seen)
+    return _go_on(seen)
+
+
+def _record_problems(seen: Observation, fence: Fence | None, unfenced: bool) -> Iterator[Problem]:
+    if seen.domain is None:
+        yield Problem("there is no such domain on this host", "Check the name, and the host")
+        return
+    record = seen.record
+    if record is None:
+        yield Problem("the domain is not part of a pair: there is nothing to fail over", "Check the name")
+        return
+    if record.role == "alone":
+        return  # done already, or to be finished: the fence was asked then
+    if unfenced:
+        return
+    if fence is None or not fence.verified:
+        yield Problem(
+            f"it is not proven that {record.peer.host} is down: two guests could answer",
+            "Fence that host, and pass the registered result of the verified fence in fence",
+        )
+    elif fence.host != record.peer.host:
+        yield Problem(f"{fence.host} was fenced, and the peer is {record.peer.host}", "Fence the right host")
+
+
+def _state_problems(seen: Observation) -> Iterator[Problem]:
+    role, state = seen.record.role, verdict.phase(seen)
+    if seen.domain.active and seen.monitor is None:
+        yield Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Look at QEMU's log on this host")
+    elif state not in APPLIES_TO[role]:
+        pairs = "; ".join(f"{name}: {', '.join(states)}" for name, states in APPLIES_TO.items())
+        yield Problem(f"a {role} that is {state} cannot fail over", f"Failover applies to {pairs}")
+    elif role == "secondary" and not verdict.completed(seen):
+        yield Problem(
+            "this standby has not completed a checkpoint since its last sync: its disks are not a whole copy",
+            f"Bring {seen.record.peer.host} back: it has the only copy",
+        )
+
+
+def _newest(seen: Observation) -> list[Step]:
+    """Write down, durably and in two places, that this copy is from now on the newest."""
+    record = replace(seen.record, role="alone", generation=seen.record.generation + 1, complete=None)
+    marker = replace(seen.marker, role="alone", generation=record.generation) if seen.marker else None
+    steps = []
+    if marker:
+        title = f"mark the images of this host as generation {record.generation}, the newest"
+        steps.append(Step(title, "mark", {"directory": seen.directory, "marker": marker}))
+    # incoming_added stays until the persistent XML is defined anew, at the end
+    kept = replace(record, incoming_added=seen.record.incoming_added)
+    title = f"record generation {record.generation} in the domain"
+    return [*steps, Step(title, "record", {"xml": xml.with_metadata_element(kept), "live": True})]
+
+
+def _promote(seen: Observation) -> Plan:
+    steps = _newest(seen)
+    steps += _serve(seen)
+    return Plan((*steps, *_tidy(_served(seen))), _ordinary(seen))
+
+
+def _serve(seen: Observation) -> list[Step]:
+    monitor = seen.monitor
+    steps = []
+    if monitor.exports:
+        steps.append(qmp("stop serving the disks to the peer", "nbd-server-stop"))
+    if monitor.colo == "secondary":
+        steps.append(qmp("let the guest of this host take over", "x-colo-lost-heartbeat"))
+    steps += layers.remove_objects(monitor)
+    steps += [
+        Step(f"set the link of {nic.tap} up", "link", {"device": nic.tap, "up": True})
+        for nic in seen.domain.nics
+        if nic.tap and not nic.tap_up
+    ]
+    if steps:
+        steps[-1] = replace(steps[-1], serves=True)
+        steps.append(qmp("tell the switches where the guest is", "announce-self", ANNOUNCE))
+    return steps
+
+
+def _served(seen: Observation) -> Observation:
+    """The observation once the guest serves: the layers still there, the record alone."""
+    record = replace(seen.record, role="alone", generation=seen.record.generation + 1, complete=None)
+    kept = {name: kind for name, kind in seen.monitor.objects.items() if not graph.is_ours(name)}
+    monitor = replace(seen.monitor, running=True, status="running", colo="none", objects=kept, exports=())
+    return replace(seen, domain=replace(seen.domain, record=record), monitor=monitor)
+
+
+def _tidy(seen: Observation) -> list[Step]:
+    """Everything of the pair out of the running QEMU, then out of the persistent XML, then the overlays' files."""
+    monitor = seen.monitor
+    steps = layers.remove_sockets(monitor)
+    if X_COLO in monitor.migration.capabilities:
+        names = [name for name in (X_COLO, PAUSE) if name in monitor.migration.capabilities]
+        steps.append(layers.set_capabilities("make migrations ordinary again", names, on=False))
+    overlays = [disk.target for disk in seen.record.disks if graph.active(disk.target) in monitor.nodes]
+    if overlays:
+        nodes = [graph.replication(target) for target in overlays]
+        steps.append(wait("wait until the standby's writes are in its disks", "committed", COMMIT_TIMEOUT, nodes=nodes))
+    steps += layers.slide_out(seen)
+    for target in overlays:
+        steps += [layers.delete_node(name(target)) for name in (graph.replication, graph.active, graph.hidden)]
+    steps += layers.remove_iothread(monitor)
+    return [*steps, *_settle(seen)]
+
+
+def _settle(seen: Observation) -> list[Step]:
+    """The persistent XML of an ordinary domain, with the record of what it has been through."""
+    record = replace(seen.record, disks=tuple(replace(d, active=None, hidden=None) for d in seen.record.disks))
+    after = xml.protect(seen.domain.inactive_xml, record)
+    settled = xml.read_record(after)
+    steps = []
+    if xml.canonical(after) != xml.canonical(seen.domain.inactive_xml):
+        steps.append(Step("define the domain as an ordinary one", "define", {"xml": after}))
+    if seen.domain.live_record != settled:
+        text = xml.with_metadata_element(settled)
+        steps.append(Step("write the record in the running domain", "record", {"xml": text, "live": True}))
+    for disk in seen.record.disks:
+        steps += [Step(f"remove {path}", "remove", {"path": path}) for path in (disk.active, disk.hidden) if path]
+    return steps
+
+
+def _go_on(seen: Observation) -> Plan:
+    """The primary, or a survivor whose clean-up was cut off."""
+    if seen.record.role == "alone":
+        return Plan((*_serve_again(seen), *_tidy(seen)), _ordinary(seen))
+    return Plan((*_newest(seen), *undo(seen).steps, *_settle(_served(seen))), _ordinary(seen))
+
+
+def _serve_again(seen: Observation) -> list[Step]:
+    down = any(nic.tap and not nic.tap_up for nic in seen.domain.nics)
+    ours = any(map(graph.is_ours, seen.monitor.objects)) or seen.monitor.exports
+    return _serve(seen) if down or ours or seen.monitor.colo != "none" else []
+
+
+def _ordinary(seen: Observation) -> Observation:
+    record = replace(seen.record, role="alone", complete=None)
+    if seen.record.role != "alone":
+        record = replace(record, generation=record.generation + 1)
+    kept = {name: node for name, node in seen.monitor.nodes.items() if not graph.is_ours(name)}
+    migration = replace(seen.monitor.migration, status="completed", capabilities=())
+    monitor = replace(
+        seen.monitor, status="running", running=True, colo="none", migration=migration, nodes=kept, jobs={},
+        objects={}, chardevs={}, exports=(),
+    )  # fmt: skip
+    domain = replace(seen.domain, record=record, live_record=record)
+    return replace(seen, domain=domain, monitor=monitor, peer_sockets=())

@@ -1,0 +1,27 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running a command of the host, with a deadline and an error that carries the command's own words."""
+
+from __future__ import annotations
+
+import subprocess
+
+from .errors import ColoError, Timeout
+
+COMMAND_DEADLINE = 20.0  # seconds
+
+
+def run(*command: str, deadline: float = COMMAND_DEADLINE, stdin: str | None = None) -> str:
+    """Run a command and return what it printed; ColoError when it is missing, fails, or misses its deadline."""
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=deadline, check=False)
+    except FileNotFoundError:
+        raise ColoError(
+            f"the command {command[0]} is missing", remedy="The role lockstep.colo.host installs it"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise Timeout(f"{' '.join(command)} did not end within {deadline:g} s") from None
+    if done.returncode:
+        raise ColoError(f"{' '.join(command)} failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout

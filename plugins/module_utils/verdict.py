@@ -1,0 +1,124 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What two observations, or one and an unreachable peer, come to: the phase of a pair and who holds its guest. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import graph, layers
+from .observation import Observation
+from .plan_pair import MIGRATING
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``phase`` is one of vocabulary.PHASES; ``holder`` the host whose copy is the guest's; problems in plain words."""
+
+    phase: str
+    holder: str | None
+    problems: tuple[str, ...] = ()
+
+
+def phase(seen: Observation) -> str:
+    """The phase of a pair as one of its hosts alone can tell it."""
+    if seen.domain is None or seen.record is None:
+        return "unprotected"
+    if not seen.domain.active:
+        return "powered_off"
+    if seen.record.role == "alone":
+        return "failed_over"
+    if seen.monitor is None:
+        return "degraded"
+    return _primary_phase(seen) if seen.record.role == "primary" else _secondary_phase(seen)
+
+
+def _primary_phase(seen: Observation) -> str:
+    monitor = seen.monitor
+    if monitor.migration.status == "colo":
+        if not all(layers.attached(monitor, disk.target) for disk in seen.record.disks) or not seen.peer_sockets:
+            return "degraded"
+        return "protected" if monitor.running else "stalled"
+    if monitor.migration.status in MIGRATING or any(map(graph.is_ours, monitor.jobs)):
+        return "syncing"
+    return "unprotected"
+
+
+def _secondary_phase(seen: Observation) -> str:
+    monitor = seen.monitor
+    if monitor.colo == "secondary":
+        return "protected" if seen.peer_sockets else "degraded"
+    if monitor.status == layers.INCOMING:
+        return "listening"
+    return "degraded"
+
+
+def completed(seen: Observation) -> bool:
+    """Whether this standby has completed a checkpoint since its last sync, so that it may be promoted.
+
+    Either it was written down when the primary saw it, or QEMU itself shows it: a secondary's guest runs only
+    from its first loaded checkpoint on.
+    """
+    record, monitor = seen.record, seen.monitor
+    if record.complete == record.generation:
+        return True
+    return monitor is not None and monitor.colo == "secondary" and monitor.running
+
+
+def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
+    """The verdict over a pair; None for a host that could not be reached. Which is which the records say."""
+    seen = [one for one in (primary, secondary) if one is not None]
+    missing = len(seen) < 2
+    holders = [one for one in seen if one.record and one.record.role in ("primary", "alone")]
+    if not holders:
+        return _without_holder(seen, missing)
+    holder = max(holders, key=lambda one: one.record.generation)
+    other = next((one for one in seen if one is not holder), None)
+    state = phase(holder)
+    problems = list(notes(holder))
+    if other is not None:
+        problems += notes(other)
+    if state == "protected" and (other is None or phase(other) != "protected"):
+        state = "degraded"
+        where = other.host.name if other else "the other host"
+        problems.append(f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen")
+    if other is not None and other.record and other.record.generation < holder.record.generation:
+        problems.append(
+            f"the copy on {other.host.name} is stale (generation {other.record.generation}, "
+            f"the newest is {holder.record.generation}); deploy makes a standby of it"
+        )
+    return Verdict(state, holder.host.name, tuple(problems))
+
+
+def _without_holder(seen: list[Observation], missing: bool) -> Verdict:
+    standby = next((one for one in seen if one.record), None)
+    if standby is None:
+        return Verdict("unprotected", None, ("a host could not be reached",) if missing else ())
+    state = phase(standby)
+    if missing and state == "protected":
+        state = "degraded"
+    words = "the primary's host could not be reached" if missing else "no host has the primary's copy"
+    return Verdict(state, None, (*notes(standby), words))
+
+
+def notes(seen: Observation) -> list[str]:
+    """What an operator should know of this host's half, in plain words."""
+    found = []
+    if seen.monitor_problem:
+        found.append(f"{seen.host.name}: {seen.monitor_problem}")
+    domain, record = seen.domain, seen.record
+    if domain is None or record is None:
+        return found
+    if record.role == "alone":
+        found.append(f"{seen.host.name}: the guest runs alone, unprotected, since a failover")
+        if domain.live_incoming:
+            found.append(f"{seen.host.name}: the live XML shows -incoming until the next cold start; this is harmless")
+    if domain.tainted:
+        found.append(f"{seen.host.name}: libvirt marks the domain as tainted until its next cold start")
+    if seen.monitor and record.role == "secondary":
+        up = [nic.tap for nic in domain.nics if nic.tap_up and seen.monitor.colo != "none"]
+        found += [f"{seen.host.name}: link {tap} of the standby is up, its packets reach the network" for tap in up]
+    if domain.autostart and record.role != "alone":
+        found.append(f"{seen.host.name}: autostart is on, so that an old copy could start by itself")
+    return found
