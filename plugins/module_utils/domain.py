@@ -262,6 +262,8 @@ def _parse(xml: str) -> etree._Element:
         root = etree.fromstring(xml.encode("utf-8"), parser)
     except (etree.XMLSyntaxError, UnicodeError) as error:
         raise DomainXmlError(f"not XML: {error}") from error
+    if root.getroottree().docinfo.doctype:
+        raise DomainXmlError("a document type: libvirt writes none, and its entities could read files")
     if root.tag != "domain":
         raise DomainXmlError(f"<{root.tag}> where <domain> belongs")
     return root

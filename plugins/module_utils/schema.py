@@ -8,6 +8,8 @@ it is absent on control nodes, so the import may fail here and must be reported 
 
 from __future__ import annotations
 
+import functools
+
 try:
     from lxml import etree
 
@@ -205,9 +207,14 @@ SCHEMA = """\
 """
 
 
+@functools.cache
+def _compiled() -> etree.RelaxNG:
+    return etree.RelaxNG(etree.fromstring(SCHEMA))
+
+
 def validate(element: etree._Element) -> None:
     """Raise VocabularyError unless `element` is a record as the schema has it."""
-    schema = etree.RelaxNG(etree.fromstring(SCHEMA))
+    schema = _compiled()
     if schema.validate(element):
         return
     # libxml2 reports the cause first and then every element around it.

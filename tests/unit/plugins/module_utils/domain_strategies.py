@@ -22,7 +22,8 @@ from lxml import etree
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "domains"
 
-# Dumps of libvirt 11.3.0 with QEMU 10.0.13: NAME.xml is inactive, NAME.live.xml and NAME.migratable.xml are what they say.
+# Dumps of libvirt 11.3.0 with QEMU 10.0.13, with VIR_DOMAIN_XML_SECURE: NAME.xml is inactive, NAME.live.xml and
+# NAME.migratable.xml are of the running domain.
 INACTIVE = sorted(path.stem for path in FIXTURES.glob("*.xml") if "." not in path.stem)
 RUNNING = sorted(path.stem for path in FIXTURES.glob("*.xml") if "." in path.stem)
 
@@ -37,7 +38,7 @@ def fixture(name: str) -> str:
 texts = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x2FFF, exclude_categories=("Cs", "Cc")), min_size=1)
 macs = st.integers(0, 0xFFFFFF).map(lambda n: f"52:54:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}")
 targets = st.from_regex(r"(vd|sd|hd)[a-z]{1,2}", fullmatch=True)
-paths = st.builds("/{}".format, texts) | st.sampled_from(["/dev/vg/lv", "/dev", "/devices/x", "/var/lib/images/a b.qcow2"])
+paths = st.builds("/{}".format, texts) | st.sampled_from(["/dev/vg/lv", "/dev", "/devices/x", "/images/a b.qcow2"])
 endpoints = st.builds(Endpoint, host=texts, machine_id=texts, address=texts)
 roles = st.sampled_from(ROLES)
 
@@ -165,7 +166,7 @@ def generated(draw: st.DrawFn) -> str:
     devices = [*disks, draw(unknown_elements), *nics, draw(unknown_elements)]
     text = "".join(
         [
-            draw(st.sampled_from(["<domain type='kvm'>", f"<domain type='kvm' xmlns:qemu='{QEMU}'>", "<!-- top --><domain>"])),
+            draw(st.sampled_from(["<domain>", f"<domain type='kvm' xmlns:qemu='{QEMU}'>", "<!-- top --><domain>"])),
             "<name>web1</name><uuid>11111111-2222-3333-4444-555555555555</uuid>",
             draw(st.sampled_from(["", "<title>t</title><description> two\n lines </description>"])),
             "" if metadata is None else f"<metadata>{''.join(metadata)}</metadata>",
