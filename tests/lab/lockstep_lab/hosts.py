@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import time
 import uuid
@@ -137,7 +138,12 @@ def _start(lab: Lab, host: str, *, kvm: bool) -> None:
     command += [f"--hostname={host}", f"--bind-ro={rootfs.repository(lab)}:{rootfs.REPOSITORY}", "--resolv-conf=off"]
     command += ["--timezone=off", "--link-journal=no"]
     if kvm:
-        command += ["--bind=/dev/kvm"]
+        # A node of its own: the groups of the machine's are not the host's. (Not tried where the lab was written.)
+        node = lab.host_dir(host) / "kvm"
+        if not node.exists():
+            os.mknod(node, stat.S_IFCHR, Path("/dev/kvm").stat().st_rdev)
+            node.chmod(0o666)
+        command += [f"--bind={node}:/dev/kvm"]
     # The shell joins the groups and becomes nspawn, so that no process of the host is ever outside them.
     join = "".join(f"echo $$ > '{group}/cgroup.procs' && " for group in groups) + 'exec "$@"'
     environment = {
@@ -360,6 +366,7 @@ def down(lab: Lab, *, purge: bool) -> None:
     if purge:
         if any((lab.directory / "labs").glob("*/lab.json")):
             raise LabError("another lab uses the cache; not purged")
+        rootfs.unmount_tree(lab.cache)
         remove_tree(lab.cache)
         for path in (lab.directory / "labs", lab.directory):
             (path / ".lock").unlink(missing_ok=True)

@@ -231,6 +231,7 @@ def chroot(lab: Lab, lower: Sequence[Path], upper: Path, *, binds: dict[Path, st
     """An overlay that is ready to chroot into; all its mounts are gone afterwards."""
     root = lab.cache / f"chroot-{upper.name}"
     work = lab.cache / f"work-{upper.name}"
+    unmount_tree(root)  # of a run that was killed
     remove_tree(work)
     for path in (root, work):
         path.mkdir(parents=True, exist_ok=True)
