@@ -329,6 +329,7 @@ colo_pairs:
     web1: {{colo_primary: kvm1, colo_secondary: kvm2, colo_disks: [{{target: vda, format: qcow2}}]}}
   vars:
     ansible_connection: local
+    ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
 """,
     )
 
