@@ -30,6 +30,15 @@ for _power, _letter in enumerate("kmgtpe", start=1):
 _GENERATED_TAP = re.compile(r"(vnet|macvtap|macvlan)\d+")
 _GENERATED_SOCKET = re.compile(r"(/var/lib|/var/run|/run)/libvirt/qemu/channel/")
 
+# What libvirt gives a domain that does not mention it, and leaves out of the migratable form. The PS/2 mouse stays in.
+_IMPLIED = (
+    ("devices/controller", {"type": "usb", "index": "0", "model": "piix3-uhci"}),
+    ("devices/controller", {"type": "pci", "index": "0", "model": "pci-root"}),
+    ("devices/input", {"type": "keyboard", "bus": "ps2"}),
+    ("devices/audio", {"type": "none"}),
+    ("devices/watchdog", {"model": "itco"}),
+)
+
 _SOURCE_ATTRIBUTES = ("file", "dev", "dir", "name", "volume", "path")
 _NIC_SOURCE_ATTRIBUTES = ("bridge", "network", "dev", "path")
 _NIC_TYPES = ("bridge", "network", "ethernet")
@@ -94,7 +103,18 @@ def canonical(xml: str) -> str:
 
     It has one element a line, to be compared by people as well.
     """
-    root = _parse(xml)
+    return _canonical(_parse(xml))
+
+
+def equivalent(one: str, other: str) -> bool:
+    """Whether both define the same domain, when either may be what was made of a migratable XML.
+
+    libvirt leaves out of that form what it adds by itself again.
+    """
+    return _canonical(_without_implied(_parse(one))) == _canonical(_without_implied(_parse(other)))
+
+
+def _canonical(root: etree._Element) -> str:
     etree.strip_tags(root, etree.Comment)
     for element in root.iter(etree.Element):
         if element.text is not None and not element.text.strip():
@@ -326,6 +346,14 @@ def _empty(element: etree._Element) -> bool:
 # The record in the metadata
 
 
+def _without_implied(root: etree._Element) -> etree._Element:
+    for path, attributes in _IMPLIED:
+        for element in root.findall(path):
+            if attributes.items() <= dict(element.attrib).items():
+                _remove(element)
+    return root
+
+
 def _record_element(root: etree._Element) -> etree._Element | None:
     found = []
     for element in root.iterfind("metadata/*"):
@@ -435,7 +463,9 @@ def _add_incoming(root: etree._Element) -> None:
     commandline = root.find(_COMMANDLINE)
     if commandline is None:
         commandline = etree.Element(_COMMANDLINE, nsmap={"qemu": QEMU_NAMESPACE})
-        _append(root, commandline)
+        # Where libvirt writes it: at the end, before what else is in its namespace.
+        others = [child for child in root.iterchildren(etree.Element) if etree.QName(child).namespace == QEMU_NAMESPACE]
+        _insert(root, root.index(others[0]) if others else len(root), commandline)
     # libvirt writes all arguments before the environment.
     args = commandline.findall(_ARG)
     index = commandline.index(args[-1]) + 1 if args else 0
@@ -690,14 +720,14 @@ def _forget_chardev_run(device: etree._Element) -> None:
 
 
 def _forget_labels(root: etree._Element) -> None:
-    """Labels are made anew on every host; only a base label was somebody's wish."""
+    """A label that libvirt made is made anew on every host; a base label, or an element without one, is a wish."""
     for label in root.findall("seclabel"):
         if label.get("type") != "dynamic":
             continue
-        for tag in ("label", "imagelabel"):
-            for child in label.findall(tag):
-                _remove(child)
-        if label.find("baselabel") is None:
+        made = label.findall("label") + label.findall("imagelabel")
+        for child in made:
+            _remove(child)
+        if made and label.find("baselabel") is None:
             _remove(label)
 
 
@@ -707,11 +737,19 @@ def _forget_labels(root: etree._Element) -> None:
 def _describe(element: etree._Element) -> str:
     words = [element.tag]
     words += [f"{key}={element.get(key)}" for key in ("mode", "type", "model") if element.get(key)]
-    for path, key in (("alias", "name"), ("target", "dir"), ("target", "dev"), ("source/address", "bus")):
-        found = element.find(path)
-        if found is not None and found.get(key):
-            return " ".join([*words, found.get(key)])
-    return " ".join(words)
+    name = _first_attribute(element.find("target"), ("dir",)) or element.get("name") or _host_address(element)
+    return " ".join([*words, name] if name else words)
+
+
+def _host_address(element: etree._Element) -> str | None:
+    """The device of the host as lspci or lsusb would write it."""
+    address, vendor, product = (element.find(f"source/{tag}") for tag in ("address", "vendor", "product"))
+    if vendor is not None and product is not None:
+        return ":".join(number.get("id", "").removeprefix("0x") for number in (vendor, product))
+    if address is None or "slot" not in address.attrib:
+        return None
+    numbers = [address.get(key, "0").removeprefix("0x") for key in ("domain", "bus", "slot", "function")]
+    return ":".join(numbers[:3]) + "." + numbers[3]
 
 
 def _unsupported_nic(interface: etree._Element) -> list[str]:

@@ -1,0 +1,197 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read from dumps of libvirt."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils import domain
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import DiskElement, DomainXmlError, NicElement
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import INACTIVE, fixture
+
+
+def devices(text: str) -> str:
+    return f"<domain><devices>{text}</devices></domain>"
+
+
+def test_the_head_of_a_domain() -> None:
+    text = fixture("cpu")
+    assert domain.name(text) == "fix-cpu"
+    assert domain.uuid(text) == "11111111-2222-3333-4444-555555555555"
+    assert domain.machine(text) == "pc-i440fx-10.0"
+    assert domain.memory_bytes(text) == 128 << 20
+    assert domain.vcpus(text) == 2
+    assert domain.emulator(text) == "/usr/bin/qemu-system-x86_64"
+    assert domain.machine(fixture("q35")) == "pc-q35-10.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("<memory>1</memory>", 1024),
+        ("<memory unit='KiB'>1</memory>", 1024),
+        ("<memory unit='k'>1</memory>", 1024),
+        ("<memory unit='KB'>1</memory>", 1000),
+        ("<memory unit='b'>7</memory>", 7),
+        ("<memory unit='bytes'>7</memory>", 7),
+        ("<memory unit='GiB'> 2 </memory>", 2 << 30),
+        ("<memory unit='G'>2</memory>", 2 << 30),
+        ("<memory unit='TB'>1</memory>", 10**12),
+    ],
+)
+def test_memory_has_units(text: str, size: int) -> None:
+    assert domain.memory_bytes(f"<domain>{text}</domain>") == size
+
+
+@pytest.mark.parametrize("text", ["", "<memory>-1</memory>", "<memory unit='acre'>1</memory>", "<memory/>"])
+def test_memory_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(DomainXmlError, match="memory"):
+        domain.memory_bytes(f"<domain>{text}</domain>")
+
+
+def test_what_is_missing_is_said_or_has_a_default() -> None:
+    for question in (domain.name, domain.uuid):
+        with pytest.raises(DomainXmlError, match="no <"):
+            question("<domain/>")
+    assert domain.vcpus("<domain/>") == 1
+    assert domain.emulator("<domain/>") is None
+    assert domain.machine("<domain/>") == ""
+
+
+def test_disks_of_every_kind() -> None:
+    found = {disk.target: disk for disk in domain.disks(fixture("disks"))}
+    assert found["sda"] == DiskElement(
+        "sda", "disk", "block", "/dev/vg0/lv0", "raw", "scsi", None, False, False, False, "ABC-123"
+    )
+    assert found["vdb"] == DiskElement(
+        "vdb",
+        "disk",
+        "file",
+        "/var/lib/libvirt/images/fix/chain.qcow2",
+        "qcow2",
+        "virtio",
+        "ua-second",
+        False,
+        False,
+        True,
+        None,
+    )
+    assert (found["vdc"].type, found["vdc"].source) == ("network", "x")
+    assert (found["vdd"].type, found["vdd"].source) == ("volume", "default/v1")
+    assert (found["hda"].device, found["hda"].source, found["hda"].readonly) == ("cdrom", None, True)
+    assert found["vde"].shareable
+    assert found["sdb"].device == "lun"
+
+
+def test_a_running_domain_has_aliases_taps_and_chains() -> None:
+    text = fixture("rich.live")
+    disks = domain.disks(text)
+    assert [(disk.alias, disk.has_backing) for disk in disks] == [
+        ("ua-root", True),
+        ("scsi0-0-0-0", False),
+        ("ide0-0-0", False),
+    ]
+    assert domain.nics(text)[1] == NicElement(
+        "52:54:00:dd:00:02", "virtio", "bridge", "br0", "vnet2", "net1", None, False, 1
+    )
+
+
+def test_nics_of_every_kind() -> None:
+    found = domain.nics(fixture("nics"))
+    assert [(nic.model, nic.driver, nic.driver_element, nic.queues) for nic in found] == [
+        ("e1000", None, False, 1),
+        ("virtio", None, False, 1),
+        ("virtio", "vhost", True, 1),
+        ("virtio", "qemu", True, 1),
+        ("virtio", None, True, 1),
+        ("virtio", "vhost", True, 2),
+        ("virtio-non-transitional", None, True, 1),
+        ("rtl8139", None, False, 1),
+    ]
+    assert [(nic.type, nic.source, nic.tap) for nic in found[-2:]] == [
+        ("network", "default", None),
+        ("ethernet", None, "tap9"),
+    ]
+
+
+def test_devices_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(DomainXmlError, match="target"):
+        domain.disks(devices("<disk type='file'/>"))
+    with pytest.raises(DomainXmlError, match="queues"):
+        domain.nics(devices("<interface type='bridge'><driver queues='many'/></interface>"))
+
+
+def test_everything_that_colo_cannot_carry_is_named() -> None:
+    found = domain.unsupported(fixture("unsupported"))
+    beginnings = [
+        "hostdev mode=subsystem type=pci 0000:06:02.0: ",
+        "hostdev mode=subsystem type=usb 1234:beef: ",
+        "filesystem type=mount share: ",
+        "filesystem type=mount nine: ",
+        "tpm model=tpm-tis: ",
+        "shmem my_shmem: ",
+        "vsock model=virtio: ",
+        "interface 52:54:00:cc:00:01 of type direct: ",
+        "interface 52:54:00:cc:00:02 of type vhostuser: ",
+        "interface 52:54:00:cc:00:03 of type user: ",
+        "interface 52:54:00:cc:00:05 of type vdpa: ",
+        "interface 52:54:00:cc:00:04 with multiqueue: ",
+    ]
+    assert len(found) == len(beginnings)
+    for text, beginning in zip(found, beginnings, strict=True):
+        assert text.startswith(beginning)
+
+
+@pytest.mark.parametrize("name", sorted(set(INACTIVE) - {"unsupported", "disks", "nics", "cpu"}))
+def test_an_ordinary_domain_has_nothing_of_it(name: str) -> None:
+    assert domain.unsupported(fixture(name)) == []
+
+
+def test_of_the_many_disks_and_nics_only_these_cannot_be_carried() -> None:
+    found = [line.split(": ")[0] for name in ("disks", "nics", "cpu") for line in domain.unsupported(fixture(name))]
+    assert found == [
+        "disk sdb of device lun",
+        "disk vde is shareable",
+        "interface 52:54:00:bb:00:06 with multiqueue",
+        "cpu feature invtsc",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "beginning"),
+    [
+        (devices("<memory model='nvdimm'/>"), "memory model=nvdimm"),
+        (devices("<video><driver name='vhostuser'/></video>"), "video driver vhostuser"),
+        (devices("<video><model><acceleration accel3d='yes'/></model></video>"), "video with accel3d"),
+        (devices("<input type='passthrough' bus='virtio'/>"), "input type=passthrough"),
+        (devices("<smartcard mode='host'/>"), "smartcard mode=host"),
+        (devices("<redirdev bus='usb' type='spicevmc'/>"), "redirdev type=spicevmc"),
+        (devices("<disk type='nvme'><target dev='vda'/></disk>"), "disk vda of type nvme"),
+        (devices("<disk type='vhostuser'><target dev='vda'/></disk>"), "disk vda of type vhostuser"),
+        (devices("<disk><target dev='vda'/><transient/></disk>"), "disk vda is transient"),
+        (devices("<disk><source><encryption/></source><target dev='vda'/></disk>"), "disk vda is encrypted"),
+        (devices("<disk><mirror type='file'/><target dev='vda'/></disk>"), "disk vda has a block job"),
+        (devices("<interface type='mcast'><mac address='a'/></interface>"), "interface a of type mcast"),
+        (devices("<interface type='hostdev'><mac address='a'/></interface>"), "interface a of type hostdev"),
+        ("<domain><launchSecurity type='sev'/></domain>", "launchSecurity"),
+        ("<domain><cpu><feature name='invtsc' policy='force'/></cpu></domain>", "cpu feature invtsc"),
+    ],
+)
+def test_what_cannot_be_carried_is_named(text: str, beginning: str) -> None:
+    (found,) = domain.unsupported(text)
+    assert found.startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        devices("<memory model='dimm'/>"),
+        devices("<video><model><acceleration accel3d='no'/></model></video>"),
+        devices("<disk device='cdrom'><target dev='hda'/><readonly/><shareable/></disk>"),
+        devices("<input type='tablet'/><rng model='virtio'/>"),
+        "<domain><cpu><feature name='invtsc' policy='disable'/></cpu></domain>",
+        "<domain><cpu><feature name='invtsc'/></cpu><clock><timer name='tsc' frequency='1'/></clock></domain>",
+    ],
+)
+def test_what_can_be_carried_is_not_named(text: str) -> None:
+    assert domain.unsupported(text) == []
