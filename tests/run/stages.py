@@ -28,7 +28,10 @@ STAGES: dict[str, list[str]] = {
         "antsibull-changelog lint",
         "python -m pytest -q tests/unit/test_role_specs.py",
     ],
-    "units": ["tests/run/ansible-test units --local --requirements --python {python}"],
+    "units": [
+        "tests/run/ansible-test units --local --requirements --python {python}",
+        "python tests/lab/lab selftest",
+    ],
     "sanity": ["tests/run/sanity {python}"],
     "molecule": ["molecule test"],
     "integration": ["tests/integration/run"],
