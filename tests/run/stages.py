@@ -5,7 +5,7 @@
     stages.py test            every stage of `make test`
     stages.py lint sanity     these
 
-Each stage is a list of commands; the first that fails ends the stage, the other stages still run.
+A stage is a list of commands; all of them run, and it has failed when one of them has.
 Output goes to results/logs/STAGE.log, to the terminal as well with V=1; the end of a failed stage's log is shown.
 """
 
@@ -54,6 +54,7 @@ def environment() -> dict[str, str]:
 
 def run(stage: str, env: dict[str, str]) -> bool:
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    passed = True
     log_path = LOGS / f"{stage}.log"
     with log_path.open("w", encoding="utf-8") as log:
         for command in STAGES[stage]:
@@ -78,8 +79,8 @@ def run(stage: str, env: dict[str, str]) -> bool:
                         sys.stdout.write(line)
             if process.returncode:
                 log.write(f"exit code {process.returncode}: {command}\n")
-                return False
-    return True
+                passed = False
+    return passed
 
 
 def main(arguments: list[str]) -> int:
