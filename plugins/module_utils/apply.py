@@ -205,11 +205,10 @@ class Apply:
                 return f"{name} is {job['status']}, {job['current-progress']} of {job['total-progress']} bytes"
         return None
 
-    def _until_committed(self, nodes: list[str]) -> str | None:
-        """The commit that follows a failover is in no job list; it is over when nothing depends on the layer's child."""
-        edges = self._ask("x-debug-query-block-graph")
-        names = {item["id"]: item["name"] for item in edges["nodes"]}
-        busy = {names.get(edge["parent"]) for edge in edges["edges"] if edge["name"] == "file"} & set(nodes)
-        return f"{', '.join(sorted(busy))} still merge" if busy else None
-
-
+    def _until_committed(self, layers: dict[str, str]) -> str | None:
+        """The commit that follows a failover is in no job list; it is over when the layer lies on the disk itself."""
+        found = self._ask("x-debug-query-block-graph")
+        names = {item["id"]: item["name"] for item in found["nodes"]}
+        files = {names[edge["parent"]]: names[edge["child"]] for edge in found["edges"] if edge["name"] == "file"}
+        busy = [above for above, overlay in layers.items() if files.get(above) == overlay]
+        return f"{', '.join(busy)} still merge" if busy else None

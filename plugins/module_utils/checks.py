@@ -105,8 +105,6 @@ def _disk(disk: Disk, stated: str) -> Iterator[Problem]:
             "State the format that the domain's XML has",
             disk.target,
         )
-    if not disk.alias:
-        yield Problem("it has no alias", "This is only so while the domain does not run", disk.target)
 
 
 def nics(domain: Domain) -> Iterator[Problem]:
@@ -177,6 +175,6 @@ def port_problems(host: Host, first: int) -> Iterator[Problem]:
 def free_block(one: Host, other: Host) -> int | None:
     """The first block of ports that is free, and not another pair's, on both hosts."""
     for first in range(PORT_RANGE.start, PORT_RANGE.stop, PORTS_PER_PAIR):
-        if not any(True for host in (one, other) for _ in port_problems(host, first)):
+        if not any([*port_problems(one, first), *port_problems(other, first)]):
             return first
     return None

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every front end does with the core: observe, plan, apply, and again where a step changed what is to be decided."""
+"""What every front end does with the core: observe, plan, apply, and again where a step changed what to decide on."""
 
 from __future__ import annotations
 
@@ -49,44 +49,39 @@ def converge(
     seen = observe()
     plan = decide(seen)
     result = Result(seen, plan.after, list(plan.steps), changed=plan.changes)
-    if check or not plan.steps:
-        result.after = plan.after if check else seen
+    if check:
         return result
     apply = Apply(hypervisor, domain, began)
+    outcome = apply.outcome
     try:
-        _rounds(apply, plan, observe, decide, result)
+        for _round in range(MAX_ROUNDS):
+            apply.run(plan)
+            if not outcome.pivoted:
+                break
+            plan = decide(observe())
+            result.steps[len(outcome.done) :] = plan.steps
+        else:
+            raise ColoError(f"no end after {MAX_ROUNDS} rounds of observing and planning", remedy="Please report this")
     except ColoError as error:
-        if rescue:
+        if rescue and outcome.changed:
             _rescue(apply, observe, rescue, error)
         raise
-    finally:
-        result.done, result.changed = apply.outcome.done, apply.outcome.changed
-    result.finished, result.served_after = apply.outcome.finished, apply.outcome.served_at
-    result.after = replace(observe(), checkpoints=apply.outcome.checkpoints)
+    result.done, result.changed = outcome.done, outcome.changed
+    result.finished, result.served_after = outcome.finished, outcome.served_at
+    result.after = replace(observe() if outcome.done else seen, checkpoints=outcome.checkpoints)
     result.seconds = round(time.monotonic() - began, 4)
     return result
-
-
-def _rounds(
-    apply: Apply, plan: Plan, observe: Callable[[], Observation], decide: Callable[[Observation], Plan], result: Result
-) -> None:
-    for number in range(MAX_ROUNDS):
-        if number:
-            result.steps += plan.steps
-        if not apply.run(plan).pivoted:
-            return
-        plan = decide(observe())
-    raise ColoError(f"no end after {MAX_ROUNDS} rounds of observing and planning", remedy="Please report this")
 
 
 def _rescue(
     apply: Apply, observe: Callable[[], Observation], rescue: Callable[[Observation], Plan], error: ColoError
 ) -> None:
-    """A change of the running pair failed half-way: give the guest back what it needs to go on alone."""
+    """A change of the running pair failed half-way: give the guest back what it needs to go on."""
     try:
         for _round in range(MAX_ROUNDS):
-            if not apply.run(rescue(observe())).pivoted:
-                error.remedy = f"{error.remedy} The guest goes on, unprotected, as before".strip()
+            apply.run(rescue(observe()))
+            if not apply.outcome.pivoted:
+                error.remedy = f"{error.remedy} The guest goes on, as it was before".strip()
                 return
     except ColoError as second:
         error.remedy = f"{error.remedy} Going back failed as well: {second}. Look at the guest now".strip()

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from .schema import NAMESPACE, VocabularyError, etree, validate
-from .vocabulary import DiskRecord, NicRecord, Record
+from .vocabulary import IOTHREAD, DiskRecord, NicRecord, Record
 
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 # Every version of our namespace begins like this.
@@ -390,7 +390,7 @@ def _settle_nic(root: etree._Element, existing: Record | None, nic: NicRecord) -
         # Taken out by the user while the pair is there: no reason to fail in the middle of a failover.
         return known or nic
     driver = interface.find("driver")
-    if not _is_virtio(interface) or driver is None or driver.get("name") != "qemu":
+    if driver is None or driver.get("name") != "qemu":
         return NicRecord(nic.mac, None if driver is None else driver.get("name"), driver is not None)
     return known or nic
 
@@ -676,6 +676,7 @@ def _forget_run(root: etree._Element) -> None:
         for device in root.iterfind(f"devices/{tag}"):
             _forget_chardev_run(device)
     _forget_labels(root)
+    _forget_iothread(root)
     partition = root.find("resource/partition")
     if partition is not None and partition.text == "/machine":
         _remove(partition)
@@ -717,6 +718,20 @@ def _forget_chardev_run(device: etree._Element) -> None:
     generated = device.get("type") == "unix" and _GENERATED_SOCKET.match(source.get("path", ""))
     if device.get("type") == "pty" or generated:
         _remove(source)
+
+
+def _forget_iothread(root: etree._Element) -> None:
+    """The primary's live XML counts the thread that compares its packets; a standby has none."""
+    threads, count = root.find("iothreadids"), root.find("iothreads")
+    ours = root.find(f"iothreadids/iothread[@id='{IOTHREAD}']")
+    if ours is None or threads is None or count is None:
+        return
+    _remove(ours)
+    if len(threads):
+        count.text = str(len(threads))
+    else:
+        _remove(threads)
+        _remove(count)
 
 
 def _forget_labels(root: etree._Element) -> None:

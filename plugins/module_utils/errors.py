@@ -13,7 +13,13 @@ class ColoError(Exception):
     """
 
     def __init__(
-        self, what: str, *, remedy: str = "", host: str | None = None, domain: str | None = None, disk: str | None = None
+        self,
+        what: str,
+        *,
+        remedy: str = "",
+        host: str | None = None,
+        domain: str | None = None,
+        disk: str | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what

@@ -66,7 +66,8 @@ def park_layer(target: str, size: int) -> dict[str, Any]:
         "node-name": park(target),
         "image": {"driver": "null-co", "node-name": f"{park(target)}-file", "size": size, "read-zeroes": True},
         "inject-error": [
-            {"event": "none", "iotype": kind, "errno": 5} for kind in ("read", "write", "write-zeroes", "discard", "flush")
+            {"event": "none", "iotype": kind, "errno": 5}
+            for kind in ("read", "write", "write-zeroes", "discard", "flush")
         ],
     }
 

@@ -253,7 +253,7 @@ class _Session:
         messages = getattr(domain, "messages", None)
         if messages is None:  # libvirt-python before 7.1
             return []
-        return [text for text in messages(self.libvirt.VIR_DOMAIN_MESSAGE_TAINTING)]
+        return list(messages(self.libvirt.VIR_DOMAIN_MESSAGE_TAINTING))
 
     def records(self) -> dict[str, str]:
         lv = self.libvirt

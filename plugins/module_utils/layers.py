@@ -11,10 +11,11 @@ from typing import Any
 from . import graph
 from .errors import ColoError
 from .observation import Disk, Domain, Monitor, Observation
-from .proxy import IOTHREAD, Part, Proxy
+from .proxy import Part, Proxy
 from .step import Step, qmp
-from .vocabulary import Record
+from .vocabulary import IOTHREAD, Record
 
+LIBVIRT_PREFIX = "libvirt-"
 INCOMING = "inmigrate"  # run state of a QEMU that waits for its guest: nothing to stop, nothing to resume
 
 
@@ -34,21 +35,14 @@ def libvirt_node(monitor: Monitor, disk: Disk) -> str:
     """The block node that libvirt made for the disk, wherever the device is attached now.
 
     The topmost node over the disk's image that is not ours. libvirt's numbers are never predicted: they change with
-    the number of disks, and libvirt 11.3 makes no format node for raw images.
+    the number of disks, and libvirt 11.3 makes no format node for raw images. While a commit runs, QEMU has nodes of
+    its own above it.
     """
     if disk.node and not graph.is_ours(disk.node):
         return disk.node
-    below = {
-        child
-        for name, node in monitor.nodes.items()
-        if not graph.is_ours(name)
-        for child in node.children.values()
-    }
-    found = [
-        name
-        for name, node in monitor.nodes.items()
-        if node.file == disk.source and not graph.is_ours(name) and name not in below
-    ]
+    libvirts = {name: node for name, node in monitor.nodes.items() if name.startswith(LIBVIRT_PREFIX)}
+    below = {child for node in libvirts.values() for child in node.children.values()}
+    found = [name for name, node in libvirts.items() if node.file == disk.source and name not in below]
     if len(found) != 1:
         raise ColoError(
             f"cannot tell which block node is {disk.source}: {', '.join(sorted(found)) or 'none'}", disk=disk.target
@@ -88,14 +82,18 @@ def slide_in(seen: Observation, layers: Callable[[Disk], list[dict[str, Any]]]) 
 
 
 def slide_out(seen: Observation) -> list[Step]:
-    """Give every replicated disk back to the node that libvirt made for it, in one pause of the guest."""
+    """Give every replicated disk back to the node that libvirt made for it, in one pause of the guest.
+
+    The layers go while the disk is parked: a replication layer that has been through a failover writes to that node.
+    """
     own = {disk.target: libvirt_node(seen.monitor, disk) for disk in replicated(seen)}
     todo = [disk for disk in replicated(seen) if disk.node != own[disk.target]]
-    steps = _around(seen, todo, [_attach(disk, own[disk.target]) for disk in todo])
+    steps = []
     for disk in replicated(seen):
-        if graph.quorum(disk.target) in seen.monitor.nodes:
-            steps.append(delete_node(graph.quorum(disk.target)))
-    return steps
+        kinds = (graph.quorum, graph.replication, graph.active, graph.hidden, graph.nbd)
+        steps += [delete_node(name) for kind in kinds if (name := kind(disk.target)) in seen.monitor.nodes]
+    steps += [_attach(disk, own[disk.target]) for disk in todo]
+    return _around(seen, todo, steps)
 
 
 def _around(seen: Observation, disks: Iterable[Disk], inner: list[Step]) -> list[Step]:
@@ -107,7 +105,7 @@ def _around(seen: Observation, disks: Iterable[Disk], inner: list[Step]) -> list
         if graph.park(disk.target) not in nodes:
             layer = graph.park_layer(disk.target, disk.virtual_size)
             steps.append(qmp(f"disk {disk.target}: add the park node", "blockdev-add", layer))
-    resume = bool(disks) and seen.monitor.running or stopped_by_us(seen)
+    resume = (bool(disks) and seen.monitor.running) or stopped_by_us(seen)
     if disks and seen.monitor.running:
         steps.append(qmp("stop the guest", "stop"))
     steps += [_attach(disk, graph.park(disk.target)) for disk in disks if disk.node != graph.park(disk.target)]
@@ -117,6 +115,18 @@ def _around(seen: Observation, disks: Iterable[Disk], inner: list[Step]) -> list
     parks = {graph.park(disk.target) for disk in disks}
     parks |= {graph.park(disk.target) for disk in replicated(seen) if graph.park(disk.target) in nodes}
     return [*steps, *(delete_node(park) for park in sorted(parks))]
+
+
+def unpark(seen: Observation) -> list[Step]:
+    """Give a guest that stands still on park nodes its disks back as they are now, whatever was to become of them."""
+    steps = []
+    for disk in replicated(seen):
+        if disk.node == graph.park(disk.target):
+            quorum = graph.quorum(disk.target)
+            steps.append(_attach(disk, quorum if quorum in seen.monitor.nodes else libvirt_node(seen.monitor, disk)))
+    if stopped_by_us(seen):
+        steps.append(qmp("let the guest go on", "cont"))
+    return steps
 
 
 def _attach(disk: Disk, node: str) -> Step:
@@ -144,9 +154,7 @@ def _proxies(domain: Domain, record: Record) -> Iterator[Proxy]:
                 f"the record names NIC {known.mac}, which the running domain does not have",
                 remedy="Run colo_disk again, so that the record has the domain's NICs",
             )
-        yield Proxy(
-            nic.alias, nic.model, ports["mirror", known.mac], ports["compare", known.mac], domain.uuid
-        )
+        yield Proxy(nic.alias, nic.model, ports["mirror", known.mac], ports["compare", known.mac], domain.uuid)
 
 
 def has(monitor: Monitor, part: Part) -> bool:

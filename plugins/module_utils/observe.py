@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from . import domain as xml
@@ -49,36 +49,34 @@ def observe(
     monitor: bool = True,
     images: Iterable[tuple[str, str]] = (),
     uuid: str | None = None,
+    host_name: str | None = None,
 ) -> Observation:
     """See domain ``name`` (None: the host alone) on this host.
 
     ``thorough`` adds what a failover has no time for: the emulator's abilities, ports, memory and image headers.
-    ``monitor`` asks QEMU itself. ``images`` are (path, format) to look at besides those of the record. ``uuid`` is that of a domain which
-    this host may not have yet.
+    ``monitor`` asks QEMU itself. ``images`` are (path, format) to look at besides those of the record. ``uuid`` is that
+    of a domain which this host may not have yet. ``host_name`` is the host's name in the inventory.
     """
     found = hypervisor.describe(name) if name else None
     domain = _domain(found) if found else None
-    seen = Observation(_host(hypervisor, domain, name) if thorough else _host_name(), domain)
+    here = Host(host_name or host.name(), host.machine_id())
+    seen = Observation(_host(hypervisor, here, domain, name) if thorough else here, domain)
     uuid = domain.uuid if domain else uuid
     if uuid:
         home = f"{directory}/{uuid}"
         seen = replace(seen, directory=home, marker=host.read_marker(home), peer_sockets=_sockets(seen.record))
     if monitor and domain and domain.active:
-        seen = _with_monitor(hypervisor, seen)
+        seen = _with_monitor(hypervisor, seen, domain)
     if thorough:
         wanted = dict([*_recorded_images(seen.record), *images])
         seen = replace(seen, images={path: host.image(path, kind) for path, kind in wanted.items()})
     return seen
 
 
-def _host_name() -> Host:
-    return Host(host.name(), host.machine_id())
-
-
-def _host(hypervisor: Hypervisor, domain: Domain | None, name: str | None) -> Host:
+def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str | None) -> Host:
     path = (domain.emulator if domain else None) or emulator.DEFAULT_EMULATOR
     return replace(
-        _host_name(),
+        here,
         libvirt=hypervisor.version(),
         emulator=emulator.probe(path),
         memory_available=host.memory_available(),
@@ -166,17 +164,16 @@ def _recorded_images(record: Record | None) -> Iterable[tuple[str, str]]:
                 yield overlay, graph.OVERLAY_FORMAT
 
 
-def _with_monitor(hypervisor: Hypervisor, seen: Observation) -> Observation:
-    assert seen.domain is not None
+def _with_monitor(hypervisor: Hypervisor, seen: Observation, domain: Domain) -> Observation:
     try:
-        monitor, nodes = read_monitor(hypervisor, seen.domain)
+        monitor, nodes = read_monitor(hypervisor, domain)
     except (Timeout, LibvirtError) as error:
         return replace(seen, monitor_problem=error.what)
     disks = tuple(
         replace(disk, node=nodes.get(disk.target), virtual_size=_size(monitor, nodes.get(disk.target)))
-        for disk in seen.domain.disks
+        for disk in domain.disks
     )
-    return replace(seen, monitor=monitor, domain=replace(seen.domain, disks=disks))
+    return replace(seen, monitor=monitor, domain=replace(domain, disks=disks))
 
 
 def _size(monitor: Monitor, node: str | None) -> int | None:
@@ -257,6 +254,6 @@ def watch(hypervisor: Hypervisor, name: str, seconds: float, enough: int | None 
                 stopped = True
             elif event.name == "RESUME" and stopped:
                 stopped, count = False, count + 1
-                last = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+                last = datetime.now(UTC).isoformat(timespec="milliseconds")
         time.sleep(min(EVENT_POLL, left))
     return Checkpoints(round(time.monotonic() - begun, 2), count, last)

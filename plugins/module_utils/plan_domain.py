@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from . import checks
 from . import domain as xml
+from .errors import ColoError
 from .graph import OVERLAY_FORMAT
 from .observation import Domain, Image, Marker, Observation
 from .step import Plan, Problem, Step, Wanted, refuse_if
@@ -88,10 +89,7 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
             DiskRecord(want.target, want.format, disks[want.target].source, disks[want.target].virtual_size)
             for want in wanted.disks
         ),
-        nics=tuple(
-            NicRecord(nic.mac, nic.driver, nic.driver_element)
-            for nic in xml.nics(domain.inactive_xml)
-        ),
+        nics=tuple(NicRecord(nic.mac, nic.driver, nic.driver_element) for nic in xml.nics(domain.inactive_xml)),
         autostart_before=old.autostart_before if old else domain.autostart,
         checkpoint_delay=wanted.checkpoint_delay,
     )
@@ -169,7 +167,8 @@ def _existing_domain(seen: Observation, peer: Observation) -> Iterator[Problem]:
         )
     elif domain.record.role != "secondary" and domain.active:
         yield Problem(
-            f"the domain runs on {seen.host.name} as {domain.record.role}", "Two guests must not run: find the right one"
+            f"the domain runs on {seen.host.name} as {domain.record.role}",
+            "Two guests must not run: find the right one",
         )
     elif domain.record.generation > peer.record.generation:
         yield Problem(
@@ -264,7 +263,9 @@ def absent(wanted: Wanted, seen: Observation) -> Plan:
 def _absent_primary(seen: Observation) -> Plan:
     domain, record = _known(seen), seen.record
     if seen.monitor and any(name.startswith("colo-") for name in seen.monitor.nodes):
-        refuse_if([Problem("the pair's layers are under the running guest's disks", "Run colo_pair state=absent first")])
+        refuse_if(
+            [Problem("the pair's layers are under the running guest's disks", "Run colo_pair state=absent first")]
+        )
     after = xml.unprotect(domain.inactive_xml)
     steps = _define(domain, after)
     if domain.live_record:
@@ -298,7 +299,9 @@ def _remove_home(seen: Observation, paths: tuple[str, ...]) -> list[Step]:
 
 
 def _known(seen: Observation) -> Domain:
-    assert seen.domain is not None  # the problems have been asked first
+    """The domain, where the problems have been asked first."""
+    if seen.domain is None:
+        raise ColoError("there is no such domain", host=seen.host.name)
     return seen.domain
 
 

@@ -148,7 +148,9 @@ def _syncs(wanted: Wanted, seen: Observation) -> list[Step]:
         steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "reach", where))
     for target in fresh:
         steps.append(
-            qmp(f"disk {target}: connect to the standby", "blockdev-add", graph.nbd_layer(target, nbd.address, nbd.port))
+            qmp(
+                f"disk {target}: connect to the standby", "blockdev-add", graph.nbd_layer(target, nbd.address, nbd.port)
+            )
         )
         steps.append(_mirror(wanted, target))
     running = [t for t in unsynced if (job := seen.monitor.jobs.get(graph.sync_job(t))) is None or not _ready(job)]
@@ -253,6 +255,23 @@ def undo(seen: Observation) -> Plan:
     return Plan(tuple(steps), _alone(seen))
 
 
+def rescue(seen: Observation) -> Plan:
+    """What frees the guest when bringing it into lockstep failed half-way; QEMU may hang on a peer that went silent."""
+    return release(seen) if seen.monitor is None else undo(seen)
+
+
+def release(seen: Observation) -> Plan:
+    """Free QEMU from connections to a host that is gone, before it is asked anything: its main loop may hang there."""
+    if not seen.peer_sockets:
+        refuse_if(
+            [Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Look at QEMU's log on this host")]
+        )
+    peer = seen.record.peer.address
+    ports = [channel.port for channel in seen.record.channels()]
+    step = Step(f"reset the connections with {peer}", "release", {"peer": peer, "ports": ports}, pivot=True)
+    return Plan((step,), replace(seen, peer_sockets=()))
+
+
 def _free(seen: Observation) -> list[Step]:
     """Cut the standby off, and let go of the guest."""
     monitor = seen.monitor
@@ -279,9 +298,6 @@ def _clean(seen: Observation) -> list[Step]:
     if X_COLO in monitor.migration.capabilities:
         # With it on, virsh save would wait for ever.
         steps.append(layers.set_capabilities("make migrations ordinary again", (X_COLO, PAUSE), on=False))
-    for disk in record.disks:
-        names = (graph.replication(disk.target), graph.nbd(disk.target))
-        steps += [layers.delete_node(name) for name in names if name in monitor.nodes]
     return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor)]
 
 
@@ -300,7 +316,7 @@ def _end_job(monitor: Monitor, name: str) -> list[Step]:
 
 
 def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
-    """A standby that listens, or that is in lockstep; whatever is neither is started afresh: it has no guest to lose."""
+    """A standby that listens, or is in lockstep; whatever is neither is started afresh: it has no guest to lose."""
     refuse_if(_secondary_problems(seen, peer))
     if seen.domain.active and seen.monitor and seen.monitor.colo == "secondary":
         return _completed(seen, peer)
@@ -415,7 +431,9 @@ def _standby_steps(seen: Observation) -> list[Step]:
         }
         steps.append(qmp(f"disk {disk.target}: export it to the primary", "block-export-add", export))
     uri = f"tcp:{migration.address}:{migration.port}"
-    steps.append(qmp(f"wait for the guest on {migration.address} port {migration.port}", "migrate-incoming", {"uri": uri}))
+    steps.append(
+        qmp(f"wait for the guest on {migration.address} port {migration.port}", "migrate-incoming", {"uri": uri})
+    )
     return steps
 
 

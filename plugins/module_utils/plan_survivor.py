@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from . import domain as xml
 from . import graph, layers, verdict
 from .observation import Observation
-from .plan_pair import PAUSE, X_COLO, undo
+from .plan_pair import PAUSE, X_COLO, release, undo
 from .step import Plan, Problem, Step, qmp, refuse_if, wait
 
 COMMIT_TIMEOUT = 120.0  # seconds for active and hidden to be merged into the disk
@@ -33,28 +33,25 @@ class Fence:
     method: str = ""
 
 
-def release(seen: Observation) -> Plan:
-    """Free QEMU from connections to a host that is gone, before it is asked anything: its main loop may hang there."""
-    if not seen.peer_sockets:
-        return Plan((), seen)
-    record = seen.record
-    ports = [channel.port for channel in record.channels()]
-    title = f"reset the connections with {record.peer.address}"
-    return Plan((Step(title, "release", {"peer": record.peer.address, "ports": ports}),), replace(seen, peer_sockets=()))
-
-
-def may_release(seen: Observation, fence: Fence | None, unfenced: bool) -> None:
-    """Refuse what can be refused without asking QEMU; only then may connections be reset."""
-    refuse_if(_record_problems(seen, fence, unfenced))
-
-
 def failover(seen: Observation, fence: Fence | None, unfenced: bool = False) -> Plan:
     """Make the guest of this host serve, alone: promote the standby, or let the primary go on without one."""
     refuse_if(_record_problems(seen, fence, unfenced))
+    if not_asked(seen) and seen.peer_sockets:
+        return release(seen)
     refuse_if(_state_problems(seen))
     if seen.record.role == "secondary":
         return _promote(seen)
     return _go_on(seen)
+
+
+def not_asked(seen: Observation) -> bool:
+    """Whether QEMU was left alone, because it may be waiting for the host that is gone."""
+    return seen.monitor is None and seen.monitor_problem is None
+
+
+def rescue(seen: Observation) -> Plan:
+    """What a guest needs that was stopped for a change of layers that then failed."""
+    return Plan(tuple(layers.unpark(seen)), seen)
 
 
 def _record_problems(seen: Observation, fence: Fence | None, unfenced: bool) -> Iterator[Problem]:
@@ -148,11 +145,11 @@ def _tidy(seen: Observation) -> list[Step]:
         steps.append(layers.set_capabilities("make migrations ordinary again", names, on=False))
     overlays = [disk.target for disk in seen.record.disks if graph.active(disk.target) in monitor.nodes]
     if overlays:
-        nodes = [graph.replication(target) for target in overlays]
-        steps.append(wait("wait until the standby's writes are in its disks", "committed", COMMIT_TIMEOUT, nodes=nodes))
+        merging = {graph.replication(target): graph.active(target) for target in overlays}
+        steps.append(
+            wait("see the standby's own writes merged into its disks", "committed", COMMIT_TIMEOUT, layers=merging)
+        )
     steps += layers.slide_out(seen)
-    for target in overlays:
-        steps += [layers.delete_node(name(target)) for name in (graph.replication, graph.active, graph.hidden)]
     steps += layers.remove_iothread(monitor)
     return [*steps, *_settle(seen)]
 

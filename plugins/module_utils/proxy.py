@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .graph import PREFIX
-from .vocabulary import Channel
+from .vocabulary import IOTHREAD, Channel
 
 SOCKET_DIRECTORY = "/var/lib/libvirt/qemu"
-IOTHREAD = 990  # a number no domain uses by itself, so that ours is known again after a run that was killed
 RECONNECT_SECONDS = 1
 
 
@@ -62,9 +61,7 @@ class Proxy:
 
     def primary(self, after_failover: bool) -> list[Part]:
         """In the order to add; remove in the reverse. ``after_failover``: the NIC still has a secondary's rewriter."""
-        before_rewriter = (
-            {"position": f"id={self.rewriter}", "insert": "before"} if after_failover else {}
-        )
+        before_rewriter = {"position": f"id={self.rewriter}", "insert": "before"} if after_failover else {}
         return [
             self._listener("mirror", self.mirror),
             self._listener("compare-in", self.compare),
@@ -126,7 +123,10 @@ class Proxy:
         return self._socket(part, _inet(channel), server=False, reconnect=RECONNECT_SECONDS)
 
     def _unix(self, part: str, *, server: bool, path: str | None = None) -> Part:
-        address = {"type": "unix", "data": {"path": f"{SOCKET_DIRECTORY}/{PREFIX}{self.uuid}-{self.alias}-{path or part}"}}
+        address = {
+            "type": "unix",
+            "data": {"path": f"{SOCKET_DIRECTORY}/{PREFIX}{self.uuid}-{self.alias}-{path or part}"},
+        }
         return self._socket(part, address, server=server, **({"wait": False} if server else {}))
 
     def _socket(self, part: str, address: dict[str, Any], **options: Any) -> Part:

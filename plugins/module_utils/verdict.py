@@ -57,13 +57,10 @@ def _secondary_phase(seen: Observation) -> str:
 def completed(seen: Observation) -> bool:
     """Whether this standby has completed a checkpoint since its last sync, so that it may be promoted.
 
-    Either it was written down when the primary saw it, or QEMU itself shows it: a secondary's guest runs only
-    from its first loaded checkpoint on.
+    Only what was written down counts: a standby that merely runs may have been left behind by a primary that went on
+    alone.
     """
-    record, monitor = seen.record, seen.monitor
-    if record.complete == record.generation:
-        return True
-    return monitor is not None and monitor.colo == "secondary" and monitor.running
+    return seen.record.complete == seen.record.generation
 
 
 def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:

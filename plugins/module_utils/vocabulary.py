@@ -36,6 +36,9 @@ CHANNEL_KINDS = ("migration", "nbd", "mirror", "compare")
 # Below Linux's ephemeral ports (32768 and up) and below libvirt's migration ports (49152-49215).
 PORT_RANGE = range(21600, 23200)
 PORTS_PER_PAIR = 16
+# The I/O thread that compares packets: a number no domain uses by itself, so that ours is known again after a run that
+# was killed.
+IOTHREAD = 990
 MAX_NICS = (PORTS_PER_PAIR - 2) // 2
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")

@@ -1,0 +1,52 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waiting for a long sync by short runs of the module, and showing how far it is: a cut connection costs nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+MEBIBYTE = 1 << 20
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        limit = float(arguments.get("sync_timeout") or 0)
+        began, last, changed, steps, done = time.monotonic(), None, False, [], []
+        while True:
+            once = self._execute_module(
+                module_name="lockstep.colo.colo_pair", module_args=arguments, task_vars=task_vars
+            )
+            changed = changed or once.get("changed", False)
+            steps, done = steps + once.get("steps", []), done + once.get("done", [])
+            if once.get("failed") or self._task.check_mode or once.get("finished", True):
+                break
+            last = self._show(once.get("sync", {}), last)
+            if limit and time.monotonic() - began > limit:
+                once.update(failed=True, msg=f"the sync was not over within {limit:g} s; it goes on, run again to wait")
+                break
+        result.update(once)
+        if not once.get("failed"):
+            result.update(changed=changed, steps=steps, done=done)
+        return result
+
+    def _show(self, sync: dict[str, dict[str, Any]], last: tuple[float, int] | None) -> tuple[float, int]:
+        """One line for each run of the module: percent, rate and time left, over all disks."""
+        done, total = (sum(job[key] for job in sync.values()) for key in ("done", "total"))
+        now = time.monotonic()
+        percent = 100 * done / total if total else 0
+        text = f"{self._task.args.get('name')}: {percent:.1f} % of {total // MEBIBYTE} MiB copied"
+        if last and now > last[0] and done > last[1]:
+            rate = (done - last[1]) / (now - last[0])
+            text += f", {rate / MEBIBYTE:.1f} MiB/s, {(total - done) / rate:.0f} s left"
+        display.display(text)
+        return now, done

@@ -1,0 +1,82 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation that the modules share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  name:
+    description: Name of the libvirt domain.
+    type: str
+    required: true
+    aliases: [domain]
+  host:
+    description:
+      - Name of this host, as the record, the messages and the fence use it. Give the name it has in the inventory.
+      - Without it, the host's own name is used.
+    type: str
+  directory:
+    description:
+      - Directory for the collection's images on this host. Each domain has a directory in it, named after its UUID.
+      - It must be on storage of this host alone.
+    type: path
+    default: /var/lib/libvirt/images/colo
+  uri:
+    description: Connection URI of the local libvirt.
+    type: str
+    default: qemu:///system
+requirements:
+  - python3-libvirt and python3-lxml on the managed host
+  - QEMU with quorum, replication and the COLO net filters on the managed host
+notes:
+  - Run it as root, or as a user who may use the system libvirt and the network.
+"""
+
+    PEER = r"""
+options:
+  peer:
+    description:
+      - What was observed on the other host - the registered result of M(lockstep.colo.colo_info), or of another
+        module of this collection, on that host.
+      - The string V(unreachable) where that host cannot be reached.
+    type: raw
+    required: true
+"""
+
+    IMAGES = r"""
+options:
+  image_owner:
+    description: User that QEMU runs as, who will own new images.
+    type: str
+    default: libvirt-qemu
+  image_group:
+    description: Group of new images.
+    type: str
+    default: kvm
+"""
+
+    ATTRIBUTES = r"""
+attributes:
+  check_mode:
+    description: Can run in check mode and says what it would do, without doing it.
+    support: full
+  diff_mode:
+    description: Returns the domain's XML before and after, and the list of steps.
+    support: full
+  idempotent:
+    description: When run twice in a row, the second run changes nothing.
+    support: full
+  action_group:
+    description: Use C(group/lockstep.colo.colo) in C(module_defaults) to set defaults for all modules.
+    support: full
+    membership:
+      - lockstep.colo.colo
+  platform:
+    description: Platforms the managed host may have.
+    support: full
+    platforms: linux
+"""

@@ -1,0 +1,173 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible's side of the core: the modules' common options, results and failures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
+
+from . import verdict
+from .codec import from_data, to_data
+from .converge import Result
+from .domain import DomainXmlError, canonical, redacted
+from .errors import ColoError
+from .hypervisor import Hypervisor
+from .observation import Job, Observation
+from .schema import LXML_IMPORT_ERROR, VocabularyError
+from .step import Refusal, Step, Wanted, WantedDisk
+
+UNREACHABLE = "unreachable"
+DEFAULTS = Wanted()
+DISTRIBUTION_PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python"]
+
+COMMON = {
+    "name": {"type": "str", "required": True, "aliases": ["domain"]},
+    "host": {"type": "str"},
+    "directory": {"type": "path", "default": DEFAULTS.directory},
+    "uri": {"type": "str", "default": "qemu:///system"},
+}
+PEER = {"peer": {"type": "raw", "required": True}}
+ROLE = {"role": {"type": "str", "required": True, "choices": ["primary", "secondary"]}}
+STATE = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
+
+
+def run(module: AnsibleModule, work: Callable[[Hypervisor], dict[str, Any]]) -> NoReturn:
+    """Do the module's work and exit with what it returns, or fail with words for an operator; never a traceback."""
+    _need_libraries(module)
+    name = module.params["name"]
+    try:
+        with Hypervisor(module.params["uri"]) as hypervisor:
+            returned = work(hypervisor)
+    except Refusal as error:
+        error.at(host=module.params["host"], domain=name)
+        module.fail_json(msg=str(error), problems=[asdict(problem) for problem in error.problems])
+    except ColoError as error:
+        module.fail_json(msg=str(error.at(host=module.params["host"], domain=name)))
+    except (VocabularyError, DomainXmlError) as error:
+        where = f"host {module.params['host']}, domain {name}" if module.params["host"] else f"domain {name}"
+        module.fail_json(msg=f"{where}: {error}. Correct the domain's XML (virsh edit), then run again")
+    module.exit_json(**returned)
+
+
+def _need_libraries(module: AnsibleModule) -> None:
+    """Go on in a Python that has libvirt and lxml: discovery may have picked another than the distribution's."""
+    missing = [] if LXML_IMPORT_ERROR is None else ["lxml"]
+    try:
+        import libvirt  # noqa: F401
+    except ImportError:
+        missing.append("libvirt")
+    if not missing:
+        return
+    if not has_respawned():
+        for wanted in ("libvirt", "lxml"):
+            interpreter = probe_interpreters_for_module(DISTRIBUTION_PYTHONS, wanted)
+            if interpreter is None:
+                break
+        else:
+            respawn_module(interpreter)
+    module.fail_json(
+        missing_libraries=missing,
+        msg=f"Python on this host has no {' and no '.join(missing)}: install python3-libvirt and python3-lxml "
+        "(the role lockstep.colo.host does), or set ansible_python_interpreter to a Python that has them",
+    )
+
+
+def wanted(params: dict[str, Any]) -> Wanted:
+    """The module's options as the core takes them; what a module does not have keeps its default."""
+    names = [
+        "address", "peer_address", "first_port", "checkpoint_delay", "sync_speed", "sync_wait", "directory",
+        "image_owner", "image_group",
+    ]  # fmt: skip
+    given = {key: params[key] for key in names if params.get(key) is not None}
+    disks = tuple(WantedDisk(disk["target"], disk["format"], disk["path"]) for disk in params.get("disks") or ())
+    return Wanted(disks=disks, **given)
+
+
+def peer(params: dict[str, Any]) -> Observation | None:
+    """The other host's observation; None where it is said to be unreachable."""
+    value = params["peer"]
+    return None if value is None or value == UNREACHABLE else observation(value, "peer")
+
+
+def observation(value: Any, option: str) -> Observation:
+    """The observation in a module's registered result, which Ansible may have turned into text."""
+    try:
+        data = json.loads(value) if isinstance(value, str) else value
+        return from_data(Observation, data.get("observation", data))
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise ColoError(
+            f"{option} is not what colo_info returns: {error}",
+            remedy=f"Give the registered result of lockstep.colo.colo_info, or for a peer the word {UNREACHABLE}",
+        ) from None
+
+
+def reachable_peer(params: dict[str, Any]) -> Observation:
+    found = peer(params)
+    if found is None:
+        raise ColoError("the other host is unreachable", remedy="Bring it back first; after a loss, run colo_failover")
+    return found
+
+
+def returned(result: Result) -> dict[str, Any]:
+    """A run as every module that changes something returns it."""
+    return {
+        "changed": result.changed,
+        "finished": result.finished,
+        "steps": [step.title for step in result.steps],
+        "done": [asdict(step) for step in result.done],
+        "seconds": result.seconds,
+        "diff": _diff(result),
+        **seen(result.after),
+    }
+
+
+def seen(observation: Observation, *, secrets: bool = False) -> dict[str, Any]:
+    """An observation as modules return it: without passwords, unless they are asked for to make a standby."""
+    data = to_data(observation)
+    if data["domain"] and not secrets:
+        for key in ("inactive_xml", "live_xml"):
+            if data["domain"][key]:
+                data["domain"][key] = redacted(data["domain"][key])
+    return {
+        "phase": verdict.phase(observation),
+        "problems": verdict.notes(observation),
+        "sync": {name: progress(job) for name, job in _jobs(observation).items()},
+        "observation": data,
+    }
+
+
+def _jobs(observation: Observation) -> dict[str, Job]:
+    return observation.monitor.jobs if observation.monitor else {}
+
+
+def progress(job: Job) -> dict[str, Any]:
+    """How far a disk's sync has come."""
+    percent = round(100 * job.done / job.total, 1) if job.total else 0.0
+    return {"status": job.status, "done": job.done, "total": job.total, "percent": percent}
+
+
+def _diff(result: Result) -> list[dict[str, Any]]:
+    before, after = (one.domain.inactive_xml if one.domain else "" for one in (result.before, result.after))
+    shown = [{"prepared": "".join(f"  {_line(step)}\n" for step in result.steps)}] if result.steps else []
+    if before != after:
+        shown.insert(
+            0,
+            {
+                "before_header": "domain XML",
+                "after_header": "domain XML",
+                "before": canonical(redacted(before)) + "\n" if before else "",
+                "after": canonical(redacted(after)) + "\n" if after else "",
+            },
+        )
+    return shown
+
+
+def _line(step: Step) -> str:
+    return f"{'step' if step.changes else 'wait'}: {step.title}"

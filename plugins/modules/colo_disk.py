@@ -1,0 +1,187 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: colo_disk
+short_description: Describe a domain's replicated disks in its XML, and make the standby's images
+version_added: 0.1.0
+description:
+  - Writes the record of a fault-tolerant pair into a domain's XML, one level for each layer that QEMU will have, and
+    around it what libvirt must know - the QEMU driver on replicated virtio NICs, and autostart off.
+  - As V(secondary) it also defines the standby, from the primary's live XML, and creates its images.
+  - It never touches a running guest, and never writes over an image that is not provably its own and older.
+author:
+  - the lockstep.colo contributors (@lockstep)
+extends_documentation_fragment:
+  - lockstep.colo.colo
+  - lockstep.colo.colo.peer
+  - lockstep.colo.colo.images
+  - lockstep.colo.colo.attributes
+options:
+  role:
+    description: Which half of the pair this host has. The guest runs on the primary.
+    type: str
+    required: true
+    choices: [primary, secondary]
+  state:
+    description:
+      - V(present) makes the domain one of a pair.
+      - V(absent) gives back the XML from before, save what was changed since by others; a standby goes altogether.
+    type: str
+    default: present
+    choices: [present, absent]
+  disks:
+    description: Every disk that the guest can write to. The standby takes them from the primary's record.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      target:
+        description: Target of the disk in the domain's XML, such as V(vda).
+        type: str
+        required: true
+      format:
+        description: Format of the image. It is stated, never probed, and must be what the domain's XML says.
+        type: str
+        required: true
+        choices: [raw, qcow2]
+      path:
+        description: The standby's image. By default in O(directory), or where this host had the disk before.
+        type: path
+  address:
+    description: This host's address for replication. Sockets listen on it alone.
+    type: str
+  peer_address:
+    description: The other host's address for replication.
+    type: str
+  first_port:
+    description:
+      - First of the 16 TCP ports of this pair, within 21600-23199.
+      - By default the first block that is free on both hosts, and later the one that the record has.
+    type: int
+  checkpoint_delay:
+    description: Longest time between two checkpoints, in milliseconds.
+    type: int
+    default: 2000
+"""
+
+EXAMPLES = r"""
+- name: Describe the primary's half
+  lockstep.colo.colo_disk:
+    name: web1
+    role: primary
+    disks:
+      - target: vda
+        format: qcow2
+    address: 10.0.0.1
+    peer_address: 10.0.0.2
+    peer: "{{ observed_on_kvm2 }}"
+  register: primary
+
+- name: Read the primary again, with the passwords that the standby's XML needs
+  lockstep.colo.colo_info:
+    name: web1
+    secrets: true
+  register: primary
+  no_log: true
+
+- name: Define the standby, on the other host
+  lockstep.colo.colo_disk:
+    name: web1
+    role: secondary
+    peer: "{{ primary }}"
+  delegate_to: kvm2
+  no_log: true
+"""
+
+RETURN = r"""
+phase:
+  description: The phase of the pair as this host alone can tell it.
+  returned: success
+  type: str
+  sample: unprotected
+steps:
+  description: What was to be done, in order, in plain words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["define web1 with the changed XML"]
+done:
+  description: The steps that were carried out, with seconds since the first observation.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"title": "define web1 with the changed XML", "began": 0.2, "ended": 0.25}]
+problems:
+  description:
+    - What an operator should know, in plain words. On failure, each reason for the refusal with its remedy.
+  returned: always
+  type: list
+  elements: raw
+  sample: []
+observation:
+  description: The domain and the host afterwards; in check mode what would follow.
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_domain
+from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
+from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
+
+DISK = {
+    "target": {"type": "str", "required": True},
+    "format": {"type": "str", "required": True, "choices": ["raw", "qcow2"]},
+    "path": {"type": "path"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **arguments.COMMON,
+            **arguments.PEER,
+            **arguments.ROLE,
+            **arguments.STATE,
+            "disks": {"type": "list", "elements": "dict", "options": DISK, "default": []},
+            "address": {"type": "str"},
+            "peer_address": {"type": "str"},
+            "first_port": {"type": "int"},
+            "checkpoint_delay": {"type": "int", "default": arguments.DEFAULTS.checkpoint_delay},
+            "image_owner": {"type": "str", "default": arguments.DEFAULTS.image_owner},
+            "image_group": {"type": "str", "default": arguments.DEFAULTS.image_group},
+        },
+        supports_check_mode=True,
+    )
+    arguments.run(module, lambda hypervisor: describe(hypervisor, module.params, module.check_mode))
+
+
+def describe(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
+    wanted = arguments.wanted(params)
+    peer = arguments.peer(params) if params["state"] == "absent" else arguments.reachable_peer(params)
+    secondary = params["role"] == "secondary"
+    images = plan_domain.standby_images(wanted, peer) if secondary and peer else []
+    uuid = peer.domain.uuid if secondary and peer and peer.domain else None
+
+    def look():
+        return observe(
+            hypervisor, params["name"], params["directory"], host_name=params["host"], images=images, uuid=uuid
+        )
+
+    def decide(seen):
+        if params["state"] == "absent":
+            return plan_domain.absent(wanted, seen)
+        plan = plan_domain.secondary if secondary else plan_domain.primary
+        return plan(wanted, seen, peer)
+
+    return arguments.returned(converge(hypervisor, params["name"], look, decide, check=check))
+
+
+if __name__ == "__main__":
+    main()

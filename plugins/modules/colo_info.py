@@ -1,0 +1,157 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: colo_info
+short_description: Observe one host's half of a fault-tolerant pair
+version_added: 0.1.0
+description:
+  - Reads libvirt, QEMU's monitor, image headers and the network of this host, and returns what it found as data.
+  - It changes nothing and sends QEMU nothing but queries.
+author:
+  - the lockstep.colo contributors (@lockstep)
+extends_documentation_fragment:
+  - lockstep.colo.colo
+  - lockstep.colo.colo.attributes
+attributes:
+  diff_mode:
+    support: none
+options:
+  name:
+    description: Name of the libvirt domain. Without it, the host alone is observed.
+    type: str
+    required: false
+  peer:
+    description:
+      - What this module returned on the other host, or V(unreachable). With it, the verdict over the pair is returned.
+    type: raw
+  monitor:
+    description: Whether to ask QEMU itself. Without it, nothing waits for a QEMU that hangs.
+    type: bool
+    default: true
+  watch:
+    description: Seconds to count checkpoints and to measure the rate of a sync; V(0) for neither.
+    type: float
+    default: 0
+  secrets:
+    description:
+      - Whether to return the domain's XML with its passwords, which M(lockstep.colo.colo_disk) needs on the standby's
+        host. Set C(no_log) on such a task.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Look at the domain web1 for five seconds
+  lockstep.colo.colo_info:
+    name: web1
+    watch: 5
+  register: web1
+
+- name: Say how it is
+  ansible.builtin.debug:
+    msg: "{{ web1.phase }}, {{ web1.observation.checkpoints.count }} checkpoints"
+"""
+
+RETURN = r"""
+phase:
+  description:
+    - The phase of the pair as this host alone can tell it, one of V(unprotected), V(listening), V(syncing),
+      V(protected), V(stalled), V(degraded), V(failed_over), V(powered_off), V(stale).
+  returned: always
+  type: str
+  sample: protected
+problems:
+  description: What an operator should know, in plain words.
+  returned: always
+  type: list
+  elements: str
+  sample: ["kvm1: libvirt marks the domain as tainted until its next cold start"]
+unfit:
+  description: Why this host cannot be part of a pair, with a remedy each; empty when it can.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+sync:
+  description: For each disk that is being copied, bytes done and in all, percent, and with O(watch) bytes per second.
+  returned: always
+  type: dict
+  sample: {"colo-vda-sync": {"status": "running", "done": 1048576, "total": 4194304, "percent": 25.0, "rate": 1048576}}
+verdict:
+  description: Phase, holder of the guest and problems of the pair.
+  returned: when O(peer) is given
+  type: dict
+  sample: {"phase": "protected", "holder": "kvm1", "problems": []}
+observation:
+  description: Everything that was observed, as the O(peer) of the other modules takes it.
+  returned: always
+  type: dict
+"""
+
+import time
+from dataclasses import asdict, replace
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lockstep.colo.plugins.module_utils import arguments, checks, verdict
+from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe, watch
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **arguments.COMMON,
+            "name": {"type": "str", "aliases": ["domain"]},
+            "peer": {"type": "raw"},
+            "monitor": {"type": "bool", "default": True},
+            "watch": {"type": "float", "default": 0},
+            "secrets": {"type": "bool", "default": False, "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    arguments.run(module, lambda hypervisor: look(hypervisor, module.params))
+
+
+def look(hypervisor: Hypervisor, params: dict) -> dict:
+    def seen_now():
+        return observe(
+            hypervisor, params["name"], params["directory"], host_name=params["host"], monitor=params["monitor"]
+        )
+
+    seen = seen_now()
+    started = time.monotonic()
+    rates = {}
+    if params["watch"] and seen.monitor:
+        counted = watch(hypervisor, params["name"], params["watch"])
+        before, seen = seen, replace(seen_now(), checkpoints=counted)
+        rates = _rates(before, seen, time.monotonic() - started)
+    result = {
+        "changed": False,
+        "unfit": [asdict(problem) for problem in checks.emulator(seen.host)],
+        **arguments.seen(seen, secrets=params["secrets"]),
+    }
+    for name, rate in rates.items():
+        result["sync"][name]["rate"] = rate
+    if params["peer"] is not None:
+        result["verdict"] = asdict(verdict.pair(seen, arguments.peer(params)))
+    return result
+
+
+def _rates(before, after, seconds: float) -> dict[str, int]:
+    """Bytes per second of each sync that ran the whole time."""
+    if not (before.monitor and after.monitor):
+        return {}
+    return {
+        name: round((job.done - before.monitor.jobs[name].done) / seconds)
+        for name, job in after.monitor.jobs.items()
+        if name in before.monitor.jobs
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: colo_pair
+short_description: Bring one host's half of a fault-tolerant pair into lockstep, or out of it
+version_added: 0.1.0
+description:
+  - As V(secondary), starts the standby that M(lockstep.colo.colo_disk) defined, and makes it listen for the guest.
+  - As V(primary), copies the disks of the running guest to the standby, brings both into lockstep (QEMU COLO), and
+    returns when a whole checkpoint has been seen. The guest is never restarted.
+  - Works from wherever an earlier run left off. When a step fails, the guest goes on as it was before.
+author:
+  - the lockstep.colo contributors (@lockstep)
+extends_documentation_fragment:
+  - lockstep.colo.colo
+  - lockstep.colo.colo.peer
+  - lockstep.colo.colo.attributes
+attributes:
+  action:
+    description: Has an action plugin that goes on waiting for a long sync and shows its progress.
+    support: full
+options:
+  role:
+    description: Which half of the pair this host has.
+    type: str
+    required: true
+    choices: [primary, secondary]
+  state:
+    description:
+      - V(present) brings this half into lockstep.
+      - V(absent) lets the guest on the primary go on alone, without layers under its disks, or ends the standby.
+    type: str
+    default: present
+    choices: [present, absent]
+  projected:
+    description:
+      - In check mode, what an earlier task of the same run said would be found on this host; it is planned from that.
+      - Without it, and outside check mode, the host is observed.
+    type: raw
+  sync_speed:
+    description: Limit of the copying of each disk, in bytes per second; V(0) for none.
+    type: int
+    default: 0
+  sync_wait:
+    description:
+      - Seconds that one run on the host waits for the copying. It goes on without the run; RV(finished) says whether it
+        was over.
+    type: float
+    default: 30
+  sync_timeout:
+    description: Seconds after which the task gives up waiting for the copying; V(0) for never. It goes on all the same.
+    type: int
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Have the standby listen
+  lockstep.colo.colo_pair:
+    name: web1
+    role: secondary
+    peer: "{{ primary }}"
+  register: standby
+  delegate_to: kvm2
+
+- name: Bring the running guest into lockstep
+  lockstep.colo.colo_pair:
+    name: web1
+    role: primary
+    peer: "{{ standby }}"
+    sync_speed: 104857600
+  delegate_to: kvm1
+"""
+
+RETURN = r"""
+phase:
+  description: The phase of the pair as this host alone can tell it.
+  returned: success
+  type: str
+  sample: protected
+finished:
+  description: Whether the goal was reached; V(false) while disks are still being copied.
+  returned: success
+  type: bool
+  sample: true
+sync:
+  description: For each disk that is being copied, bytes done and in all, and percent.
+  returned: success
+  type: dict
+  sample: {"colo-vda-sync": {"status": "running", "done": 1048576, "total": 4194304, "percent": 25.0}}
+steps:
+  description: What was to be done, in order, in plain words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["disk vda: copy everything to the standby"]
+done:
+  description: The steps that were carried out, with seconds since the first observation.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"title": "stop the guest", "began": 0.512, "ended": 0.514}]
+problems:
+  description:
+    - What an operator should know, in plain words. On failure, each reason for the refusal with its remedy.
+  returned: always
+  type: list
+  elements: raw
+  sample: []
+observation:
+  description: The domain and the host afterwards; in check mode what would follow.
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_pair
+from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
+from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **arguments.COMMON,
+            **arguments.PEER,
+            **arguments.ROLE,
+            **arguments.STATE,
+            "projected": {"type": "raw"},
+            "sync_speed": {"type": "int", "default": 0},
+            "sync_wait": {"type": "float", "default": arguments.DEFAULTS.sync_wait},
+            "sync_timeout": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    arguments.run(module, lambda hypervisor: pair(hypervisor, module.params, module.check_mode))
+
+
+def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
+    wanted = arguments.wanted(params)
+    peer = arguments.peer(params) if params["state"] == "absent" else arguments.reachable_peer(params)
+
+    def look():
+        if check and params["projected"] is not None:
+            return arguments.observation(params["projected"], "projected")
+        return observe(hypervisor, params["name"], params["directory"], host_name=params["host"])
+
+    def decide(seen):
+        if params["state"] == "absent":
+            return plan_pair.absent(seen, peer)
+        plan = plan_pair.primary if params["role"] == "primary" else plan_pair.secondary
+        return plan(wanted, seen, peer)
+
+    rescue = plan_pair.rescue if params["role"] == "primary" else None
+    return arguments.returned(converge(hypervisor, params["name"], look, decide, check=check, rescue=rescue))
+
+
+if __name__ == "__main__":
+    main()
