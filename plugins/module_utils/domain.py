@@ -119,8 +119,6 @@ def _canonical(root: etree._Element) -> str:
     for element in root.iter(etree.Element):
         if element.text is not None and not element.text.strip():
             element.text = None
-        if element.tail is not None and not element.tail.strip():
-            element.tail = None
     etree.indent(root)
     # Exclusive: a declaration of a namespace that nothing uses says nothing.
     return etree.tostring(root, method="c14n", exclusive=True, with_comments=False).decode("utf-8")

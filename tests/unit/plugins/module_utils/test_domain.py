@@ -274,6 +274,12 @@ def test_our_arguments_stand_before_the_environment_as_libvirt_writes_them() -> 
     assert [child.get("value") or child.get("name") for child in commandline] == ["-s", "-incoming", "defer", "A"]
 
 
+def test_our_arguments_stand_before_what_else_qemu_is_told() -> None:
+    """Where libvirt writes them, so that the XML that is read back is the XML that was defined."""
+    root = etree.fromstring(domain.protect(fixture("capabilities"), record("secondary")))
+    assert [etree.QName(child).localname for child in root][-3:] == ["commandline", "capabilities", "override"]
+
+
 def test_a_standby_that_is_promoted_loses_incoming() -> None:
     standby = domain.protect(xml(), record("secondary"))
     assert args(standby) == ["-incoming", "defer"]
@@ -337,6 +343,13 @@ def test_a_virtio_nic_is_taken_from_vhost_and_given_back(before: str, protected:
 def test_a_nic_that_is_not_virtio_has_no_driver() -> None:
     text = xml(nic(model="e1000"))
     assert driver(domain.protect(text, record("primary", NIC))) is None
+
+
+def test_a_driver_that_the_user_gave_to_a_nic_that_is_not_virtio_stays() -> None:
+    protected = domain.protect(xml(nic(model="e1000")), record("primary", NIC))
+    changed = protected.replace('<model type="e1000"/>', '<model type="e1000"/><driver name="qemu"/>')
+    assert driver(changed) == {"name": "qemu"}
+    assert driver(domain.unprotect(changed)) == {"name": "qemu"}
 
 
 def test_the_xml_is_believed_rather_than_the_record_on_a_driver_that_is_not_ours() -> None:

@@ -62,7 +62,7 @@ def test_nothing_of_the_run_is_inherited(name: str) -> None:
     _after, root = standby(name)
     assert "id" not in root.attrib
     assert [alias.get("name") for alias in root.iter("alias") if not alias.get("name").startswith("ua-")] == []
-    assert not root.xpath("//interface/target[starts-with(@dev, 'vnet')]")
+    assert not root.xpath("//interface/target[starts-with(@dev, 'vnet') or not(@*)]")
     assert not root.xpath("//seclabel | //@portid | //@tty | //@state | //source/@index | //backingStore/@index")
     assert not [path for path in root.xpath("//source/@path") if path.startswith(("/dev/pts/", "/run/libvirt/"))]
     assert set(root.xpath("//graphics/@port")) <= {"-1"}
@@ -168,12 +168,13 @@ def test_the_original_driver_is_the_one_of_the_record() -> None:
 
 
 def test_qcow2_options_do_not_go_to_another_format() -> None:
-    text = fixture("rich.migratable")
+    text = fixture("disks")
     wanted = record(text)
     disks = tuple(dataclasses.replace(disk, format="raw") for disk in wanted.disks)
-    after = domain.standby(text, dataclasses.replace(wanted, disks=disks))
-    assert "metadata_cache" in text
-    assert "metadata_cache" not in after
+    as_qcow2, as_raw = domain.standby(text, wanted), domain.standby(text, dataclasses.replace(wanted, disks=disks))
+    for option in ("metadata_cache", "discard_no_unref"):
+        assert option in as_qcow2
+        assert option not in as_raw
 
 
 def test_an_image_on_a_device_is_of_type_block() -> None:
@@ -181,6 +182,14 @@ def test_an_image_on_a_device_is_of_type_block() -> None:
     disk = DiskRecord("vda", "raw", "/dev/vg/standby", 1, "/s/a", "/s/h")
     found = domain.disks(domain.standby(text, record(text, disks=(disk,))))[0]
     assert (found.type, found.source) == ("block", "/dev/vg/standby")
+
+
+@pytest.mark.parametrize("name", ["seclabel", "seclabel-none", "seclabel-static"])
+def test_a_label_that_somebody_asked_for_is_kept(name: str) -> None:
+    _after, root = standby(name)
+    before = etree.fromstring(fixture(name)).find("seclabel")
+    assert dict(root.find("seclabel").attrib) == dict(before.attrib)
+    assert root.findtext("seclabel/label") == before.findtext("label")
 
 
 def test_a_base_label_is_kept_without_what_came_of_it() -> None:
