@@ -38,6 +38,8 @@ PURE_QUERIES = (
 )
 MONITOR_DEADLINE = 3.0  # seconds; a healthy QEMU answers a query in milliseconds, under checkpoints in tenths
 EVENT_POLL = 0.02  # seconds
+IN_CHECKPOINT = "colo"  # the run state between a checkpoint's stop and its resume, and of a pair that is stalled
+CHECKPOINT_PATIENCE = 3.0  # seconds
 
 
 def observe(
@@ -66,7 +68,7 @@ def observe(
         home = f"{directory}/{uuid}"
         seen = replace(seen, directory=home, marker=host.read_marker(home), peer_sockets=_sockets(seen.record))
     if monitor and domain and domain.active:
-        seen = _with_monitor(hypervisor, seen, domain)
+        seen = _with_monitor(hypervisor, seen, domain, CHECKPOINT_PATIENCE if thorough else 0)
     if thorough:
         wanted = dict([*_recorded_images(seen.record), *images])
         seen = replace(seen, images={path: host.image(path, kind) for path, kind in wanted.items()})
@@ -164,9 +166,9 @@ def _recorded_images(record: Record | None) -> Iterable[tuple[str, str]]:
                 yield overlay, graph.OVERLAY_FORMAT
 
 
-def _with_monitor(hypervisor: Hypervisor, seen: Observation, domain: Domain) -> Observation:
+def _with_monitor(hypervisor: Hypervisor, seen: Observation, domain: Domain, patience: float) -> Observation:
     try:
-        monitor, nodes = read_monitor(hypervisor, domain)
+        monitor, nodes = read_monitor(hypervisor, domain, patience)
     except (Timeout, LibvirtError) as error:
         return replace(seen, monitor_problem=error.what)
     disks = tuple(
@@ -180,13 +182,16 @@ def _size(monitor: Monitor, node: str | None) -> int | None:
     return monitor.nodes[node].virtual_size if node in monitor.nodes else None
 
 
-def read_monitor(hypervisor: Hypervisor, domain: Domain) -> tuple[Monitor, dict[str, str]]:
-    """QEMU's own view, and the block node under each disk's device: QOM is the only truth about that."""
+def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tuple[Monitor, dict[str, str]]:
+    """QEMU's own view, and the block node under each disk's device: QOM is the only truth about that.
+
+    ``patience``: seconds to wait for a guest that stands still to go on, as it does after each checkpoint.
+    """
 
     def ask(command: str, **arguments: Any) -> Any:
         return hypervisor.qmp(domain.name, command, arguments, deadline=MONITOR_DEADLINE)
 
-    status = ask("query-status")
+    status = _status(ask, patience)
     version = ask("query-version")["qemu"]
     objects = ask("qom-list", path="/objects")
     monitor = Monitor(
@@ -210,6 +215,15 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain) -> tuple[Monitor, dict[
             except QmpError:  # a floppy's device has another path; it is never replicated
                 continue
     return monitor, nodes
+
+
+def _status(ask: Callable[..., Any], patience: float) -> dict[str, Any]:
+    deadline = time.monotonic() + patience
+    while True:
+        status = ask("query-status")
+        if status["status"] != IN_CHECKPOINT or time.monotonic() >= deadline:
+            return status
+        time.sleep(EVENT_POLL)
 
 
 def _migration(ask: Callable[..., Any]) -> Migration:
