@@ -323,6 +323,7 @@ kvm:
 {hosts}  vars:
     ansible_user: root
     ansible_ssh_common_args: -F {lab.ssh_config}
+    ansible_control_path_dir: {lab.state / "cp"}
     ansible_python_interpreter: /usr/bin/python3
 colo_pairs:
   hosts:
