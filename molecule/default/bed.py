@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scenario's hands: up, guest, lose HOST, verify, down. It keeps its notes in the lab's directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+ROOT = Path(__file__).resolve().parents[2]
+for part in ("tests/integration", "tests/lab", ".cache/collections"):
+    sys.path.insert(0, str(ROOT / part))
+
+import survivor  # noqa: E402
+from colo_bed import OTHER, Bed  # noqa: E402
+from lockstep_lab import probe  # noqa: E402
+
+
+def main(verb: str, *words: str) -> None:
+    bed = Bed(os.environ.get("LOCKSTEP_LAB_NAME", "colo-molecule"))
+    bed.disks = 2
+    acks, notes = bed.lab.state / "acks", bed.lab.state / "molecule.json"
+    if verb == "up":
+        bed.up()
+    elif verb == "guest":
+        bed.fresh_guest(disks=2, nics=2)
+        notes.write_text(json.dumps({"before": bed.xml("kvm1", "--inactive")}), encoding="utf-8")
+        shutil.rmtree(acks, ignore_errors=True)
+        probe.start(bed.lab, acks)
+    elif verb == "lose":
+        time.sleep(5)  # some checkpoints under full load
+        assert probe.acknowledged(acks, 0), "nothing is being written to vda"
+        assert probe.acknowledged(acks, 1), "nothing is being written to vdb"
+        known = json.loads(notes.read_text(encoding="utf-8"))
+        known["lost"], known["moment"] = words[0], bed.power_off(words[0])
+        notes.write_text(json.dumps(known), encoding="utf-8")
+    elif verb == "verify":
+        verify(bed, acks, json.loads(notes.read_text(encoding="utf-8")))
+    elif verb == "down":
+        bed.down()
+    else:
+        raise SystemExit(f"no such verb: {verb}")
+
+
+def verify(bed: Bed, acks: Path, known: dict) -> None:
+    host = OTHER[known["lost"]]
+    live = bed.xml(host, "--migratable")
+    survivor.serves(bed, acks)
+    print(f"{host}: the guest answers and was never rebooted")
+    survivor.left_nothing(bed, host)
+    print(f"{host}: nothing of COLO is left in QEMU")
+    survivor.ordinary(bed, host, known["before"])
+    print(f"{host}: the persistent XML is that of an ordinary domain")
+    survivor.snapshots(bed, host)
+    print(f"{host}: snapshot and blockcommit work")
+    survivor.saves(bed, host)
+    print(f"{host}: save and restore work")
+    after = probe.report(acks, since=known["moment"], clock="monotonic")["disks"]
+    assert set(after) == {"0", "1"}, f"no writes acknowledged since the loss: {after}"
+    print(f"{host}: acknowledged and there: {survivor.lost_nothing(bed, host, acks)}, lost 0")
+    survivor.cold_start(bed, host, live)
+    print(f"{host}: cold start works, and the live XML differed at most in -incoming")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

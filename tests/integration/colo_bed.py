@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lab with the collection at work on it: what the integration tests, molecule's verify and the long runs share."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockstep_lab import checker, guest, hosts, network, probe
+from lockstep_lab.common import HOSTS, Lab, LabError
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / "tests" / "lab" / "lab"
+DIRECTORY = "/var/lib/libvirt/images/colo"
+VIRSH = "virsh -q -c qemu:///system"
+OTHER = {"kvm1": "kvm2", "kvm2": "kvm1"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a playbook said and how it ended."""
+
+    code: int
+    text: str
+    seconds: float
+
+    @property
+    def changed(self) -> int:
+        return sum(map(int, re.findall(r"changed=(\d+)", self.text)))
+
+    def good(self) -> Run:
+        assert self.code == 0, self.text[-6000:]
+        return self
+
+    def said(self) -> str:
+        """The output with the terminal's line ends and the JSON quoting of diffs taken out."""
+        return self.text.replace("\\n", "\n")
+
+
+class Bed:
+    """One lab, its inventory and the collection."""
+
+    def __init__(self, name: str) -> None:
+        self.lab = Lab(name)
+        self.disks = 1
+
+    # the control node
+
+    def environment(self) -> dict[str, str]:
+        control = self.lab.state / "cp"
+        return {
+            **os.environ,
+            "PATH": f"{ROOT}/.cache/venv/bin:{os.environ.get('PATH', os.defpath)}",
+            "ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/.cache/collections",
+            "ANSIBLE_HOME": f"{ROOT}/.cache/home/.ansible",
+            # Ansible names its ssh connections by address and user, and those are the same in each lab: without a
+            # directory of its own a run would use the open connection of another lab, and work on the wrong hosts.
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            "LOCKSTEP_LAB_NAME": self.lab.name,
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def playbook(self, name: str, *words: str, timeout: float = 900) -> Run:
+        """Run a playbook of the collection on the pair web1."""
+        inventory = self.lab.state / "pairs.yml"
+        disks = [{"target": t, "format": self.formats[t]} for t in self.formats]
+        inventory.write_text(json.dumps({"colo_pairs": {"hosts": {"web1": {"colo_disks": disks}}}}), encoding="utf-8")
+        command = ["ansible-playbook", "-i", str(self.lab.inventory), "-i", str(inventory)]
+        return self._run([*command, f"lockstep.colo.{name}", *words], timeout)
+
+    def _run(self, command: list[str], timeout: float) -> Run:
+        began = time.monotonic()
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
+        return Run(done.returncode, done.stdout, round(time.monotonic() - began, 1))
+
+    def deploy(self, *words: str) -> Run:
+        """Deploy on hosts that are prepared already; words may widen that with their own --limit."""
+        limit = () if "--limit" in words else ("--limit", "web1")
+        return self.playbook("deploy", *limit, *words)
+
+    def failover(self, lost: str, *words: str) -> Run:
+        return self.playbook("failover", "--limit", "web1", "-e", f"colo_fence_confirmed={lost}", *words)
+
+    def module(self, host: str, name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        """Call one module on one host; its result, failed or not."""
+        with tempfile.TemporaryDirectory() as tree:
+            words = ["ansible", "-i", str(self.lab.inventory), host, "-m", f"lockstep.colo.{name}"]
+            words += ["-a", json.dumps({"host": host, **arguments}), "-t", tree, *(["--check"] if check else [])]
+            run = self._run(words, 180)
+            path = Path(tree, host)
+            assert path.exists(), run.text[-3000:]
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+
+    # the hosts
+
+    def up(self, *, bare: bool = False) -> None:
+        with self.lab.lock():
+            hosts.up(self.lab, bare=bare)
+        (self.lab.state / "cp").mkdir(exist_ok=True)
+
+    def down(self) -> None:
+        with self.lab.lock():
+            hosts.down(self.lab, purge=False)
+
+    def ssh(
+        self, host: str, command: str, *, check: bool = True, stdin: str | None = None, timeout: float = 120
+    ) -> str:
+        return hosts.ssh(self.lab, host, command, check=check, stdin=stdin, timeout=timeout).stdout
+
+    def power_off(self, host: str) -> float:
+        """Take the power from a host; the (monotonic) time at which it was taken."""
+        with self.lab.lock():
+            moment = time.monotonic()
+            hosts.power_off(self.lab, host)
+        return moment
+
+    def mend(self) -> None:
+        """Both hosts on, thawed and on the LAN."""
+        with self.lab.lock():
+            for host in HOSTS:
+                if hosts.running(self.lab, host):
+                    hosts.set_frozen(self.lab, host, False)
+                    hosts.set_cut(self.lab, host, False)
+                else:
+                    hosts.power_on(self.lab, host)
+
+    # the guest
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """Formats by target: the second disk is raw, since libvirt builds another graph for raw images."""
+        return dict(zip(("vda", "vdb"), ("qcow2", "raw"), strict=True)) if self.disks == 2 else {"vda": "qcow2"}
+
+    def fresh_guest(self, *, disks: int = 1, nics: int = 1, rate: int = 0) -> None:
+        """Both hosts as if no pair had ever been there, and a new guest that runs on kvm1."""
+        probe.stop(self.lab, quiet=True)
+        self.mend()
+        with self.lab.lock():
+            guest.remove(self.lab, "web1")
+        for host in HOSTS:
+            self.ssh(host, f"rm -rf {DIRECTORY}/*-*-*-*-*")
+        self.disks = disks
+        shape = guest.Guest(disks=disks, nics=nics, writer_rate=rate)
+        xml = guest.domain_xml(shape, kvm=bool(self.lab.facts()["kvm"]))
+        for target, kind in self.formats.items():
+            path = f"{guest.IMAGES}/web1-{target}.{kind}"
+            self.ssh("kvm1", f"qemu-img create -q -f {kind} {path} {shape.size}")
+            xml = xml.replace(
+                f"type='{shape.format}'/>\n      <source file='{shape.image(target)}'/>",
+                f"type='{kind}'/>\n      <source file='{path}'/>",
+            )
+        self.ssh("kvm1", f"{VIRSH} define --validate /dev/stdin", stdin=xml)
+        self.ssh("kvm1", f"{VIRSH} start web1")
+        guest.wait(self.lab, timeout=180)
+        time.sleep(3)  # FACTS: a copy of a guest in the first seconds of its boot is no good test
+
+    def get(self, path: str = "boot_id") -> str:
+        """A page of the guest, as the client gets it."""
+        return network.inside(self.lab, ["get", f"http://10.77.0.50/{path}", "10"], timeout=30).strip()
+
+    def xml(self, host: str, *flags: str, name: str = "web1") -> str:
+        return self.ssh(host, f"{VIRSH} dumpxml --security-info {' '.join(flags)} {name}")
+
+    def qmp(self, host: str, *commands: str, name: str = "web1") -> list[Any]:
+        """What QEMU answers to commands without arguments, or to JSON."""
+        lines = []
+        for command in commands:
+            words = command if command.startswith("{") else json.dumps({"execute": command})
+            lines.append(f"{VIRSH} qemu-monitor-command {name} {shlex.quote(words)}")
+        answers = self.ssh(host, " && ".join(lines))
+        decoder, found, at = json.JSONDecoder(), [], 0
+        while at < len(answers.rstrip()):
+            value, at = decoder.raw_decode(answers, at)
+            found.append(value["return"])
+            at += len(answers[at:]) - len(answers[at:].lstrip())
+        return found
+
+    def graph(self, host: str, name: str = "web1") -> dict[str, Any]:
+        """QEMU's nodes (with their parents' files), objects, chardevs, exports, jobs and migration capabilities."""
+        nodes, objects, chardevs, exports, jobs, capabilities, threads = self.qmp(
+            host,
+            "query-named-block-nodes",
+            json.dumps({"execute": "qom-list", "arguments": {"path": "/objects"}}),
+            "query-chardev",
+            "query-block-exports",
+            "query-jobs",
+            "query-migrate-capabilities",
+            "query-iothreads",
+            name=name,
+        )
+        return {
+            "nodes": {node["node-name"]: [node["drv"], node["file"]] for node in nodes},
+            "objects": sorted(item["name"] for item in objects if item["type"] != "string"),
+            "chardevs": sorted(item["label"] for item in chardevs),
+            "exports": [item["id"] for item in exports],
+            "jobs": [item["id"] for item in jobs],
+            "capabilities": sorted(item["capability"] for item in capabilities if item["state"]),
+            "iothreads": [item["id"] for item in threads],
+        }
+
+    def fingerprint(self, *, graph: bool = True) -> dict[str, Any]:
+        """Both hosts: domains' XML, files with hashes (but for the running guest's own disks), QEMU's graph."""
+        script = (
+            f'for d in $({VIRSH} list --all --name); do echo "domain $d $({VIRSH} domstate $d) '
+            f'$({VIRSH} dumpxml --inactive --security-info $d | sha256sum)"; done;'
+            f" cd {guest.IMAGES} && find . -printf '%p %y %m %u:%g\\n' | sort;"
+            " find . -type f ! -name 'web1-vd?.*' -exec sha256sum {} + | sort;"
+            " ls /etc/libvirt/qemu /etc/libvirt/qemu/autostart 2>/dev/null;"
+            " ss -Htln | awk '{print $4}' | grep :2[123] | sort"
+        )
+        seen: dict[str, Any] = {host: self.ssh(host, script) for host in HOSTS}
+        return {**seen, "graph": self.graph("kvm1") if graph else None}
+
+    def images(self, host: str, name: str = "web1") -> dict[str, str]:
+        """Where the disks of the domain lie."""
+        lines = self.ssh(host, f"{VIRSH} domblklist --inactive {name}").splitlines()
+        return dict(line.split(None, 1) for line in lines if line.strip())
+
+    def lost(self, host: str, acks: Path) -> dict[str, Any]:
+        """The checker's word on each disk of a guest that is shut off."""
+        found = {}
+        for number, (target, path) in enumerate(self.images(host).items()):
+            found[target] = checker.check(self.lab, host, path.strip(), acks, disk=number)
+        return found
+
+
+def wait_for(what: str, test: Any, timeout: float = 60) -> None:
+    """Until test() is true; LabErrors on the way count as not yet."""
+    deadline = time.monotonic() + timeout
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            last = test()
+            if last:
+                return
+        except LabError as error:
+            last = error
+        time.sleep(0.3)
+    raise AssertionError(f"{what}: not within {timeout:g} s (last: {last})")

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One lab for the whole run; each case goes into results/integration.jsonl as it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+for part in ("tests/integration", "tests/lab", ".cache/collections"):
+    sys.path.insert(0, str(ROOT / part))
+
+from colo_bed import Bed  # noqa: E402
+
+JOURNAL = ROOT / "results" / "integration.jsonl"
+
+
+@pytest.fixture(scope="session")
+def lab():
+    bed = Bed(os.environ.get("LOCKSTEP_LAB_NAME", "colo-integration"))
+    bed.up()
+    yield bed
+    if not os.environ.get("LOCKSTEP_LAB_KEEP"):
+        bed.down()
+
+
+@pytest.fixture(scope="module")
+def bed(lab: Bed) -> Bed:
+    """The lab with a fresh, unprotected guest on kvm1; it writes slowly, so that the machine has time for the rest."""
+    lab.fresh_guest(rate=50)
+    return lab
+
+
+@pytest.fixture
+def unchanged(request: pytest.FixtureRequest, lab: Bed):
+    """Whatever the test does, both hosts are afterwards as they were, and the guest is the same and answers."""
+    if "odd" in request.fixturenames:  # it sees to that itself, once for all its cases
+        yield
+        return
+    before, boot = lab.fingerprint(), lab.get()
+    yield
+    assert lab.fingerprint() == before
+    assert lab.get() == boot
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    report = yield
+    if report.when == "call" or report.outcome != "passed":
+        JOURNAL.parent.mkdir(exist_ok=True)
+        line = {
+            "at": round(time.time(), 1),
+            "case": item.nodeid.rpartition("/")[2],
+            "step": report.when,
+            "outcome": report.outcome,
+            "seconds": round(report.duration, 1),
+        }
+        if report.failed:
+            line["why"] = str(call.excinfo.value)[-1500:] if call.excinfo else ""
+        with JOURNAL.open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps(line) + "\n")
+    return report

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input: a message that names the place and a remedy, nothing changed, the guest unharmed.
+
+One guest that runs unprotected on kvm1 serves all cases; `unchanged` holds both hosts against what they were.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from colo_bed import DIRECTORY, VIRSH, Bed
+from lockstep_lab import guest
+
+A, B = "10.77.0.1", "10.77.0.2"
+VDA = [{"target": "vda", "format": "qcow2"}]
+pytestmark = pytest.mark.usefixtures("unchanged")
+
+
+@pytest.fixture(scope="module")
+def seen(bed: Bed) -> dict[str, dict]:
+    """What colo_info says of both hosts, to be handed over as peer, doctored or not."""
+    return {host: bed.module(host, "colo_info", name="web1") for host in ("kvm1", "kvm2")}
+
+
+@pytest.fixture(scope="module")
+def described(bed: Bed, seen: dict) -> dict:
+    """The primary's half as it would be: what kvm2 gets as its peer."""
+    return bed.module(
+        "kvm1", "colo_disk", check=True, name="web1", role="primary", disks=VDA, address=A, peer_address=B,
+        peer=seen["kvm2"],
+    )  # fmt: skip
+
+
+def primary(bed: Bed, peer: object, **other: object) -> str:
+    """Have colo_disk make web1 a primary, for real, and return why it refused."""
+    words = {"name": "web1", "role": "primary", "disks": VDA, "address": A, "peer_address": B, "peer": peer, **other}
+    return refused(bed.module("kvm1", "colo_disk", **words), str(words["name"]))
+
+
+def secondary(bed: Bed, peer: object, **other: object) -> str:
+    return refused(bed.module("kvm2", "colo_disk", name="web1", role="secondary", peer=peer, **other), "web1", "kvm2")
+
+
+def refused(result: dict, domain: str = "web1", host: str = "kvm1") -> str:
+    assert result.get("failed"), result
+    assert not result.get("changed"), result
+    message = result["msg"]
+    assert "Traceback" not in message + result.get("exception", "")
+    assert f"host {host}" in message
+    assert f"domain {domain}" in message
+    for problem in result.get("problems", []):
+        assert problem["remedy"], f"no remedy: {problem}"
+    return message
+
+
+def test_good_input_is_accepted(described: dict) -> None:
+    """The cases below differ from this one in one thing each."""
+    assert not described.get("failed"), described.get("msg")
+    assert described["changed"]
+
+
+def test_unknown_domain(bed: Bed, seen: dict) -> None:
+    assert "no such domain" in primary(bed, seen["kvm2"], name="nosuch")
+
+
+def test_unknown_domain_in_deploy(bed: Bed) -> None:
+    run = bed.deploy("-e", "colo_domain=nosuch")
+    assert run.code != 0
+    assert "no such domain" in run.text
+
+
+@pytest.mark.parametrize(
+    ("disks", "word"),
+    [
+        ([*VDA, {"target": "vdz", "format": "raw"}], "disk vdz: the domain has no such disk (it has: vda)"),
+        ([{"target": "vda", "format": "raw"}], "disk vda: its format was stated as raw, and the domain says qcow2"),
+        ([], "disk vda: the guest can write to it, and it is not to be replicated"),
+    ],
+    ids=["missing disk", "wrong format", "left out"],
+)
+def test_disks_of_the_running_guest(bed: Bed, seen: dict, disks: list, word: str) -> None:
+    assert word in primary(bed, seen["kvm2"], disks=disks)
+
+
+# A domain with everything that COLO cannot do, shut off.
+
+ODD = f"""<domain type='qemu'>
+  <name>odd</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <disk type='file' device='cdrom'><driver name='qemu' type='raw'/><target dev='sda' bus='sata'/><readonly/></disk>
+    <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{guest.IMAGES}/odd-ro.raw'/>
+      <target dev='vdb' bus='virtio'/><readonly/></disk>
+    <disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/>
+      <source file='{guest.IMAGES}/odd-sh.raw'/><target dev='vdc' bus='virtio'/><shareable/></disk>
+    <interface type='user'><mac address='52:54:00:00:00:01'/><model type='virtio'/><driver name='qemu'/></interface>
+    <interface type='bridge'><mac address='52:54:00:00:00:02'/><source bridge='br0'/><model type='virtio'/>
+      <driver name='vhost'/></interface>
+    <interface type='bridge'><mac address='52:54:00:00:00:03'/><source bridge='br0'/><model type='virtio'/>
+      <driver name='qemu' queues='4'/></interface>
+    <interface type='bridge'><mac address='52:54:00:00:00:04'/><source bridge='nosuchbr'/><model type='virtio'/>
+      <driver name='qemu'/></interface>
+  </devices>
+</domain>"""
+
+
+@pytest.fixture(scope="module")
+def odd(bed: Bed, seen: dict):
+    """All reasons why this domain cannot be protected: they come in one message."""
+    disks = [{"target": target, "format": "raw"} for target in ("sda", "vdb", "vdc")]
+    bed.ssh("kvm1", f"{VIRSH} define /dev/stdin", stdin=ODD)
+    before = bed.fingerprint()
+    yield primary(bed, seen["kvm2"], name="odd", disks=disks)
+    bed.get()
+    assert bed.fingerprint() == before
+    bed.ssh("kvm1", f"{VIRSH} undefine odd")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["the domain is shutoff, not running", "Start it"],
+        ["disk sda: it is a cdrom, not a disk"],
+        ["disk vdb: it is read-only"],
+        ["disk vdc is shareable"],
+        ["q35", "Use machine type pc"],
+        ["52:54:00:00:00:01 (type user) is not on a bridge"],
+        ["52:54:00:00:00:02 uses vhost", "<driver name='qemu'/>", "start the domain afresh", "a new domain"],
+        ["52:54:00:00:00:03", "queues"],
+        ["kvm2 has no bridge nosuchbr"],
+    ],
+    ids=["shut off", "cdrom", "read-only", "shareable", "q35", "user NIC", "vhost", "multiqueue", "no bridge"],
+)
+def test_what_colo_cannot_do(odd: str, words: list[str]) -> None:
+    for word in words:
+        assert word in odd
+
+
+def test_vhost_of_the_running_guest(bed: Bed, seen: dict) -> None:
+    """Without a driver in the XML, what counts is whether QEMU has /dev/vhost-net open; nspawn hosts do not have it."""
+    source = Path(__file__).resolve().parents[2] / "plugins" / "module_utils" / "host.py"
+    assert "/dev/vhost-net" in source.read_text(encoding="utf-8")
+    doctored = copy.deepcopy(seen["kvm1"])
+    doctored["observation"]["domain"]["vhost"] = True
+    result = bed.module(
+        "kvm1", "colo_pair", check=True, name="web1", role="primary", projected=doctored, peer=seen["kvm2"]
+    )
+    assert "uses vhost" in refused(result) or "no record" in result["msg"]
+
+
+def test_emulator_without_colo(bed: Bed, seen: dict) -> None:
+    """A QEMU whose schema has no replication, no quorum and no filters, as some distributions build it."""
+    script = (
+        '#!/bin/sh\n/usr/bin/qemu-system-x86_64 "$@" | sed \'s/"replication"/"absent1"/g; s/"quorum"/"absent2"/g;'
+        ' s/"filter-mirror"/"absent3"/g\'\n'
+    )
+    bed.ssh("kvm1", "cat > /usr/local/bin/qemu-less && chmod 755 /usr/local/bin/qemu-less", stdin=script)
+    xml = ODD.replace("<name>odd<", "<name>less<").replace("/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-less")
+    bed.ssh("kvm1", f"{VIRSH} define /dev/stdin", stdin=xml)
+    try:
+        message = primary(bed, seen["kvm2"], name="less", disks=[])
+    finally:
+        bed.ssh("kvm1", f"{VIRSH} undefine less; rm /usr/local/bin/qemu-less")
+    assert "lacks driver quorum, driver replication, object filter-mirror" in message
+    assert "Install a QEMU" in message
+
+
+# The second host, as its observation says.
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "word"),
+    [
+        (("emulator", "version"), "7.2.22", "on kvm1 and 7.2.22 on kvm2"),
+        (("libvirt",), "9.0.0", "on kvm1 and 9.0.0 on kvm2"),
+        (("memory_available",), 100 << 20, "kvm2 has 100 MiB of free memory"),
+        (("bridges",), ["virbr0"], "kvm2 has no bridge br0"),
+        (("emulator", "missing"), ["driver replication"], "on kvm2 lacks driver replication"),
+        (("addresses",), ["192.0.2.7"], f"{B} is not an address of kvm2 (it has: 192.0.2.7)"),
+    ],
+    ids=["QEMU version", "libvirt version", "memory", "bridge", "emulator", "address"],
+)
+def test_peer(bed: Bed, seen: dict, path: tuple, value: object, word: str) -> None:
+    doctored = copy.deepcopy(seen["kvm2"])
+    place = doctored["observation"]["host"]
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert word in primary(bed, doctored)
+
+
+def test_unreachable_peer(bed: Bed) -> None:
+    assert "the other host is unreachable. Bring it back" in primary(bed, "unreachable")
+
+
+def test_peer_that_is_no_observation(bed: Bed) -> None:
+    assert "peer is not what colo_info returns" in primary(bed, {"observation": {"nonsense": 1}})
+
+
+def test_port_in_use(bed: Bed, seen: dict) -> None:
+    listener = "python3 -m http.server 21603 --bind 10.77.0.1"
+    bed.ssh("kvm1", f"setsid {listener} >/dev/null 2>&1 & echo $! > /run/listener.pid; sleep 2")
+    try:
+        message = primary(bed, seen["kvm2"], first_port=21600)
+    finally:
+        bed.ssh("kvm1", "kill $(cat /run/listener.pid); sleep 0.5")
+    assert "port 21603 is in use on kvm1" in message
+    assert "first_port" in message
+
+
+# The second host's images.
+
+
+@pytest.fixture
+def home(bed: Bed, described: dict):
+    """The directory that the standby's images would be made in; gone afterwards."""
+    path = f"{DIRECTORY}/{described['observation']['domain']['uuid']}"
+    yield path
+    bed.ssh("kvm2", f"rm -rf {path}")
+
+
+def ours(bed: Bed, described: dict, home: str, size: str) -> None:
+    """Images that an earlier pair left, with the marker that says so."""
+    record = described["observation"]["domain"]["record"]
+    files = [f"{home}/vda.qcow2", f"{home}/vda.active.qcow2", f"{home}/vda.hidden.qcow2"]
+    marker = {
+        "machine_id": bed.ssh("kvm2", "cat /etc/machine-id").strip(),
+        "uuid": described["observation"]["domain"]["uuid"],
+        "generation": record["generation"],
+        "role": "secondary",
+        "paths": files,
+    }
+    making = "; ".join(f"qemu-img create -q -f qcow2 {path} {size}" for path in files)
+    bed.ssh("kvm2", f"mkdir -p {home}; cat > {home}/colo.json; {making}", stdin=json.dumps(marker))
+
+
+def test_unknown_file_in_the_way(bed: Bed, described: dict, home: str) -> None:
+    bed.ssh("kvm2", f"mkdir -p {home} && echo precious > {home}/vda.active.qcow2")
+    message = secondary(bed, described)
+    assert f"disk vda: {home}/vda.active.qcow2 exists and is not ours. Move it away" in message
+    assert bed.ssh("kvm2", f"cat {home}/vda.active.qcow2") == "precious\n"
+
+
+def test_image_of_another_size(bed: Bed, described: dict, home: str) -> None:
+    ours(bed, described, home, "128M")
+    assert f"is qcow2 of {128 << 20} bytes, and qcow2 of {256 << 20} bytes is needed" in secondary(bed, described)
+
+
+def test_image_in_use(bed: Bed, described: dict, home: str) -> None:
+    ours(bed, described, home, "256M")
+    serving = f"qemu-nbd --persistent -f qcow2 -k /run/in-use.sock --fork --pid-file=/run/in-use.pid {home}/vda.qcow2"
+    bed.ssh("kvm2", serving)
+    try:
+        message = secondary(bed, described)
+    finally:
+        bed.ssh("kvm2", "kill $(cat /run/in-use.pid); sleep 0.5; rm -f /run/in-use.sock")
+    assert f"{home}/vda.qcow2 is in use by another process" in message
+
+
+def test_the_primarys_very_file(bed: Bed, described: dict) -> None:
+    """Shared storage: the directory of kvm1's images is mounted in kvm2 as well, at the same path."""
+    leader = _init(bed, "kvm2")
+    source = bed.lab.host_root("kvm1") / guest.IMAGES.lstrip("/")
+    script = Path(__file__).with_name("mount_into.py")
+    subprocess.run([sys.executable, script, source, str(leader), guest.IMAGES], check=True, timeout=30)
+    try:
+        assert "web1-vda.qcow2" in bed.ssh("kvm2", f"ls {guest.IMAGES}")
+        path = f"{guest.IMAGES}/web1-vda.qcow2"
+        message = secondary(bed, described, disks=[{"target": "vda", "format": "qcow2", "path": path}])
+    finally:
+        bed.ssh("kvm2", f"umount {guest.IMAGES}")
+    assert f"disk vda: {path} is the primary's very file, on shared storage" in message
+
+
+def _init(bed: Bed, host: str) -> int:
+    """The host's PID 1, by the machine's numbers."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if entry.joinpath("root").readlink() == Path("/") and _is_init(entry, bed.lab.host_ns(host)):
+                return int(entry.name)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    raise AssertionError(f"{host} has no PID 1")
+
+
+def _is_init(entry: Path, group: str) -> bool:
+    spaces = [line for line in entry.joinpath("status").read_text().splitlines() if line.startswith("NSpid:")]
+    numbers = spaces[0].split()[1:]
+    return len(numbers) > 1 and numbers[-1] == "1" and f"/{group}" in entry.joinpath("cgroup").read_text()
+
+
+# colo_failover
+
+
+def test_failover_of_no_pair(bed: Bed) -> None:
+    result = bed.module("kvm1", "colo_failover", name="web1", fence={"host": "kvm2", "verified": True})
+    assert "the domain is not part of a pair" in refused(result)
+
+
+def test_failover_of_an_unknown_domain(bed: Bed) -> None:
+    result = bed.module("kvm1", "colo_failover", name="nosuch", fence={"host": "kvm2", "verified": True})
+    assert "no such domain" in refused(result, "nosuch")
+
+
+# A Python without the libraries
+
+
+@pytest.mark.parametrize("library", ["libvirt", "lxml"])
+def test_python_without(bed: Bed, library: str) -> None:
+    found = bed.ssh("kvm2", f"/usr/bin/python3 -c 'import {library}; print({library}.__file__)'").strip()
+    place = found.rpartition("/")[0] if library == "lxml" else found
+    bed.ssh("kvm2", f"mv {place} {place}.hidden")
+    try:
+        result = bed.module("kvm2", "colo_info", name="web1")
+    finally:
+        bed.ssh("kvm2", f"mv {place}.hidden {place}")
+    assert result.get("failed"), result
+    assert f"has no {library}" in result["msg"]
+    assert "install python3-libvirt and python3-lxml" in result["msg"]

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One pair, from a dry run before the first deploy to a second one that does nothing; the tests build on each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import PURE_QUERIES
+from colo_bed import Bed
+
+NBD_PORT = 21601
+LOG = "/var/log/libvirt/qmp-sent.log"
+# What libvirtd sends by itself, without being asked by the collection. Nothing was ever seen, so nothing is left out.
+LIBVIRT_ITSELF: frozenset[str] = frozenset()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prepared(bed: Bed) -> None:
+    """The hosts as the role host leaves them."""
+    bed.deploy("--limit", "kvm").good()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def same_guest(prepared: None, bed: Bed):
+    """Nothing in this file may restart the guest."""
+    boot = bed.get()
+    yield
+    assert bed.get() == boot
+
+
+def failover(bed: Bed, host: str, fenced: str | None, verified: bool = True) -> str:
+    """The reason why colo_failover refuses; nothing may have changed."""
+    fence = {"fence": {"host": fenced, "verified": verified}} if fenced else {}
+    before = bed.xml("kvm1", "--inactive"), bed.xml("kvm2", "--inactive"), bed.graph("kvm1"), bed.graph("kvm2")
+    result = bed.module(host, "colo_failover", name="web1", **fence)
+    after = bed.xml("kvm1", "--inactive"), bed.xml("kvm2", "--inactive"), bed.graph("kvm1"), bed.graph("kvm2")
+    assert result.get("failed"), result
+    assert not result.get("changed"), result
+    assert before == after
+    assert bed.get(), "the guest does not answer"
+    assert f"host {host}, domain web1" in result["msg"]
+    assert all(problem["remedy"] for problem in result["problems"])
+    return str(result["msg"])
+
+
+def test_check_and_diff_before_the_first_deploy(bed: Bed) -> None:
+    before = bed.fingerprint()
+    run = bed.deploy("--check", "--diff").good()
+    assert bed.fingerprint() == before
+    text = run.said()
+    assert re.search(r"^\+.*<colo:pair .*role=\"primary\"", text, re.MULTILINE), "no XML for the primary's host"
+    assert re.search(r"^\+.*<colo:pair .*role=\"secondary\"", text, re.MULTILINE), "no XML for the standby's host"
+    assert "step: define web1 with the changed XML" in text
+    assert re.search(r"step: create \S+/vda.qcow2, qcow2, 268435456 bytes", text)
+    assert "step: start the standby" in text
+    assert "step: disk vda: copy everything to the standby" in text
+    assert "step: let the guest go on in lockstep" in text
+    assert "web1 would be protected" in text
+
+
+def test_a_port_that_does_not_answer(bed: Bed) -> None:
+    """The peer's NBD port is silent: the guest goes on as it was, with nothing under its disk."""
+    graph = bed.graph("kvm1")
+    rules = (
+        "add table ip lab; add chain ip lab in { type filter hook input priority 0; };"
+        f" add rule ip lab in tcp dport {NBD_PORT} drop"
+    )
+    bed.ssh("kvm2", f"nft '{rules}'")
+    try:
+        run = bed.deploy()
+    finally:
+        bed.ssh("kvm2", "nft delete table ip lab")
+    assert run.code != 0
+    assert f"10.77.0.2 port {NBD_PORT} does not answer within" in run.text
+    assert "Check the network between the hosts and the firewall" in run.text
+    assert bed.get(), "the guest does not answer"
+    assert bed.graph("kvm1") == graph
+
+
+def test_failover_of_a_listening_standby(bed: Bed) -> None:
+    message = failover(bed, "kvm2", "kvm1")
+    assert "a secondary that is listening cannot fail over" in message
+    assert "Failover applies to primary: protected, stalled, degraded, syncing; secondary: protected" in message
+
+
+def test_failover_of_an_unprotected_primary(bed: Bed) -> None:
+    assert "a primary that is unprotected cannot fail over" in failover(bed, "kvm1", "kvm2")
+
+
+def test_deploy_goes_on_where_it_was_cut_off(bed: Bed) -> None:
+    run = bed.deploy().good()
+    assert run.changed
+    assert "web1 is protected" in run.text
+    bed.playbook("status", "--limit", "web1").good()
+
+
+@pytest.mark.parametrize("host", ["kvm1", "kvm2"])
+def test_failover_without_a_fence(bed: Bed, host: str) -> None:
+    """While both are in lockstep the graph is compared by name alone: nothing of it may go."""
+    other = "kvm2" if host == "kvm1" else "kvm1"
+    for fenced, verified in ((None, True), (other, False)):
+        assert f"it is not proven that {other} is down" in failover(bed, host, fenced, verified)
+    assert f"{host} was fenced, and the peer is {other}" in failover(bed, host, host)
+
+
+def test_failover_playbook_while_both_answer(bed: Bed) -> None:
+    run = bed.playbook("failover", "--limit", "web1")
+    assert run.code != 0
+    assert "Both hosts answer" in run.text
+    bed.playbook("status", "--limit", "web1").good()
+
+
+def sent(bed: Bed, host: str) -> list[str]:
+    """The names of the QMP commands that libvirtd on a host has sent since its log was begun."""
+    found = []
+    for line in bed.ssh(host, f"cat {LOG}").splitlines():
+        if "QEMU_MONITOR_SEND_MSG" in line and (at := line.find("msg=")) >= 0:
+            message = json.loads(line[at + 4 :].split("\\r\\n")[0].split(" fd=")[0])
+            found.append(message.get("execute") or message["exec-oob"])
+    return found
+
+
+@pytest.mark.parametrize("words", [(), ("--check",)], ids=["run", "check mode"])
+def test_deploy_again_does_nothing(bed: Bed, words: tuple[str, ...]) -> None:
+    for host in ("kvm1", "kvm2"):
+        bed.ssh(
+            host,
+            f"rm -f {LOG}; virt-admin daemon-log-outputs '1:file:{LOG}'"
+            " && virt-admin daemon-log-filters '1:qemu.qemu_monitor'",
+        )
+    try:
+        bed.ssh("kvm1", 'virsh -q -c qemu:///system qemu-monitor-command web1 \'{"execute": "query-kvm"}\'')
+        run = bed.deploy("--limit", "kvm,web1", *words).good()
+        time.sleep(1)
+        commands = {host: sent(bed, host) for host in ("kvm1", "kvm2")}
+    finally:
+        for host in ("kvm1", "kvm2"):
+            bed.ssh(host, "virt-admin daemon-log-filters ''; virt-admin daemon-log-outputs '3:journald'")
+    assert run.changed == 0, run.text[-5000:]
+    assert "web1 is protected" in run.text
+    assert commands["kvm1"].pop(0) == "query-kvm", "the log does not show what is sent"
+    for host, names in commands.items():
+        assert names, f"nothing was asked on {host}: the log proves nothing"
+        assert not set(names) - set(PURE_QUERIES) - LIBVIRT_ITSELF, (host, set(names) - set(PURE_QUERIES))
