@@ -51,9 +51,15 @@ def run(module: AnsibleModule, work: Callable[[Hypervisor], dict[str, Any]]) -> 
     except ColoError as error:
         module.fail_json(msg=str(error.at(host=module.params["host"], domain=name)))
     except (VocabularyError, DomainXmlError) as error:
-        where = f"host {module.params['host']}, domain {name}" if module.params["host"] else f"domain {name}"
-        module.fail_json(msg=f"{where}: {error}. Correct the domain's XML (virsh edit), then run again")
+        module.fail_json(msg=f"{_where(module)}: {error}. Correct the domain's XML (virsh edit), then run again")
+    except OSError as error:
+        module.fail_json(msg=f"{_where(module)}: {error}. Run again once the host is in order")
     module.exit_json(**returned)
+
+
+def _where(module: AnsibleModule) -> str:
+    host, name = module.params["host"], module.params["name"]
+    return ", ".join(f"{kind} {value}" for kind, value in (("host", host), ("domain", name)) if value)
 
 
 def _need_libraries(module: AnsibleModule) -> None:

@@ -18,6 +18,9 @@ from .step import Plan, Step
 MAX_ROUNDS = 8  # a plan that does not come to an end after this many observations is a defect
 
 
+Rescue = Callable[[Observation, Observation], Plan]
+
+
 @dataclass
 class Result:
     """What a run found, meant to do and did. ``served_after`` is seconds from the first observation."""
@@ -39,11 +42,12 @@ def converge(
     decide: Callable[[Observation], Plan],
     *,
     check: bool = False,
-    rescue: Callable[[Observation], Plan] | None = None,
+    rescue: Rescue | None = None,
 ) -> Result:
     """Bring the domain to where ``decide`` wants it.
 
-    ``check``: only say what would be done. ``rescue``: the plan that frees the guest when a step fails.
+    ``check``: only say what would be done. ``rescue``: the plan, from the first observation and the present one, that
+    frees the guest when a step fails.
     """
     began = time.monotonic()
     seen = observe()
@@ -64,7 +68,7 @@ def converge(
             raise ColoError(f"no end after {MAX_ROUNDS} rounds of observing and planning", remedy="Please report this")
     except ColoError as error:
         if rescue and outcome.changed:
-            _rescue(apply, observe, rescue, error)
+            _rescue(apply, observe, lambda now: rescue(seen, now), error)
         raise
     result.done, result.changed = outcome.done, outcome.changed
     result.finished, result.served_after = outcome.finished, outcome.served_at
@@ -79,7 +83,10 @@ def _rescue(
     """A change of the running pair failed half-way: give the guest back what it needs to go on."""
     try:
         for _round in range(MAX_ROUNDS):
-            apply.run(rescue(observe()))
+            plan = rescue(observe())
+            apply.run(plan)
+            if not plan.steps:
+                return
             if not apply.outcome.pivoted:
                 error.remedy = f"{error.remedy} The guest goes on, as it was before".strip()
                 return

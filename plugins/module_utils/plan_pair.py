@@ -255,8 +255,13 @@ def undo(seen: Observation) -> Plan:
     return Plan(tuple(steps), _alone(seen))
 
 
-def rescue(seen: Observation) -> Plan:
-    """What frees the guest when bringing it into lockstep failed half-way; QEMU may hang on a peer that went silent."""
+def rescue(before: Observation, seen: Observation) -> Plan:
+    """What frees the guest when bringing it into lockstep failed half-way; QEMU may hang on a peer that went silent.
+
+    A pair that was in lockstep before is left alone: its standby may be promoted, so only a fence decides.
+    """
+    if before.monitor and before.monitor.migration.status == "colo":
+        return Plan((), seen)
     return release(seen) if seen.monitor is None else undo(seen)
 
 

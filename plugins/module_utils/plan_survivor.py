@@ -49,7 +49,7 @@ def not_asked(seen: Observation) -> bool:
     return seen.monitor is None and seen.monitor_problem is None
 
 
-def rescue(seen: Observation) -> Plan:
+def rescue(_before: Observation, seen: Observation) -> Plan:
     """What a guest needs that was stopped for a change of layers that then failed."""
     return Plan(tuple(layers.unpark(seen)), seen)
 
