@@ -221,7 +221,7 @@ def read_marker(directory: str) -> Marker | None:
         return from_data(Marker, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise ColoError(
             f"{path} is damaged: {error}",
             remedy="It says which copy of the images is the newest; find that out and write it again, or remove it",
