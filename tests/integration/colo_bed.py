@@ -100,10 +100,10 @@ class Bed:
     def failover(self, lost: str, *words: str) -> Run:
         return self.playbook("failover", "--limit", "web1", "-e", f"colo_fence_confirmed={lost}", *words)
 
-    def module(self, host: str, name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+    def module(self, host: str, module: str, /, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
         """Call one module on one host; its result, failed or not."""
         with tempfile.TemporaryDirectory() as tree:
-            words = ["ansible", "-i", str(self.lab.inventory), host, "-m", f"lockstep.colo.{name}"]
+            words = ["ansible", "-i", str(self.lab.inventory), host, "-m", f"lockstep.colo.{module}"]
             words += ["-a", json.dumps({"host": host, **arguments}), "-t", tree, *(["--check"] if check else [])]
             run = self._run(words, 180)
             path = Path(tree, host)

@@ -20,6 +20,10 @@ from colo_bed import Bed  # noqa: E402
 JOURNAL = ROOT / "results" / "integration.jsonl"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: not in make test, which has to end within 30 minutes; in make test-long")
+
+
 @pytest.fixture(scope="session")
 def lab():
     bed = Bed(os.environ.get("LOCKSTEP_LAB_NAME", "colo-integration"))

@@ -35,9 +35,9 @@ STAGES: dict[str, list[str]] = {
     "sanity": ["tests/run/sanity {python}"],
     "molecule": ["molecule test"],
     "integration": ["tests/integration/run"],
-    "long": ["tests/long/run"],
+    "long": ["tests/integration/run -m long", "tests/long/run"],
 }
-TEST = ["lint", "units", "sanity", "molecule"]
+TEST = ["lint", "units", "sanity", "molecule", "integration"]
 
 
 def environment() -> dict[str, str]:
