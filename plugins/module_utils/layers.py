@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from . import graph
@@ -16,6 +17,7 @@ from .step import Step, qmp
 from .vocabulary import IOTHREAD, Record
 
 LIBVIRT_PREFIX = "libvirt-"
+JOB_FILTERS = ("mirror_top", "commit_top")
 INCOMING = "inmigrate"  # run state of a QEMU that waits for its guest: nothing to stop, nothing to resume
 
 
@@ -28,7 +30,16 @@ def replicated(seen: Observation) -> list[Disk]:
             f"the record names disk {', '.join(missing)}, which the running domain does not have",
             remedy="Run colo_disk again with the disks that the domain has",
         )
-    return [by_target[disk.target] for disk in seen.record.disks]
+    return [_below_filters(seen.monitor, by_target[disk.target]) for disk in seen.record.disks]
+
+
+def _below_filters(monitor: Monitor | None, disk: Disk) -> Disk:
+    """The disk with the node that counts: a job at work, such as a mirror, has a filter of its own between it and the
+    device, which must stay there. Attached past it, the device would write what the mirror does not see."""
+    node = disk.node
+    while monitor and node in monitor.nodes and monitor.nodes[node].driver in JOB_FILTERS:
+        node = monitor.nodes[node].children["backing"]
+    return replace(disk, node=node)
 
 
 def libvirt_node(monitor: Monitor, disk: Disk) -> str:
