@@ -55,15 +55,11 @@ class Bed:
     # the control node
 
     def environment(self) -> dict[str, str]:
-        control = self.lab.state / "cp"
         return {
             **os.environ,
             "PATH": f"{ROOT}/.cache/venv/bin:{os.environ.get('PATH', os.defpath)}",
             "ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/.cache/collections",
             "ANSIBLE_HOME": f"{ROOT}/.cache/home/.ansible",
-            # Ansible names its ssh connections by address and user, and those are the same in each lab: without a
-            # directory of its own a run would use the open connection of another lab, and work on the wrong hosts.
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "LOCKSTEP_LAB_NAME": self.lab.name,
@@ -108,14 +104,35 @@ class Bed:
             run = self._run(words, 180)
             path = Path(tree, host)
             assert path.exists(), run.text[-3000:]
-            return dict(json.loads(path.read_text(encoding="utf-8")))
+            result = dict(json.loads(path.read_text(encoding="utf-8")))
+            return {**result, "failed": run.code != 0}
+
+    def modules(self, host: str, module: str, cases: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Call one module on one host for each case, in one run, whether it fails or not; the results by case."""
+        with tempfile.TemporaryDirectory() as directory:
+            tasks: list[dict[str, Any]] = [
+                {
+                    "name": case,
+                    f"lockstep.colo.{module}": {"host": host, **arguments},
+                    "register": f"case_{number}",
+                    "ignore_errors": True,
+                }
+                for number, (case, arguments) in enumerate(cases.items())
+            ]
+            results = ", ".join(f"case_{number}" for number in range(len(cases)))
+            answer = Path(directory, "results.json")
+            write = {"content": f"{{{{ [{results}] | to_json }}}}", "dest": str(answer), "mode": "0600"}
+            tasks.append({"ansible.builtin.copy": write, "delegate_to": "localhost", "connection": "local"})
+            play = Path(directory, "cases.yml")
+            play.write_text(json.dumps([{"hosts": host, "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+            self._run(["ansible-playbook", "-i", str(self.lab.inventory), str(play)], 900).good()
+            return dict(zip(cases, json.loads(answer.read_text(encoding="utf-8")), strict=True))
 
     # the hosts
 
     def up(self, *, bare: bool = False) -> None:
         with self.lab.lock():
             hosts.up(self.lab, bare=bare)
-        (self.lab.state / "cp").mkdir(exist_ok=True)
 
     def down(self) -> None:
         with self.lab.lock():

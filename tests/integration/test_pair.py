@@ -118,7 +118,7 @@ def sent(bed: Bed, host: str) -> list[str]:
     found = []
     for line in bed.ssh(host, f"cat {LOG}").splitlines():
         if "QEMU_MONITOR_SEND_MSG" in line and (at := line.find("msg=")) >= 0:
-            message = json.loads(line[at + 4 :].split("\\r\\n")[0].split(" fd=")[0])
+            message = json.loads(line[at + 4 :])
             found.append(message.get("execute") or message["exec-oob"])
     return found
 
