@@ -100,7 +100,7 @@ class Scenario:
         for host in HOSTS:
             self.on(host, "rm -rf /var/lib/libvirt/images/colo/*")
 
-    def on(self, host: str, command: str, *, stdin: str | None = None, timeout: float = 120) -> str:
+    def on(self, host: str, command: str, *, stdin: str | None = None, timeout: float = 300) -> str:
         return hosts.ssh(self.lab, host, command, stdin=stdin, timeout=timeout).stdout
 
     def power_off(self, host: str) -> tuple[float, float]:
