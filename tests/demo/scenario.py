@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -71,6 +72,8 @@ class Scenario:
         self.out = out
         self.quiet = quiet
         self.runs = 0
+        # Ended from outside, it still takes its lab down.
+        signal.signal(signal.SIGTERM, lambda *unused: sys.exit(128 + signal.SIGTERM))
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
 
