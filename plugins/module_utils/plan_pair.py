@@ -33,9 +33,16 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     if monitor.migration.status == "colo":
         return _keep(seen)
     if not all(_consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
-        return undo(seen)
+        return _begin_again(seen)
     steps = [*_listeners(seen), *_quorums(seen), *_syncs(wanted, seen), *_switch(seen)]
     return Plan(tuple(steps), _in_lockstep(seen, "primary"))
+
+
+def _begin_again(seen: Observation) -> Plan:
+    """Back to an ordinary domain; what follows is planned from there."""
+    plan = undo(seen)
+    *before, last = plan.steps
+    return replace(plan, steps=(*before, replace(last, pivot=True)))
 
 
 def _primary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
@@ -479,7 +486,8 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
 
 
 def _in_lockstep(seen: Observation, colo: str) -> Observation:
-    migration = replace(seen.monitor.migration, status="colo", capabilities=(PAUSE, X_COLO))
+    delay = seen.record.checkpoint_delay
+    migration = replace(seen.monitor.migration, status="colo", capabilities=(PAUSE, X_COLO), checkpoint_delay=delay)
     return replace(seen, monitor=replace(seen.monitor, colo=colo, migration=migration))
 
 
