@@ -20,6 +20,7 @@ FIRST_PORT = 21600
 MIGRATION, NBD, MIRROR, COMPARE = range(FIRST_PORT, FIRST_PORT + 4)
 IOTHREAD = 990
 POLL = 0.005
+UNDERSCORED = ("vnet_hdr_support", "primary_in", "secondary_in")  # the others of QMP's names have hyphens
 DEADLINE = 120
 
 
@@ -39,7 +40,9 @@ class Bare:
     def qmp(self, command, **arguments):
         request = {"execute": command}
         if arguments:
-            request["arguments"] = {key.replace("_", "-"): value for key, value in arguments.items()}
+            request["arguments"] = {
+                key if key in UNDERSCORED else key.replace("_", "-"): value for key, value in arguments.items()
+            }
         began = time.monotonic()
         reply = json.loads(libvirt_qemu.qemuMonitorCommand(self.domain, json.dumps(request), 0))
         if not command.startswith("query-"):
