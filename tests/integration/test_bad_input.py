@@ -29,7 +29,8 @@ def seen(bed: Bed) -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def described(bed: Bed, seen: dict) -> dict:
-    """The primary's half as it would be: what kvm2 gets as its peer."""
+    """The primary's half as it would be, with the directory that the role host makes on kvm2."""
+    bed.ssh("kvm2", f"mkdir -p {DIRECTORY}")
     return bed.module(
         "kvm1", "colo_disk", check=True, name="web1", role="primary", disks=VDA, address=A, peer_address=B,
         peer=seen["kvm2"],
