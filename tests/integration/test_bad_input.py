@@ -268,15 +268,21 @@ def test_image_in_use(bed: Bed, described: dict, home: str) -> None:
 
 
 def test_the_primarys_very_file(bed: Bed, described: dict) -> None:
-    """Shared storage: the directory of kvm1's images is mounted in kvm2 as well, at the same path."""
+    """Shared storage: the directory of kvm1's images is mounted in kvm2 as well, at the same path.
+
+    After colo_disk has written the record, colo_info looks at the primary's image; that is added here by hand.
+    """
+    path = f"{guest.IMAGES}/web1-vda.qcow2"
+    inode = int(bed.ssh("kvm1", f"stat -c %i {path}"))
+    known = copy.deepcopy(described)
+    known["observation"]["images"][path] = {"path": path, "exists": True, "format": "qcow2", "inode": inode}
     leader = _init(bed, "kvm2")
     source = bed.lab.host_root("kvm1") / guest.IMAGES.lstrip("/")
     script = Path(__file__).with_name("mount_into.py")
     subprocess.run([sys.executable, script, source, str(leader), guest.IMAGES], check=True, timeout=30)
     try:
         assert "web1-vda.qcow2" in bed.ssh("kvm2", f"ls {guest.IMAGES}")
-        path = f"{guest.IMAGES}/web1-vda.qcow2"
-        message = secondary(bed, described, disks=[{"target": "vda", "format": "qcow2", "path": path}])
+        message = secondary(bed, known, disks=[{"target": "vda", "format": "qcow2", "path": path}])
     finally:
         bed.ssh("kvm2", f"umount {guest.IMAGES}")
     assert f"disk vda: {path} is the primary's very file, on shared storage" in message
