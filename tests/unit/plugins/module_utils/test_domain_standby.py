@@ -172,6 +172,7 @@ def test_qcow2_options_do_not_go_to_another_format() -> None:
     wanted = record(text)
     disks = tuple(dataclasses.replace(disk, format="raw") for disk in wanted.disks)
     as_qcow2, as_raw = domain.standby(text, wanted), domain.standby(text, dataclasses.replace(wanted, disks=disks))
+    assert {disk.format for disk in domain.disks(as_raw) if disk.device == "disk"} == {"raw"}
     for option in ("metadata_cache", "discard_no_unref"):
         assert option in as_qcow2
         assert option not in as_raw
@@ -204,6 +205,20 @@ def test_a_base_label_is_kept_without_what_came_of_it() -> None:
         ("apparmor", ["baselabel"]),
         ("dac", []),
     ]
+
+
+@pytest.mark.parametrize(
+    ("resource", "left"),
+    [
+        ("<resource><partition>/machine</partition></resource>", None),
+        ("<resource><partition>/production</partition></resource>", "/production"),
+        ("<resource><partition>/machine</partition><fibrechannel appid='x'/></resource>", ""),
+    ],
+)
+def test_the_cgroup_that_libvirt_chose_is_not_inherited(resource: str, left: str | None) -> None:
+    text = fixture("plain-running.live").replace("<devices>", f"{resource}<devices>")
+    element = etree.fromstring(domain.standby(text, record(text))).find("resource")
+    assert (None if element is None else element.findtext("partition", "")) == left
 
 
 def test_a_live_xml_with_an_old_incoming_is_taken() -> None:

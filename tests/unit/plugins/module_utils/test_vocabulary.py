@@ -27,6 +27,7 @@ KVM1 = Endpoint("kvm1", "m1", "10.0.0.1")
 KVM2 = Endpoint("kvm2", "m2", "10.0.0.2")
 NICS = (NicRecord("52:54:00:00:00:01", "vhost", True), NicRecord("52:54:00:00:00:02", None, False))
 STANDBY_DISK = DiskRecord("vda", "raw", "/i/vda.raw", 1 << 30, "/i/vda.active", "/i/vda.hidden")
+STRAY_CHANNEL = '<colo:channel kind="nbd" listener="primary" address="a" port="1"/>'
 
 
 def record(role: str = "primary", **changes: object) -> Record:
@@ -123,6 +124,12 @@ def test_a_required_attribute_is_required(role: str) -> None:
         ("primary", 'unit="bytes">1073741824<', 'unit="bytes">many<', r"line 16: .*capacity"),
         ("secondary", 'unit="bytes">1073741824<', 'unit="bytes">1<', r"line 21: <capacity> has '1' where '1073741824'"),
         ("secondary", 'top="vda"', 'top="vdb"', r"line 13: <backingStore> has top='vdb' where 'vda' belongs"),
+        (
+            "alone",
+            '<colo:channels first-port="21600"/>',
+            f'<colo:channels first-port="21600">{STRAY_CHANNEL}</colo:channels>',
+            r"line 4: <channels> has 1 children where 0 belong",
+        ),
         ("primary", "quorum", "quarum", r"line 12: .*disk"),
         ("primary", 'role="primary"', 'role="boss"', r"line 1: .*role"),
         ("primary", "urn:lockstep:colo:1", "urn:lockstep:colo:2", r"line 1: "),
