@@ -156,6 +156,7 @@ class Monitor:
     objects: dict[str, str] = field(default_factory=dict)
     chardevs: dict[str, str] = field(default_factory=dict)
     iothreads: tuple[str, ...] = ()
+    brief: bool = False  # only what a standby's promotion has to know was asked
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def observe(
     *,
     thorough: bool = True,
     monitor: bool = True,
+    brief: bool = False,
     images: Iterable[tuple[str, str]] = (),
     uuid: str | None = None,
     host_name: str | None = None,
@@ -56,8 +57,9 @@ def observe(
     """See domain ``name`` (None: the host alone) on this host.
 
     ``thorough`` adds what a failover has no time for: the emulator's abilities, ports, memory and image headers.
-    ``monitor`` asks QEMU itself. ``images`` are (path, format) to look at besides those of the record. ``uuid`` is that
-    of a domain which this host may not have yet. ``host_name`` is the host's name in the inventory.
+    ``monitor`` asks QEMU itself, and with ``brief`` only what a promotion has to know. ``images`` are (path, format) to
+    look at besides those of the record. ``uuid`` is that of a domain which this host may not have yet. ``host_name`` is
+    the host's name in the inventory.
     """
     found = hypervisor.describe(name) if name else None
     domain = _domain(found) if found else None
@@ -67,7 +69,9 @@ def observe(
     if uuid:
         home = f"{directory}/{uuid}"
         seen = replace(seen, directory=home, marker=host.read_marker(home), peer_sockets=_sockets(seen.record))
-    if monitor and domain and domain.active:
+    if monitor and brief and domain and domain.active:
+        seen = replace(seen, **_brief_monitor(hypervisor, domain))
+    elif monitor and domain and domain.active:
         seen = _with_monitor(hypervisor, seen, domain, CHECKPOINT_PATIENCE if thorough else 0)
     if thorough:
         wanted = dict([*_recorded_images(seen.record), *images])
@@ -166,6 +170,31 @@ def _recorded_images(record: Record | None) -> Iterable[tuple[str, str]]:
                 yield overlay, graph.OVERLAY_FORMAT
 
 
+def _brief_monitor(hypervisor: Hypervisor, domain: Domain) -> dict[str, Any]:
+    try:
+        status = hypervisor.qmp(domain.name, "query-status", deadline=MONITOR_DEADLINE)
+        monitor = Monitor(
+            status=status["status"],
+            running=status["running"],
+            version="",
+            colo=hypervisor.qmp(domain.name, "query-colo-status", deadline=MONITOR_DEADLINE)["mode"],
+            exports=_exports(hypervisor.qmp(domain.name, "query-block-exports", deadline=MONITOR_DEADLINE)),
+            objects=_objects(hypervisor.qmp(domain.name, "qom-list", {"path": "/objects"}, deadline=MONITOR_DEADLINE)),
+            brief=True,
+        )
+    except (Timeout, LibvirtError) as error:
+        return {"monitor_problem": error.what}
+    return {"monitor": monitor}
+
+
+def _exports(reply: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(item["id"] for item in reply)
+
+
+def _objects(reply: list[dict[str, Any]]) -> dict[str, str]:
+    return {item["name"]: item["type"].removeprefix("child<").rstrip(">") for item in reply}
+
+
 def _with_monitor(hypervisor: Hypervisor, seen: Observation, domain: Domain, patience: float) -> Observation:
     try:
         monitor, nodes = read_monitor(hypervisor, domain, patience)
@@ -193,7 +222,6 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
 
     status = _status(ask, patience)
     version = ask("query-version")["qemu"]
-    objects = ask("qom-list", path="/objects")
     monitor = Monitor(
         status=status["status"],
         running=status["running"],
@@ -202,8 +230,8 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
         migration=_migration(ask),
         nodes=_nodes(ask("query-named-block-nodes", flat=True), ask("x-debug-query-block-graph")),
         jobs={job["id"]: _job(job) for job in ask("query-jobs")},
-        exports=tuple(item["id"] for item in ask("query-block-exports")),
-        objects={item["name"]: item["type"].removeprefix("child<").rstrip(">") for item in objects},
+        exports=_exports(ask("query-block-exports")),
+        objects=_objects(ask("qom-list", path="/objects")),
         chardevs={item["label"]: item["filename"] for item in ask("query-chardev")},
         iothreads=tuple(item["id"] for item in ask("query-iothreads")),
     )

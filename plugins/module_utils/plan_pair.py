@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from . import checks, graph, layers
 from . import domain as xml
-from .observation import Disk, Job, Migration, Monitor, Observation
+from .observation import Disk, Job, Migration, Monitor, Node, Observation
 from .step import Plan, Problem, Step, Wanted, qmp, refuse_if, wait
 from .vocabulary import Channel, Record
 
@@ -488,7 +488,13 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
 def _in_lockstep(seen: Observation, colo: str) -> Observation:
     delay = seen.record.checkpoint_delay
     migration = replace(seen.monitor.migration, status="colo", capabilities=(PAUSE, X_COLO), checkpoint_delay=delay)
-    return replace(seen, monitor=replace(seen.monitor, colo=colo, migration=migration))
+    layered = {
+        graph.quorum(disk.target): Node("quorum", children={"children.1": graph.replication(disk.target)})
+        for disk in seen.record.disks
+    }
+    monitor = replace(seen.monitor, colo=colo, migration=migration, nodes={**seen.monitor.nodes, **layered})
+    channels = tuple(f"{channel.address}:{channel.port}" for channel in seen.record.channels())
+    return replace(seen, monitor=monitor, peer_sockets=seen.peer_sockets or channels)
 
 
 def _listening(seen: Observation) -> Observation:

@@ -106,6 +106,9 @@ def _newest(seen: Observation) -> list[Step]:
 def _promote(seen: Observation) -> Plan:
     steps = _newest(seen)
     steps += _serve(seen)
+    if seen.monitor.brief:  # the clients come first; what is to be tidied up is looked at afterwards
+        *before, last = steps
+        return Plan((*before, replace(last, pivot=True)), _ordinary(seen))
     return Plan((*steps, *_tidy(_served(seen))), _ordinary(seen))
 
 
@@ -172,9 +175,11 @@ def _settle(seen: Observation) -> list[Step]:
 
 def _go_on(seen: Observation) -> Plan:
     """The primary, or a survivor whose clean-up was cut off."""
-    if seen.record.role == "alone":
-        return Plan((*_serve_again(seen), *_tidy(seen)), _ordinary(seen))
-    return Plan((*_newest(seen), *undo(seen).steps, *_settle(_served(seen))), _ordinary(seen))
+    if seen.record.role == "primary":
+        return Plan((*_newest(seen), *undo(seen).steps, *_settle(_served(seen))), _ordinary(seen))
+    if seen.monitor.colo == "primary" or seen.monitor.jobs:
+        return Plan((*undo(seen).steps, *_settle(seen)), _ordinary(seen))
+    return Plan((*_serve_again(seen), *_tidy(seen)), _ordinary(seen))
 
 
 def _serve_again(seen: Observation) -> list[Step]:

@@ -39,10 +39,16 @@ def _primary_phase(seen: Observation) -> str:
     if monitor.migration.status == "colo":
         if not all(layers.attached(monitor, disk.target) for disk in seen.record.disks) or not seen.peer_sockets:
             return "degraded"
-        return "protected" if monitor.running else "stalled"
+        return "protected" if monitor.running and not _without_checkpoints(seen) else "stalled"
     if monitor.migration.status in MIGRATING or any(map(graph.is_ours, monitor.jobs)):
         return "syncing"
     return "unprotected"
+
+
+def _without_checkpoints(seen: Observation) -> bool:
+    """Whether checkpoints were watched for, twice as long as there should be one, and none came."""
+    watched = seen.checkpoints
+    return watched is not None and not watched.count and watched.seconds * 1000 > 2 * seen.record.checkpoint_delay
 
 
 def _secondary_phase(seen: Observation) -> str:

@@ -122,16 +122,26 @@ def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
     fence = plan_survivor.Fence(**params["fence"]) if params["fence"] else None
     unfenced = params["i_accept_that_two_guests_may_run"]
 
-    released = check  # in check mode no connection is reset, and QEMU is asked with a deadline
+    # First without asking QEMU, which may be waiting for the dead; then only what a promotion has to know; then all.
+    # In check mode no connection is reset, and QEMU is asked with a deadline.
+    depths = [] if check else ["silent", "brief"]
 
     def look():
-        nonlocal released
-        where = (hypervisor, params["name"], params["directory"])
-        seen = observe(*where, host_name=params["host"], thorough=False, monitor=released)
-        if seen.peer_sockets or released:
-            released = True
+        depth = depths.pop(0) if depths else "full"
+        seen = observe(
+            hypervisor,
+            params["name"],
+            params["directory"],
+            host_name=params["host"],
+            thorough=False,
+            monitor=depth != "silent",
+            brief=depth == "brief",
+        )
+        if depth != "silent":
             return seen
-        return observe(*where, host_name=params["host"], thorough=False)
+        if seen.record is None or seen.record.role != "secondary":
+            depths.clear()
+        return seen if seen.peer_sockets else look()
 
     def decide(seen):
         return plan_survivor.failover(seen, fence, unfenced)
