@@ -24,13 +24,13 @@ pytestmark = pytest.mark.usefixtures("unchanged")
 @pytest.fixture(scope="module")
 def seen(bed: Bed) -> dict[str, dict]:
     """What colo_info says of both hosts, to be handed over as peer, doctored or not."""
+    bed.ssh("kvm2", f"mkdir -p {DIRECTORY}")  # as the role host makes it
     return {host: bed.module(host, "colo_info", name="web1") for host in ("kvm1", "kvm2")}
 
 
 @pytest.fixture(scope="module")
 def described(bed: Bed, seen: dict) -> dict:
-    """The primary's half as it would be, with the directory that the role host makes on kvm2."""
-    bed.ssh("kvm2", f"mkdir -p {DIRECTORY}")
+    """The primary's half as it would be."""
     return bed.module(
         "kvm1", "colo_disk", check=True, name="web1", role="primary", disks=VDA, address=A, peer_address=B,
         peer=seen["kvm2"],
