@@ -120,7 +120,12 @@ def add_metadata(root: etree._Element) -> None:
 def add_env(root: etree._Element) -> None:
     commandline = root.find(f"{{{QEMU}}}commandline")
     if commandline is None:
-        commandline = etree.SubElement(root, f"{{{QEMU}}}commandline", nsmap={"qemu": QEMU})
+        commandline = etree.Element(f"{{{QEMU}}}commandline", nsmap={"qemu": QEMU})
+        others = [child for child in root if child.tag in (f"{{{QEMU}}}capabilities", f"{{{QEMU}}}override")]
+        if others:  # libvirt writes it before them, wherever it stood
+            others[0].addprevious(commandline)
+        else:
+            root.append(commandline)
     etree.SubElement(commandline, f"{{{QEMU}}}env", {"name": "NEW"}, nsmap={"qemu": QEMU})
 
 

@@ -1,0 +1,236 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils import host
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
+from ansible_collections.lockstep.colo.plugins.module_utils.observation import Image, Marker
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import FIXTURES
+
+PEER = "10.77.0.1"
+PORTS = range(21600, 21616)
+MARKER = Marker("m1", "a80187dd", 7, "secondary", ("/i/vda.qcow2", "/i/vda.active.qcow2"))
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+
+
+@pytest.fixture(name="proc")
+def proc_of_a_secondary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A /proc/net like the one that was recorded on the host of a standby in lockstep."""
+    for table in ("tcp", "tcp6"):
+        (tmp_path / table).write_text((FIXTURES / f"proc-net-{table}.txt").read_text(encoding="ascii"))
+    monkeypatch.setattr(host, "Path", lambda *parts: tmp_path / parts[1] if parts[0] == "/proc/net" else Path(*parts))
+    return tmp_path
+
+
+def test_the_channels_of_a_standby_are_seen(proc: Path) -> None:
+    found = host.peer_sockets(PEER, PORTS)
+    mine = {int(pair.split()[0].rpartition(":")[2]) for pair in found}
+    theirs = {int(pair.split()[1].rpartition(":")[2]) for pair in found}
+    assert all(pair.split()[0].startswith("10.77.0.2:") and pair.split()[1].startswith("10.77.0.1:") for pair in found)
+    assert {21600, 21601} <= mine, "the primary is connected to the migration and the NBD port"
+    assert set(range(21602, 21606)) & theirs, "the standby is connected to the primary's proxies"
+
+
+def test_other_peers_and_other_ports_are_left_alone(proc: Path) -> None:
+    assert host.peer_sockets("10.77.0.9", PORTS) == ()
+    assert host.peer_sockets(PEER, [1]) == ()
+
+
+def test_what_listens_in_the_range_is_seen(proc: Path) -> None:
+    assert 21601 in host.ports_in_use()
+    assert all(port in host.PORT_RANGE for port in host.ports_in_use())
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "port"),
+    [
+        ("0100007F:1F90", "127.0.0.1", 8080),
+        ("0200000A:5461", "10.0.0.2", 21601),
+        ("B80D01200000000067452301EFCDAB89:0016", "2001:db8::123:4567:89ab:cdef", 22),
+        ("0000000000000000FFFF00000200000A:5461", "10.0.0.2", 21601),
+    ],
+)
+def test_addresses_of_the_kernel_are_read(text: str, address: str, port: int) -> None:
+    assert host._endpoint(text) == (address, port)
+
+
+def test_a_connection_in_any_state_counts_and_a_listener_does_not(proc: Path) -> None:
+    def line(state: str) -> str:
+        return f"   0: 0200000A:5461 0100000A:C001 {state} 00000000:00000000 00:00000000 00000000 0 0 1\n"
+
+    (proc / "tcp6").unlink()
+    for state, count in (("01", 1), ("04", 1), ("08", 1), ("0A", 0)):
+        (proc / "tcp").write_text(HEAD + line(state))
+        assert len(host.peer_sockets("10.0.0.1", [21601])) == count, state
+
+
+def test_releasing_names_the_peer_and_each_port_in_both_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(host, "run", lambda *command: calls.append(command))
+    host.release_sockets("10.0.0.1", [21601, 21600])
+    either = "sport = :21600 or dport = :21600 or sport = :21601 or dport = :21601"
+    assert calls == [("ss", "--kill", "--no-header", "--tcp", "--numeric", f"dst 10.0.0.1 and ( {either} )")]
+
+
+# The marker
+
+
+def test_a_marker_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert host.read_marker(str(tmp_path)) is None
+    host.write_marker(str(tmp_path), MARKER)
+    assert host.read_marker(str(tmp_path)) == MARKER
+    assert [path.name for path in tmp_path.iterdir()] == [host.MARKER_NAME]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"machine_id": "m1"}', '{"unknown": 1}'])
+def test_a_damaged_marker_is_an_error_and_never_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / host.MARKER_NAME).write_text(text)
+    with pytest.raises(ColoError, match=r"colo.json is damaged"):
+        host.read_marker(str(tmp_path))
+
+
+def test_a_marker_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    fsync, rename = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        order.append("directory" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    def replaced(old: str, new: str) -> None:
+        order.append("replace")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    host.write_marker(str(tmp_path), MARKER)
+    assert order == ["file", "replace", "directory"]
+
+
+# Images
+
+
+@pytest.fixture(name="qemu_img")
+def qemu_img_that_writes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    calls: list[tuple[str, ...]] = []
+
+    def run(*command: str) -> str:
+        calls.append(command)
+        Path(command[-2]).write_bytes(b"new")
+        return ""
+
+    monkeypatch.setattr(host, "run", run)
+    monkeypatch.setattr(host, "_own", lambda path, owner, group, mode: Path(path).chmod(mode))
+    return calls
+
+
+def test_an_image_is_made_with_the_stated_format_and_size(tmp_path: Path, qemu_img: list[tuple[str, ...]]) -> None:
+    path = tmp_path / "vda.qcow2"
+    host.create_image(str(path), "qcow2", 12345, "libvirt-qemu", "kvm")
+    assert qemu_img == [("qemu-img", "create", "-q", "-f", "qcow2", f"{path}.partial", "12345")]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [item.name for item in tmp_path.iterdir()] == ["vda.qcow2"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling"])
+def test_an_image_is_never_made_over_what_is_there(tmp_path: Path, qemu_img: list[tuple[str, ...]], kind: str) -> None:
+    path, other = tmp_path / "vda.qcow2", tmp_path / "other"
+    if kind == "file":
+        path.write_bytes(b"precious")
+    else:
+        path.symlink_to(other)
+        if kind == "link":
+            other.write_bytes(b"precious")
+    with pytest.raises(ColoError, match="exists already"):
+        host.create_image(str(path), "qcow2", 12345, "libvirt-qemu", "kvm")
+    if kind != "dangling":
+        assert path.read_bytes() == b"precious"
+    assert not other.exists() or kind == "link"
+    assert not (tmp_path / "vda.qcow2.partial").exists()
+
+
+def test_what_a_killed_run_left_is_no_obstacle(tmp_path: Path, qemu_img: list[tuple[str, ...]]) -> None:
+    (tmp_path / "vda.qcow2.partial").write_bytes(b"half")
+    host.create_image(str(tmp_path / "vda.qcow2"), "qcow2", 5, "o", "g")
+    assert (tmp_path / "vda.qcow2").read_bytes() == b"new"
+
+
+def test_an_unknown_owner_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ColoError, match=r"cannot give .* image_owner"):
+        host.make_directory(str(tmp_path / "d"), "no-such-user-here", "no-such-group-here")
+
+
+def test_an_image_that_is_not_there_is_seen_as_such(tmp_path: Path) -> None:
+    assert host.image(str(tmp_path / "none"), "qcow2") == Image(str(tmp_path / "none"), exists=False)
+
+
+@pytest.mark.parametrize(
+    ("stated", "content", "found"), [("raw", host.QCOW2_MAGIC, "qcow2"), ("qcow2", b"\0" * 8, "raw")]
+)
+def test_a_wrongly_stated_format_is_seen_and_the_image_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: str, content: bytes, found: str
+) -> None:
+    monkeypatch.setattr(host, "run", lambda *command: pytest.fail(f"{command} was run"))
+    path = tmp_path / "image"
+    path.write_bytes(content)
+    assert host.image(str(path), stated) == Image(str(path), True, found)
+
+
+@pytest.mark.parametrize(("locked", "words"), [(True, 'Failed to get shared "write" lock'), (False, None)])
+def test_an_image_in_use_is_seen_by_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: bool, words: str | None
+) -> None:
+    def run(*command: str) -> str:
+        if words and "-U" not in command:
+            raise ColoError(f"qemu-img failed: {words}")
+        return '{"format": "raw", "virtual-size": 4096}'
+
+    monkeypatch.setattr(host, "run", run)
+    path = tmp_path / "image"
+    path.write_bytes(b"\0" * 8)
+    assert host.image(str(path), "raw") == Image(str(path), True, "raw", 4096, locked, path.stat().st_ino)
+
+
+def test_only_an_empty_directory_goes(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "other").touch()
+    host.remove_directory(str(tmp_path / "d"))
+    assert (tmp_path / "d" / "other").exists()
+    (tmp_path / "d" / "other").unlink()
+    host.remove_directory(str(tmp_path / "d"))
+    assert not (tmp_path / "d").exists()
+    host.remove_directory(str(tmp_path / "d"))
+
+
+# The network
+
+
+def test_a_port_that_answers_is_reached_and_a_closed_one_is_an_error() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        host.reach("127.0.0.1", port, 2.0)
+    with pytest.raises(ColoError, match=f"cannot connect to 127.0.0.1 port {port}: Connection refused"):
+        host.reach("127.0.0.1", port, 2.0)
+
+
+def test_a_silent_port_is_an_error_that_names_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(_address: tuple[str, int], deadline: float) -> None:
+        raise TimeoutError(f"{deadline}")
+
+    monkeypatch.setattr(socket, "create_connection", silent)
+    with pytest.raises(ColoError, match=r"10.0.0.2 port 21601 does not answer within 3 s"):
+        host.reach("10.0.0.2", 21601, 3.0)
+
+
+def test_a_device_that_is_not_there_is_neither_up_nor_down() -> None:
+    assert host.link_up("no-such-device") is None

@@ -1,0 +1,116 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The model against recordings of a real QEMU: carried out on it, the plan passes through the states that were seen."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils import graph, layers, plan_pair, plan_survivor
+from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.step import qmp
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+
+PRIMARY = {
+    "stop the guest": "stopped-primary",
+    "disk vda: attach the guest's device to colo-vda-park": "one-parked-primary",
+    "disk vdb: attach the guest's device to colo-vdb-park": "parked-primary",
+    "disk vda: add layer colo-vda (quorum)": "parked-with-quorum-primary",
+    "disk vda: attach the guest's device to colo-vda": "half-in-primary",
+    "disk vdb: attach the guest's device to colo-vdb": "attached-stopped-primary",
+    "let the guest go on": "going-on-with-parks-primary",
+    "remove layer colo-vdb-park": "quorum-in-primary",
+    "disk vda: connect to the standby": "connected-primary",
+    "disk vdb: copy everything to the standby": "syncing-primary",
+    "wait for the full sync": "mirror-ready-primary",
+    "wait until only the switch is left": "pre-switchover-primary",
+    "disk vda: wait for the end of it": "one-concluded-primary",
+    "disk vda: replicate every write": "one-attached-primary",
+    "disk vdb: forget the copying": "all-attached-primary",
+    "add colo-compare colo-net1-compare": "filters-in-primary",
+}
+SECONDARY = {
+    "disk vda: attach the guest's device to colo-vda-park": "one-parked-secondary",
+    "disk vdb: attach the guest's device to colo-vdb-park": "parked-secondary",
+    "disk vda: attach the guest's device to colo-vda": "half-in-secondary",
+    "remove layer colo-vdb-park": "layered-secondary",
+    "disk vda: export it to the primary": "exporting-secondary",
+}
+
+
+def outline(seen: Observation) -> dict[str, object]:
+    """What plans decide on, of what is ours."""
+    monitor = seen.monitor
+    ours = {name: node for name, node in monitor.nodes.items() if graph.is_ours(name)}
+    return {
+        "drives": {disk.target: disk.node for disk in layers.replicated(seen)},
+        "running": monitor.running,
+        "nodes": {name: node.driver for name, node in ours.items()},
+        "children": {
+            name: set(node.children.values()) for name, node in ours.items() if node.driver in ("quorum", "replication")
+        },
+        "jobs": {name: job.status for name, job in monitor.jobs.items()},
+        "objects": {name for name in monitor.objects if graph.is_ours(name) or name.startswith("rewriter")},
+        "chardevs": {name for name in monitor.chardevs if graph.is_ours(name)},
+        "migration": monitor.migration.status,
+        "exports": set(monitor.exports),
+    }
+
+
+def passed(seen: Observation, steps: tuple, names: dict[str, str]) -> dict[str, Observation]:
+    left = dict(names)
+    found = {}
+    for step in steps:
+        seen = model.after(seen, step)
+        if step.title in left:
+            found[left.pop(step.title)] = seen
+    assert not left
+    return found
+
+
+def test_the_primarys_plan_passes_through_what_was_recorded() -> None:
+    plan = plan_pair.primary(WANTED, recorded("described-primary"), recorded("listening-secondary"))
+    for name, seen in passed(recorded("described-primary"), plan.steps, PRIMARY).items():
+        assert outline(seen) == outline(recorded(name)), name
+
+
+def test_the_standbys_plan_passes_through_what_was_recorded() -> None:
+    started = recorded("started-secondary")
+    plan = plan_pair.secondary(WANTED, started, recorded("described-primary"))
+    for name, seen in passed(started, plan.steps, SECONDARY).items():
+        assert outline(seen) == outline(recorded(name)), name
+    *_before, last = model.walk(started, plan.steps)
+    assert outline(last) == outline(recorded("listening-secondary"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        ("protected-secondary", "failed-over-secondary", "kvm1"),
+        ("protected-again-primary", "failed-over-primary", "kvm1"),
+    ],
+)
+def test_a_failover_ends_where_a_real_one_did(before: str, after: str, lost: str) -> None:
+    plan = plan_survivor.failover(recorded(before), plan_survivor.Fence(lost, True))
+    *_before, last = model.walk(recorded(before), plan.steps)
+    expected = outline(recorded(after))
+    assert {**outline(last), "migration": expected["migration"]} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "words"),
+    [
+        ("parked-primary", qmp("", "cont"), "would run on park nodes: .'vda', 'vdb'."),
+        ("one-parked-primary", qmp("", "cont"), "would run on park nodes: .'vda'."),
+        ("quorum-in-primary", qmp("", "blockdev-del", {"node-name": "colo-vda"}), "the guest's device is on colo-vda"),
+        ("protected-primary", qmp("", "blockdev-del", {"node-name": "colo-vda-nbd"}), "is used by"),
+        ("protected-primary", qmp("", "cont"), "does not help in lockstep"),
+        ("protected-primary", qmp("", "object-add", {"id": "colo-net0-compare"}), "is there"),
+        ("protected-primary", qmp("", "chardev-remove", {"id": "colo-net0-mirror"}), "is used by"),
+        ("syncing-primary", qmp("", "migrate"), "ordinary migration"),
+        ("syncing-primary", qmp("", "block-job-cancel", {"device": "colo-vda-sync"}), "not whole"),
+    ],
+)
+def test_the_model_refuses_what_harms(name: str, step: object, words: str) -> None:
+    with pytest.raises(model.Broken, match=words):
+        model.after(recorded(name), step)
