@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The observations that tests/unit/record took of a real pair, by name."""
+"""The observations that tests/unit/record.py took of a real pair, by name."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Records what colo_info sees of a pair in every phase, and half-way between them, on a lab of its own.
 
-    tests/lab/lab --name rec up && tests/unit/record rec [deploy] && tests/lab/lab --name rec down
+    tests/lab/lab --name rec up
+    .cache/venv/bin/python tests/unit/record.py rec [deploy]      deploy: up to lockstep, no losses
+    tests/lab/lab --name rec down
 
-Run it with the Python of the collection's venv. The half-way states are made by carrying out the plan of colo_pair step
+The half-way states are made by carrying out the plan of colo_pair step
 by step, and by looking in between: what a run that is killed there leaves behind.
 """
 
@@ -140,9 +141,10 @@ class Recorder:
         self.remote(host, role=role, peer=json.loads(text), names=names, last=last, speed=speed)
 
     def send_core(self, host: str) -> None:
-        with subprocess.Popen(
-            ["tar", "-C", str(ROOT / "plugins"), "-c", "module_utils"], stdout=subprocess.PIPE
-        ) as tar, self.ssh(host, "rm -rf /root/rec; mkdir -p /root/rec; tar -C /root/rec -x", stdin=tar.stdout) as ssh:
+        with (
+            subprocess.Popen(["tar", "-C", str(ROOT / "plugins"), "-c", "module_utils"], stdout=subprocess.PIPE) as tar,
+            self.ssh(host, "rm -rf /root/rec; mkdir -p /root/rec; tar -C /root/rec -x", stdin=tar.stdout) as ssh,
+        ):
             ssh.communicate()
 
     def schema(self) -> None:
