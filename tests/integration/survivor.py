@@ -6,6 +6,7 @@ They share a state: the later ones stop the guest and start it afresh.
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def ordinary(bed: Bed, host: str, before: str) -> None:
         before = re.sub(
             rf"<source file='[^']*'(/>\s*<target dev='{target}')", rf"<source file='{path.strip()}'\1", before
         )
-    assert domain.canonical(now) == domain.canonical(before)
+    lines = [domain.canonical(xml).splitlines() for xml in (before, now)]
+    assert lines[0] == lines[1], "\n".join(difflib.unified_diff(*lines, "before", "now", lineterm=""))
     assert domain.canonical(now) != domain.canonical(before.replace(">1</vcpu>", ">2</vcpu>")), "compares nothing"
 
 
@@ -97,7 +99,8 @@ def cold_start(bed: Bed, host: str, live_before: str) -> None:
     guest.wait(bed.lab, timeout=180)
     live = bed.xml(host, "--migratable")
     assert "-incoming" not in live
-    assert _steady(live_before) == _steady(live)
+    lines = _steady(live_before), _steady(live)
+    assert lines[0] == lines[1], "\n".join(difflib.unified_diff(*lines, "before", "now", lineterm=""))
 
 
 def _steady(live: str) -> list[str]:
