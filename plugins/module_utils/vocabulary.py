@@ -290,9 +290,9 @@ def _tag(name: str) -> str:
     return f"{{{NAMESPACE}}}{name}"
 
 
-def _add(parent: etree._Element, name: str, /, **attributes: str) -> etree._Element:
+def _add(parent: etree._Element, tag: str, /, **attributes: str) -> etree._Element:
     given = {key.replace("_", "-"): value for key, value in attributes.items()}
-    return etree.SubElement(parent, _tag(name), given)
+    return etree.SubElement(parent, _tag(tag), given)
 
 
 def _write_pair(record: Record) -> etree._Element:

@@ -37,7 +37,7 @@ STAGES: dict[str, list[str]] = {
     "integration": ["tests/integration/run"],
     "long": ["tests/integration/run -m long", "tests/long/run"],
 }
-TEST = ["lint", "units", "sanity", "molecule", "integration"]
+TEST = ["lint", "units", "sanity", "molecule"]
 
 
 def environment() -> dict[str, str]:
