@@ -22,7 +22,7 @@ from .vocabulary import PORT_RANGE
 
 MARKER_NAME = "colo.json"
 QCOW2_MAGIC = b"QFI\xfb"
-TCP_ESTABLISHED, TCP_LISTEN = "01", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
+TCP_SYN_SENT, TCP_LISTEN = "02", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
 IFF_UP = 0x1
 VHOST_DEVICE = "/dev/vhost-net"
 PID_FILE = "/run/libvirt/qemu/{}.pid"
@@ -86,13 +86,13 @@ def ports_in_use() -> tuple[int, ...]:
 
 
 def peer_sockets(peer: str, ports: Iterable[int]) -> tuple[str, ...]:
-    """The connections with ``peer`` over ``ports``, whatever their TCP state, but for listening ones."""
+    """The connections with ``peer`` over ``ports``, but for those that listen or still try to come about."""
     wanted = set(ports)
     return tuple(
         sorted(
             f"{local}:{port} {remote}:{remote_port}"
             for local, port, remote, remote_port, state in _tcp()
-            if remote == peer and state != TCP_LISTEN and (port in wanted or remote_port in wanted)
+            if remote == peer and state not in (TCP_SYN_SENT, TCP_LISTEN) and (port in wanted or remote_port in wanted)
         )
     )
 

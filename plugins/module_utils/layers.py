@@ -134,7 +134,12 @@ def unpark(seen: Observation) -> list[Step]:
     for disk in replicated(seen):
         if disk.node == graph.park(disk.target):
             quorum = graph.quorum(disk.target)
-            steps.append(_attach(disk, quorum if quorum in seen.monitor.nodes else libvirt_node(seen.monitor, disk)))
+            if quorum in seen.monitor.nodes:
+                steps.append(_attach(disk, quorum))
+                continue
+            kinds = (graph.replication, graph.active, graph.hidden)
+            steps += [delete_node(name) for kind in kinds if (name := kind(disk.target)) in seen.monitor.nodes]
+            steps.append(_attach(disk, libvirt_node(seen.monitor, disk)))
     if stopped_by_us(seen):
         steps.append(qmp("let the guest go on", "cont"))
     return steps

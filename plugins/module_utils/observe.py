@@ -57,12 +57,16 @@ def observe(
     """See domain ``name`` (None: the host alone) on this host.
 
     ``thorough`` adds what a failover has no time for: the emulator's abilities, ports, memory and image headers.
-    ``monitor`` asks QEMU itself, and with ``brief`` only what a promotion has to know. ``images`` are (path, format) to
-    look at besides those of the record. ``uuid`` is that of a domain which this host may not have yet. ``host_name`` is
-    the host's name in the inventory.
+    ``monitor`` asks QEMU itself, and with ``brief`` only what a promotion has to know; without it, only the domain's
+    state and record are seen. ``images`` are (path, format) to look at besides those of the record. ``uuid`` is that of
+    a domain which this host may not have yet. ``host_name`` is the host's name in the inventory.
     """
-    found = hypervisor.describe(name) if name else None
-    domain = _domain(found) if found else None
+    domain = None
+    if name and monitor:
+        found = hypervisor.describe(name)
+        domain = _domain(found) if found else None
+    elif name:
+        domain = _glimpse(hypervisor.glimpse(name))
     here = Host(host_name or host.name(), host.machine_id())
     seen = Observation(_host(hypervisor, here, domain, name) if thorough else here, domain)
     uuid = domain.uuid if domain else uuid
@@ -100,6 +104,15 @@ def _first_ports(hypervisor: Hypervisor, name: str | None) -> Iterable[int]:
                 yield Record.from_xml(text).first_port
             except VocabularyError as error:
                 raise ColoError(f"the record of domain {other} is damaged: {error}", domain=other) from None
+
+
+def _glimpse(found: dict[str, Any] | None) -> Domain | None:
+    """Of a domain whose QEMU is left alone: what it is, and its record."""
+    if found is None:
+        return None
+    text = found.pop("record")
+    unknown = {"autostart": False, "machine": "", "memory": 0, "vcpus": 0, "emulator": None, "inactive_xml": ""}
+    return Domain(**found, **unknown, record=Record.from_xml(text) if text else None)
 
 
 def _domain(found: dict[str, Any]) -> Domain:

@@ -51,9 +51,9 @@ def _mac(address: str) -> str:
 def command_line(guest: Guest) -> str:
     """The kernel's command line; guest/init reads the lab.* words."""
     # Under TCG the clock watchdog sees pauses of checkpoints as an unstable TSC; told so, it leaves the clock alone.
-    # QEMU's TCG forgets to watch pages that the guest writes while the first pass of a migration's dirty bitmap is taken
-    # (they stay unwatched until the next TLB flush): a busy guest arrived corrupted 4 times of 6. With page table isolation
-    # every system call flushes the TLB, and it did not in 8.
+    # QEMU's TCG forgets to watch pages that the guest writes while the first pass of a migration's dirty bitmap is
+    # taken; they stay unwatched until the next TLB flush. A busy guest arrived corrupted 4 times of 6. With page table
+    # isolation every system call flushes the TLB, and it did not in 8.
     words = [
         "console=ttyS0",
         "tsc=reliable",

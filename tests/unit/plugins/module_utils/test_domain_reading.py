@@ -148,7 +148,11 @@ def test_an_ordinary_domain_has_nothing_of_it(name: str) -> None:
 
 
 def test_of_the_many_disks_and_nics_only_these_cannot_be_carried() -> None:
-    found = [line.split(": ", maxsplit=1)[0] for name in ("disks", "nics", "cpu") for line in domain.unsupported(fixture(name))]
+    found = [
+        line.split(": ", maxsplit=1)[0]
+        for name in ("disks", "nics", "cpu")
+        for line in domain.unsupported(fixture(name))
+    ]
     assert found == [
         "disk sdb of device lun",
         "disk vde is shareable",

@@ -27,6 +27,9 @@ class Session:
             raise ImportError("No module named 'libvirt'")
         self.calls = 0
 
+    def ready(self) -> None:
+        """The connection is open."""
+
     def version(self) -> str:
         self.calls += 1
         return f"{os.getpid()} {self.calls}"
