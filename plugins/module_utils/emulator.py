@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import threading
 from collections.abc import Iterable
+from typing import Any
 
 from .errors import ColoError
 from .observation import Emulator
-from .process import run
+from .process import COMMAND_DEADLINE
 
+_REMEDY = "Install Debian's qemu-system-x86: the role lockstep.colo.host does"
 DEFAULT_EMULATOR = "/usr/bin/qemu-system-x86_64"
 
 # What COLO needs, by the enumeration of query-qmp-schema that lists it (told by one member that is always there).
@@ -32,18 +36,38 @@ _WITNESS = {"driver": "raw", "object": "iothread", "migration capability": "auto
 
 def probe(path: str) -> Emulator:
     """Start the binary without a machine and read its version and what it lacks for COLO."""
-    requests = ("qmp_capabilities", "query-version", "query-qmp-schema", "quit")
-    output = run(
-        path, "-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio",
-        stdin="".join(json.dumps({"execute": name}) + "\n" for name in requests),
-    )  # fmt: skip
-    replies = [json.loads(line) for line in output.splitlines() if line.strip()]
-    returned = [reply["return"] for reply in replies if "return" in reply]
-    if len(returned) < 3:
-        raise ColoError(f"{path} did not answer on its monitor", remedy="Install Debian's qemu-system-x86")
-    version, schema = returned[1], returned[2]
+    _capabilities, version, schema = _ask(path, ("qmp_capabilities", "query-version", "query-qmp-schema"))
     number = version["qemu"]
     return Emulator(path, f"{number['major']}.{number['minor']}.{number['micro']}", missing(schema))
+
+
+def _ask(path: str, commands: tuple[str, ...]) -> list[Any]:
+    """What the commands return. QEMU is ended only when all has been read: told to quit, it drops what is unsent."""
+    call = [path, "-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio"]
+    try:
+        qemu = subprocess.Popen(
+            call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+    except OSError as error:
+        raise ColoError(f"cannot start {path}: {error.strerror}", remedy=_REMEDY) from None
+    deadline = threading.Timer(COMMAND_DEADLINE, qemu.kill)
+    deadline.start()
+    returned: list[Any] = []
+    try:
+        qemu.stdin.write("".join(json.dumps({"execute": name}) + "\n" for name in commands))
+        qemu.stdin.flush()
+        while len(returned) < len(commands) and (line := qemu.stdout.readline()):
+            reply = json.loads(line)
+            returned += [reply["return"]] if "return" in reply else []
+    except (BrokenPipeError, ValueError):
+        pass  # it ended, or says something else than QMP: the count tells
+    finally:
+        deadline.cancel()
+        qemu.kill()
+        qemu.communicate()
+    if len(returned) < len(commands):
+        raise ColoError(f"{path} did not answer on its monitor within {COMMAND_DEADLINE:g} s", remedy=_REMEDY)
+    return returned
 
 
 def missing(schema: list[dict]) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ from .errors import ColoError, Timeout
 COMMAND_DEADLINE = 20.0  # seconds
 
 
-def run(*command: str, deadline: float = COMMAND_DEADLINE, stdin: str | None = None) -> str:
+def run(*command: str, deadline: float = COMMAND_DEADLINE) -> str:
     """Run a command and return what it printed; ColoError when it is missing, fails, or misses its deadline."""
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=deadline, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=deadline, check=False)
     except FileNotFoundError:
         raise ColoError(
             f"the command {command[0]} is missing", remedy="The role lockstep.colo.host installs it"

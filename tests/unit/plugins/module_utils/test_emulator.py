@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import emulator
@@ -52,28 +54,33 @@ def test_a_member_of_another_enumeration_does_not_count() -> None:
     assert "driver quorum" in emulator.missing([*without("quorum"), *others])
 
 
-def test_the_binary_itself_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[tuple[str, ...], str]] = []
-    replies = [
-        {"QMP": {}},
-        {"return": {}},
-        {"return": VERSION},
-        {"return": SCHEMA},
-        {"return": {}},
-        {"event": "SHUTDOWN"},
-    ]
-
-    def run(*command: str, stdin: str) -> str:
-        asked.append((command, stdin))
-        return "".join(json.dumps(reply) + "\n" for reply in replies)
-
-    monkeypatch.setattr(emulator, "run", run)
-    found = emulator.probe("/usr/bin/qemu")
-    assert (found.path, found.version, found.missing) == ("/usr/bin/qemu", "10.0.13", ())
-    assert asked[0][0][:3] == ("/usr/bin/qemu", "-machine", "none")
+def binary(tmp_path: Path, replies: list[dict]) -> str:
+    """A program that greets, answers each line that it reads with the next of ``replies``, and then stays."""
+    answers = tmp_path / "answers"
+    answers.write_text("".join(json.dumps(reply) + "\n" for reply in replies), encoding="utf-8")
+    program = tmp_path / "qemu"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys, time\nprint('{{\"QMP\": {{}}}}', flush=True)\n"
+        f"for answer, request in zip(open('{answers}'), sys.stdin):\n    print(answer, end='', flush=True)\n"
+        "time.sleep(60 if '-machine' in sys.argv else 0)\n",
+        encoding="utf-8",
+    )
+    program.chmod(0o755)
+    return str(program)
 
 
-def test_a_binary_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emulator, "run", lambda *_command, stdin: '{"QMP": {}}\n')
+def test_the_binary_itself_is_asked(tmp_path: Path) -> None:
+    path = binary(tmp_path, [{"return": {}}, {"return": VERSION}, {"return": SCHEMA}])
+    found = emulator.probe(path)
+    assert (found.path, found.version, found.missing) == (path, "10.0.13", ())
+
+
+def test_a_binary_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator, "COMMAND_DEADLINE", 1.0)
     with pytest.raises(ColoError, match="did not answer on its monitor"):
-        emulator.probe("/usr/bin/qemu")
+        emulator.probe(binary(tmp_path, [{"return": {}}]))
+
+
+def test_a_binary_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(ColoError, match="cannot start"):
+        emulator.probe("/nonexistent/qemu")
