@@ -224,6 +224,9 @@ def power_off(lab: Lab, host: str) -> None:
         say(f"{host}: powered off; its disk is kept")
     network.remove_host(lab, host)
     _remove_cgroups(lab, host)
+    # Ansible's shared connections to a host that is gone would be taken for good ones by the next run.
+    for socket in (lab.state / "cp").glob("*"):
+        socket.unlink(missing_ok=True)
 
 
 def _kill(lab: Lab, host: str) -> None:
