@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .graph import is_ours
 from .observation import Disk, Domain, Host, Nic, Observation
 from .step import Problem, Wanted
 from .vocabulary import PORT_RANGE, PORTS_PER_PAIR
@@ -53,9 +54,7 @@ def _stopped_by_us(seen: Observation) -> bool:
     monitor = seen.monitor
     if seen.domain is None or seen.domain.state != "paused" or monitor is None:
         return False
-    return monitor.migration.status in ("pre-switchover", "colo") or any(
-        name.startswith("colo-") for name in monitor.nodes
-    )
+    return monitor.migration.status in ("pre-switchover", "colo") or any(map(is_ours, monitor.nodes))
 
 
 def machine(domain: Domain, host: Host) -> Iterator[Problem]:

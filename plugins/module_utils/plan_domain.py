@@ -11,7 +11,7 @@ from dataclasses import replace
 from . import checks
 from . import domain as xml
 from .errors import ColoError
-from .graph import OVERLAY_FORMAT
+from .graph import OVERLAY_FORMAT, is_ours
 from .observation import Domain, Image, Marker, Observation
 from .step import Plan, Problem, Step, Wanted, refuse_if
 from .vocabulary import DiskRecord, Endpoint, NicRecord, Record
@@ -262,7 +262,7 @@ def absent(wanted: Wanted, seen: Observation) -> Plan:
 
 def _absent_primary(seen: Observation) -> Plan:
     domain, record = _known(seen), seen.record
-    if seen.monitor and any(name.startswith("colo-") for name in seen.monitor.nodes):
+    if seen.monitor and any(map(is_ours, seen.monitor.nodes)):
         refuse_if(
             [Problem("the pair's layers are under the running guest's disks", "Run colo_pair state=absent first")]
         )
