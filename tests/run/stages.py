@@ -37,9 +37,8 @@ STAGES: dict[str, list[str]] = {
     "integration": ["tests/integration/run"],
     "long": ["tests/integration/run -m long", "tests/long/run"],
 }
-# molecule and integration join when they have been seen green as a whole; until then `make test-molecule` and
-# `make test-integration` run them.
-TEST = ["lint", "units", "sanity"]
+# integration joins when it has been seen green as a whole; until then `make test-integration` runs it.
+TEST = ["lint", "units", "sanity", "molecule"]
 
 
 def environment() -> dict[str, str]:
