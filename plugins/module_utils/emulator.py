@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterable
@@ -42,15 +45,23 @@ def probe(path: str) -> Emulator:
 
 
 def _ask(path: str, commands: tuple[str, ...]) -> list[Any]:
-    """What the commands return. QEMU is ended only when all has been read: told to quit, it drops what is unsent."""
+    """What the commands return. QEMU is ended only when all has been read: told to quit, it drops what is unsent.
+
+    The binary may be a script that starts QEMU, so all of its processes are ended.
+    """
     call = [path, "-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio"]
     try:
         qemu = subprocess.Popen(
-            call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            call,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
         )
     except OSError as error:
         raise ColoError(f"cannot start {path}: {error.strerror}", remedy=_REMEDY) from None
-    deadline = threading.Timer(COMMAND_DEADLINE, qemu.kill)
+    deadline = threading.Timer(COMMAND_DEADLINE, _end, (qemu,))
     deadline.start()
     returned: list[Any] = []
     try:
@@ -63,11 +74,16 @@ def _ask(path: str, commands: tuple[str, ...]) -> list[Any]:
         pass  # it ended, or says something else than QMP: the count tells
     finally:
         deadline.cancel()
-        qemu.kill()
+        _end(qemu)
         qemu.communicate()
     if len(returned) < len(commands):
         raise ColoError(f"{path} did not answer on its monitor within {COMMAND_DEADLINE:g} s", remedy=_REMEDY)
     return returned
+
+
+def _end(leader: subprocess.Popen) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGKILL)
 
 
 def missing(schema: list[dict]) -> tuple[str, ...]:

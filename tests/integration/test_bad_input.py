@@ -193,7 +193,7 @@ def test_vhost_of_the_running_guest(bed: Bed, seen: dict, described: dict) -> No
 def test_emulator_without_colo(bed: Bed, seen: dict) -> None:
     """A QEMU whose schema has no replication, no quorum and no filters, as some distributions build it."""
     script = (
-        '#!/bin/sh\n/usr/bin/qemu-system-x86_64 "$@" | sed \'s/"replication"/"absent1"/g; s/"quorum"/"absent2"/g;'
+        '#!/bin/sh\n/usr/bin/qemu-system-x86_64 "$@" | sed -u \'s/"replication"/"absent1"/g; s/"quorum"/"absent2"/g;'
         ' s/"filter-mirror"/"absent3"/g\'\n'
     )
     bed.ssh("kvm1", "cat > /usr/local/bin/qemu-less && chmod 755 /usr/local/bin/qemu-less", stdin=script)

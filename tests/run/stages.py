@@ -37,8 +37,7 @@ STAGES: dict[str, list[str]] = {
     "integration": ["tests/integration/run"],
     "long": ["tests/integration/run -m long", "tests/long/run"],
 }
-# integration joins when it has been seen green as a whole; until then `make test-integration` runs it.
-TEST = ["lint", "units", "sanity", "molecule"]
+TEST = ["lint", "units", "sanity", "molecule", "integration"]
 
 
 def environment() -> dict[str, str]:
