@@ -47,6 +47,15 @@ options:
     required: true
 """
 
+    PROJECTED = r"""
+options:
+  projected:
+    description:
+      - In check mode, what an earlier task of the same run said would be found on this host; it is planned from that.
+      - Without it, and outside check mode, the host is observed.
+    type: raw
+"""
+
     IMAGES = r"""
 options:
   image_owner:

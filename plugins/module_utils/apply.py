@@ -10,15 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import host
+from . import handover, host
 from .errors import ColoError, Timeout
 from .hypervisor import Hypervisor
 from .observation import Checkpoints
 from .observe import watch
 from .step import Plan, Step
 
-POLL = 0.005  # seconds; most waits are for something that takes milliseconds, and the guest may stand still
-SLOW_POLL = 0.2  # for what takes longer than a second
+# Seconds after which a condition is looked at even if QEMU sent no event. The guest may stand still meanwhile, and a
+# query takes QEMU's big lock from it.
+POLL = 0.05
+SLOW_POLL = 0.5  # for what takes longer than a second
 WHOLE_CHECKPOINTS = 1
 
 
@@ -101,8 +103,13 @@ class Apply:
     def _autostart(self, _step: Step, on: bool) -> None:
         self.hypervisor.set_autostart(self.domain, on)
 
-    def _start_paused(self, _step: Step) -> None:
-        self.hypervisor.start_paused(self.domain)
+    def _start_paused(self, _step: Step, uuid: str, xml: str) -> None:
+        with host.start_permit(uuid):
+            self.hypervisor.start_paused(xml)
+
+    def _start(self, _step: Step, uuid: str) -> None:
+        with host.start_permit(uuid):
+            self.hypervisor.start(self.domain)
 
     def _destroy(self, _step: Step) -> None:
         self.hypervisor.destroy(self.domain)
@@ -123,6 +130,14 @@ class Apply:
 
     def _reach(self, step: Step, address: str, port: int) -> None:
         host.reach(address, port, step.timeout)
+
+    def _hand_over(self, step: Step, uuid: str, address: str, port: int, token: str) -> None:
+        with handover.call(address, port, step.timeout) as tell:
+            host.kill_emulator(self.domain, uuid, step.timeout)
+            tell(token)
+
+    def _receive_handover(self, step: Step, address: str, port: int, peer: str, token: str) -> None:
+        handover.wait(address, port, peer, token, step.timeout)
 
     def _make_directory(self, _step: Step, path: str, owner: str, group: str) -> None:
         host.make_directory(path, owner, group)
@@ -147,6 +162,7 @@ class Apply:
             self._see_checkpoint(step.timeout)
             return
         reached: Callable[..., str | None] = getattr(self, f"_until_{until}")
+        self.hypervisor.watch(self.domain)
         begun = time.monotonic()
         while (state := reached(**arguments)) is not None:
             waited = time.monotonic() - begun
@@ -154,7 +170,7 @@ class Apply:
                 if until == "ready":
                     raise Unfinished
                 raise Timeout(f"not within {step.timeout:g} s ({state})")
-            time.sleep(POLL if waited < 1 else SLOW_POLL)
+            self.hypervisor.events(POLL if waited < 1 else SLOW_POLL)
 
     def _see_checkpoint(self, timeout: float) -> None:
         seen = watch(self.hypervisor, self.domain, timeout, enough=WHOLE_CHECKPOINTS)
@@ -166,6 +182,10 @@ class Apply:
         self.outcome.checkpoints = seen
 
     # Each returns None once it is so, else the present state in words; and raises where it can no longer come.
+
+    def _until_off(self) -> str | None:
+        found = self.hypervisor.glimpse(self.domain)
+        return f"the domain is {found['state']}" if found and found["state"] not in ("shutoff", "crashed") else None
 
     def _ask(self, command: str) -> Any:
         return self.hypervisor.qmp(self.domain, command)

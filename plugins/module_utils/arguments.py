@@ -33,6 +33,7 @@ COMMON = {
     "directory": {"type": "path", "default": DEFAULTS.directory},
     "uri": {"type": "str", "default": "qemu:///system"},
 }
+PROJECTED = {"projected": {"type": "raw"}}
 PEER = {"peer": {"type": "raw", "required": True}}
 ROLE = {"role": {"type": "str", "required": True, "choices": ["primary", "secondary"]}}
 STATE = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
@@ -41,20 +42,30 @@ STATE = {"state": {"type": "str", "default": "present", "choices": ["present", "
 def run(module: AnsibleModule, work: Callable[[Hypervisor], dict[str, Any]]) -> NoReturn:
     """Do the module's work and exit with what it returns, or fail with words for an operator; never a traceback."""
     _need_libraries(module)
-    name = module.params["name"]
+    name, invocation = module.params["name"], _invocation(module.params)
     try:
         with Hypervisor(module.params["uri"]) as hypervisor:
             returned = work(hypervisor)
     except Refusal as error:
         error.at(host=module.params["host"], domain=name)
-        module.fail_json(msg=str(error), problems=[asdict(problem) for problem in error.problems])
+        problems = [asdict(problem) for problem in error.problems]
+        module.fail_json(msg=str(error), problems=problems, invocation=invocation)
     except ColoError as error:
-        module.fail_json(msg=str(error.at(host=module.params["host"], domain=name)))
+        message = str(error.at(host=module.params["host"], domain=name))
+        module.fail_json(msg=message, invocation=invocation)
     except (VocabularyError, DomainXmlError) as error:
-        module.fail_json(msg=f"{_where(module)}: {error}. Correct the domain's XML (virsh edit), then run again")
+        message = f"{_where(module)}: {error}. Correct the domain's XML (virsh edit), then run again"
+        module.fail_json(msg=message, invocation=invocation)
     except OSError as error:
-        module.fail_json(msg=f"{_where(module)}: {error}. Run again once the host is in order")
-    module.exit_json(**returned)
+        message = f"{_where(module)}: {error}. Run again once the host is in order"
+        module.fail_json(msg=message, invocation=invocation)
+    module.exit_json(**returned, invocation=invocation)
+
+
+def _invocation(params: dict[str, Any]) -> dict[str, Any]:
+    """The options as Ansible shows them; of another task's result, which may have passwords, only that it was given."""
+    results = {key: "(an observation)" for key in ("peer", "projected") if params.get(key) not in (None, UNREACHABLE)}
+    return {"module_args": {**params, **results}}
 
 
 def _where(module: AnsibleModule) -> str:

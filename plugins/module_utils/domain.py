@@ -187,6 +187,11 @@ def redacted(xml: str) -> str:
     return _text(root)
 
 
+def has_passwords(xml: str) -> bool:
+    """Whether redacted() would take something out."""
+    return any(attribute in element.attrib for element in _parse(xml).iter(etree.Element) for attribute in _SECRETS)
+
+
 def unsupported(xml: str) -> list[str]:
     """What this domain has that COLO cannot carry, each in plain words with the element that it is about."""
     root = _parse(xml)
@@ -235,14 +240,15 @@ def unprotect(xml: str) -> str:
     return _text(root)
 
 
-def standby(primary_migratable_xml: str, record: Record) -> str:
-    """The secondary's persistent domain, from the live XML of the primary and the secondary's own record.
+def standby(primary_xml: str, record: Record) -> str:
+    """The secondary's domain, from an XML of the primary and the secondary's own record.
 
-    The live XML has the addresses, the CPU and the machine version that the running guest has seen.
+    The primary's persistent XML makes the persistent one. The live XML, which has the addresses, the CPU and the
+    machine version that the running guest has seen, makes the one that the standby is started with.
     """
     if record.role != "secondary":
         raise DomainXmlError(f"a standby's record is that of a secondary, not role {record.role}")
-    root = _parse(primary_migratable_xml)
+    root = _parse(primary_xml)
     before = _forget_primary(root)
     _forget_run(root)
     for disk in record.disks:

@@ -9,13 +9,15 @@ import contextlib
 import ipaddress
 import json
 import os
+import select
 import shutil
+import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .codec import from_data, to_data
-from .errors import ColoError
+from .errors import ColoError, Timeout
 from .observation import Image, Marker
 from .process import run
 from .vocabulary import PORT_RANGE
@@ -25,6 +27,7 @@ QCOW2_MAGIC = b"QFI\xfb"
 TCP_SYN_SENT, TCP_LISTEN = "02", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
 IFF_UP = 0x1
 VHOST_DEVICE = "/dev/vhost-net"
+PERMITS = "/run/lockstep-colo"
 PID_FILE = "/run/libvirt/qemu/{}.pid"
 
 
@@ -151,6 +154,38 @@ def uses_vhost(domain: str) -> bool:
             if os.readlink(handle) == VHOST_DEVICE:
                 return True
     return False
+
+
+def kill_emulator(domain: str, uuid: str, timeout: float) -> None:
+    """End the QEMU of ``domain`` at once, as a loss of power would, and return when it has ended.
+
+    libvirt's own destroy asks QEMU first and looks only every 0.2 s whether it is gone (our measurement: 0.35 s).
+    """
+    pid = int(Path(PID_FILE.format(domain)).read_text(encoding="ascii"))
+    handle = os.pidfd_open(pid)
+    try:
+        if uuid.encode() not in Path("/proc", str(pid), "cmdline").read_bytes():
+            raise ColoError(f"process {pid} is not the QEMU of the domain", remedy="See what libvirt's log says of it")
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        if not select.select([handle], [], [], timeout)[0]:
+            raise Timeout(f"QEMU (process {pid}) did not end within {timeout:g} s", remedy="Look at the host's storage")
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def start_permit(uuid: str) -> Iterator[None]:
+    """Let libvirt's hook, which the role host installs, pass one start of this domain while this process lives.
+
+    It refuses every other start of a domain that is in a pair.
+    """
+    permit = Path(PERMITS, uuid)
+    permit.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    permit.write_text(str(os.getpid()), encoding="ascii")
+    try:
+        yield
+    finally:
+        permit.unlink(missing_ok=True)
 
 
 def image(path: str, image_format: str) -> Image:

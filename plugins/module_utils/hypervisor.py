@@ -122,8 +122,12 @@ class Hypervisor:
         """Write the record (an element as text; None removes it) to the persistent and, when ``live``, the live XML."""
         self._call("set_metadata", domain, record, live)
 
-    def start_paused(self, domain: str) -> None:
-        self._call("start_paused", domain, deadline=START_DEADLINE)
+    def start_paused(self, xml: str) -> None:
+        """Start a domain with ``xml``, its guest paused; what is persistently defined of it stays as it is."""
+        self._call("start_paused", xml, deadline=START_DEADLINE)
+
+    def start(self, domain: str) -> None:
+        self._call("start", domain, deadline=START_DEADLINE)
 
     def destroy(self, domain: str) -> None:
         self._call("destroy", domain, deadline=START_DEADLINE)
@@ -145,9 +149,9 @@ class Hypervisor:
         """Begin to collect the QMP events of ``domain``, for :meth:`events`."""
         self._call("watch", domain)
 
-    def events(self) -> list[Event]:
-        """The events collected since the last call, oldest first."""
-        return [Event(*item) for item in self._call("events")]
+    def events(self, patience: float = 0.0) -> list[Event]:
+        """The events collected since the last call, oldest first; waits up to ``patience`` seconds for the first."""
+        return [Event(*item) for item in self._call("events", patience, deadline=CALL_DEADLINE + patience)]
 
 
 class _Worker:
@@ -224,6 +228,7 @@ class _Session:
         libvirt.virEventRegisterDefaultImpl()
         self.connection = libvirt.open(uri)
         self.seen: list[tuple[float, str, dict[str, Any]]] = []
+        self.arrived = threading.Condition()
         self.loop: threading.Thread | None = None
         self.found: dict[str, Any] = {}
 
@@ -307,8 +312,13 @@ class _Session:
         flags = lv.VIR_DOMAIN_AFFECT_CONFIG | (lv.VIR_DOMAIN_AFFECT_LIVE if live else 0)
         self._domain(name).setMetadata(lv.VIR_DOMAIN_METADATA_ELEMENT, record, PREFIX, NAMESPACE, flags)
 
-    def start_paused(self, name: str) -> None:
-        self._domain(name).createWithFlags(self.libvirt.VIR_DOMAIN_START_PAUSED)
+    def start_paused(self, xml: str) -> None:
+        lv = self.libvirt
+        self.connection.createXML(xml, lv.VIR_DOMAIN_START_PAUSED | lv.VIR_DOMAIN_START_VALIDATE)
+        self.found.clear()
+
+    def start(self, name: str) -> None:
+        self._domain(name).create()
 
     def destroy(self, name: str) -> None:
         self._domain(name).destroy()
@@ -338,8 +348,12 @@ class _Session:
 
     def _keep(self, *event: Any) -> None:
         _connection, _domain, name, _seconds, _micros, details, _opaque = event
-        self.seen.append((time.monotonic(), name, json.loads(details) if details else {}))
+        with self.arrived:
+            self.seen.append((time.monotonic(), name, json.loads(details) if details else {}))
+            self.arrived.notify()
 
-    def events(self) -> list[tuple[float, str, dict[str, Any]]]:
-        seen, self.seen = self.seen, []
+    def events(self, patience: float) -> list[tuple[float, str, dict[str, Any]]]:
+        with self.arrived:
+            self.arrived.wait_for(lambda: self.seen, patience)
+            seen, self.seen = self.seen, []
         return seen

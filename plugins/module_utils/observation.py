@@ -183,3 +183,11 @@ class Observation:
     @property
     def record(self) -> Record | None:
         return self.domain.record if self.domain else None
+
+    @property
+    def generation(self) -> int:
+        """Which copy this host has: the higher, the newer; 0 for none.
+
+        The marker is written before the record, which a run that was cut off may have left behind.
+        """
+        return max((known.generation for known in (self.record, self.marker) if known), default=0)

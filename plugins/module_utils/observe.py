@@ -37,7 +37,8 @@ PURE_QUERIES = (
     "x-debug-query-block-graph",
 )
 MONITOR_DEADLINE = 3.0  # seconds; a healthy QEMU answers a query in milliseconds, under checkpoints in tenths
-EVENT_POLL = 0.02  # seconds
+STATUS_POLL = 0.02  # seconds
+EVENT_PATIENCE = 1.0  # seconds
 IN_CHECKPOINT = "colo"  # the run state between a checkpoint's stop and its resume, and of a pair that is stalled
 CHECKPOINT_PATIENCE = 3.0  # seconds
 
@@ -264,7 +265,7 @@ def _status(ask: Callable[..., Any], patience: float) -> dict[str, Any]:
         status = ask("query-status")
         if status["status"] != IN_CHECKPOINT or time.monotonic() >= deadline:
             return status
-        time.sleep(EVENT_POLL)
+        time.sleep(STATUS_POLL)
 
 
 def _migration(ask: Callable[..., Any]) -> Migration:
@@ -304,11 +305,10 @@ def watch(hypervisor: Hypervisor, name: str, seconds: float, enough: int | None 
     hypervisor.watch(name)
     begun, stopped, count, last = time.monotonic(), False, 0, None
     while (left := begun + seconds - time.monotonic()) > 0 and (enough is None or count < enough):
-        for event in hypervisor.events():
+        for event in hypervisor.events(min(EVENT_PATIENCE, left)):
             if event.name == "STOP":
                 stopped = True
             elif event.name == "RESUME" and stopped:
                 stopped, count = False, count + 1
                 last = datetime.now(UTC).isoformat(timespec="milliseconds")
-        time.sleep(min(EVENT_POLL, left))
     return Checkpoints(round(time.monotonic() - begun, 2), count, last)

@@ -96,11 +96,11 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
 
 
 def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
-    """Make this host the standby's: the domain from the primary's live XML, and its images."""
+    """Make this host the standby's: the domain from the primary's persistent XML, and its images."""
     refuse_if(_secondary_problems(wanted, seen, peer))
     record = _secondary_record(wanted, seen, peer)
     source = _known(peer)
-    after = xml.standby(source.live_xml or source.inactive_xml, record)
+    after = xml.standby(source.inactive_xml, record)
     settled = xml.read_record(after)
     directory = _home(wanted, source)
     marker = _marker(source.uuid, settled)
@@ -251,13 +251,30 @@ def _overlay_paths(home: str, target: str) -> tuple[str, str]:
     return f"{home}/{target}.active.qcow2", f"{home}/{target}.hidden.qcow2"
 
 
-def absent(wanted: Wanted, seen: Observation) -> Plan:
-    """Take back what was done to the domain of this host; a standby goes altogether, with its images."""
+def absent(role: str, seen: Observation, peer: Observation | None) -> Plan:
+    """Take back what was done to the domain of this host; a standby goes altogether, with its images.
+
+    With role secondary a copy that is older than the peer's goes as well: nobody shall ever start it.
+    """
     if seen.domain is None or seen.record is None:
         return Plan((), seen)
-    if seen.record.role == "secondary":
-        return _absent_secondary(seen)
-    return _absent_primary(seen)
+    if role == "primary" and seen.record.role != "secondary":
+        return _absent_primary(seen)
+    refuse_if(_kept_problems(role, seen, peer))
+    return _absent_secondary(seen)
+
+
+def _kept_problems(role: str, seen: Observation, peer: Observation | None) -> Iterator[Problem]:
+    """Why this host's copy may not go."""
+    if role == "primary":
+        yield Problem("this host has the standby, not the guest", "State role secondary for this host")
+    elif seen.domain.active:
+        yield Problem(f"the {seen.record.role} is running", "Run colo_pair with state absent first")
+    elif seen.record.role != "secondary" and (peer is None or peer.generation <= seen.generation):
+        yield Problem(
+            "this host has had the guest, and it is not certain that the other host has a newer copy",
+            "Bring the other host back, and give its observation as peer",
+        )
 
 
 def _absent_primary(seen: Observation) -> Plan:
@@ -278,19 +295,20 @@ def _absent_primary(seen: Observation) -> Plan:
 
 
 def _absent_secondary(seen: Observation) -> Plan:
-    domain = _known(seen)
-    if domain.active:
-        refuse_if([Problem("the standby is running", "Run colo_pair with state absent first")])
-    steps = [Step(f"undefine the standby {domain.name}", "undefine")]
+    steps = [Step(f"undefine {seen.domain.name} on this host", "undefine")]
     steps += _remove_home(seen, tuple(path for path, _kind, _size in _images(seen.record)))
     return Plan(tuple(steps), replace(seen, domain=None, marker=None, images={}))
 
 
 def _remove_home(seen: Observation, paths: tuple[str, ...]) -> list[Step]:
-    """Remove ``paths`` that are marked as ours, the marker, and the directory if nothing else is in it."""
+    """Remove ``paths`` that were made in our directory, the marker, and the directory if nothing else is in it.
+
+    An image elsewhere stays: a host that has had the guest has the user's own.
+    """
     if seen.marker is None:
         return []
-    ours = [path for path in paths if path in seen.marker.paths and seen.images[path].exists]
+    made = [path for path in paths if path in seen.marker.paths and path.startswith(f"{seen.directory}/")]
+    ours = [path for path in made if seen.images[path].exists]
     steps = [Step(f"remove {path}", "remove", {"path": path}) for path in ours]
     return [*steps, Step(f"remove the marker in {seen.directory}", "remove_home", {"directory": seen.directory})]
 

@@ -340,7 +340,12 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     steps = []
     if not seen.domain.active:
         steps += _unfinished(seen)
-        steps.append(Step("start the standby, paused, waiting for the guest", "start_paused", pivot=True))
+        # As the guest runs now, which the persistent XML need not say.
+        now = {
+            "uuid": seen.domain.uuid,
+            "xml": xml.standby(peer.domain.live_xml, replace(seen.record, complete=None)),
+        }
+        steps.append(Step("start the standby, paused, waiting for the guest", "start_paused", now, pivot=True))
         seen = _started(seen, peer)
     steps += _standby_steps(seen)
     return Plan(tuple(steps), _listening(seen))
@@ -360,9 +365,23 @@ def _secondary_problems(seen: Observation, peer: Observation) -> Iterator[Proble
             "If its primary's host is lost, run colo_failover here",
         )
     if not seen.domain.active:
+        yield from _source_problems(seen, peer)
         for channel in seen.record.channels():
             if channel.listener == "secondary":
                 yield from _port_free(seen, channel)
+
+
+def _source_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
+    """Whether a standby can be started from what is known of the primary's running domain."""
+    live = peer.domain.live_xml if peer.domain else None
+    persistent = seen.domain.inactive_xml
+    if live is None:
+        yield Problem(f"the domain does not run on {peer.host.name}", "Start it there first")
+    elif xml.has_passwords(persistent) and not xml.has_passwords(live):
+        yield Problem(
+            "the domain has passwords, and peer came without them",
+            "Give as peer the registered result of colo_info with secrets",
+        )
 
 
 def _listens(seen: Observation) -> bool:

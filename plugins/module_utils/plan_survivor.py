@@ -40,7 +40,7 @@ def failover(seen: Observation, fence: Fence | None, unfenced: bool = False) -> 
         return release(seen)
     refuse_if(_state_problems(seen))
     if seen.record.role == "secondary":
-        return _promote(seen)
+        return promote(seen)
     return _go_on(seen)
 
 
@@ -103,7 +103,8 @@ def _newest(seen: Observation) -> list[Step]:
     return [*steps, Step(title, "record", {"xml": xml.with_metadata_element(kept), "live": True})]
 
 
-def _promote(seen: Observation) -> Plan:
+def promote(seen: Observation) -> Plan:
+    """Make a standby the guest, where it is certain that the primary has ended."""
     steps = _newest(seen)
     steps += _serve(seen)
     if seen.monitor.brief:  # the clients come first; what is to be tidied up is looked at afterwards

@@ -38,6 +38,7 @@ SCHEMA = """\
       </attribute>
       <attribute name="generation"><ref name="count"/></attribute>
       <optional><attribute name="complete"><ref name="count"/></attribute></optional>
+      <optional><attribute name="handed-over"><value>yes</value></attribute></optional>
       <attribute name="checkpoint-delay"><ref name="count"/></attribute>
       <element name="local"><ref name="endpoint"/></element>
       <element name="peer"><ref name="endpoint"/></element>

@@ -21,12 +21,13 @@ class Verdict:
     problems: tuple[str, ...] = ()
 
 
-def phase(seen: Observation) -> str:
-    """The phase of a pair as one of its hosts alone can tell it."""
+def phase(seen: Observation, peer: Observation | None = None) -> str:
+    """The phase of a pair as one of its hosts can tell it; alone, or with what was seen of the other."""
     if seen.domain is None or seen.record is None:
         return "unprotected"
     if not seen.domain.active:
-        return "powered_off"
+        older = peer is not None and peer.generation > seen.generation
+        return "stale" if older or _given_away(seen) else "powered_off"
     if seen.record.role == "alone":
         return "failed_over"
     if seen.monitor is None:
@@ -73,12 +74,12 @@ def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
     """The verdict over a pair; None for a host that could not be reached. Which is which the records say."""
     seen = [one for one in (primary, secondary) if one is not None]
     missing = len(seen) < 2
-    holders = [one for one in seen if one.record and one.record.role in ("primary", "alone")]
+    holders = [one for one in seen if one.record and one.record.role != "secondary" and not _given_away(one)]
     if not holders:
         return _without_holder(seen, missing)
-    holder = max(holders, key=lambda one: one.record.generation)
+    holder = max(holders, key=lambda one: one.generation)
     other = next((one for one in seen if one is not holder), None)
-    state = phase(holder)
+    state = phase(holder, other)
     problems = list(notes(holder))
     if other is not None:
         problems += notes(other)
@@ -86,12 +87,16 @@ def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
         state = "degraded"
         where = other.host.name if other else "the other host"
         problems.append(f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen")
-    if other is not None and other.record and other.record.generation < holder.record.generation:
+    if other is not None and other.record and other.generation < holder.generation:
         problems.append(
-            f"the copy on {other.host.name} is stale (generation {other.record.generation}, "
-            f"the newest is {holder.record.generation}); deploy makes a standby of it"
+            f"the copy on {other.host.name} is stale (generation {other.generation}, "
+            f"the newest is {holder.generation}); deploy makes a standby of it"
         )
     return Verdict(state, holder.host.name, tuple(problems))
+
+
+def _given_away(seen: Observation) -> bool:
+    return seen.record.handed_over and not seen.domain.active
 
 
 def _without_holder(seen: list[Observation], missing: bool) -> Verdict:

@@ -39,7 +39,9 @@ PORTS_PER_PAIR = 16
 # The I/O thread that compares packets: a number no domain uses by itself, so that ours is known again after a run that
 # was killed.
 IOTHREAD = 990
-MAX_NICS = (PORTS_PER_PAIR - 2) // 2
+# The last port of a pair is for a switchover: there the standby hears that the primary has ended.
+HANDOVER_PORT = PORTS_PER_PAIR - 1
+MAX_NICS = (HANDOVER_PORT - 2) // 2
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _TARGET = re.compile(r"[A-Za-z0-9_]+")
@@ -132,6 +134,8 @@ class Record:
     # Whether the domain had these elements before us: only the XML knows, and domain.settle() fills it in.
     metadata_before: bool = False
     commandline_before: bool = False
+    # A primary that ends, or has ended, for the standby to take over: from then on its copy is the older one.
+    handed_over: bool = False
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
@@ -140,8 +144,10 @@ class Record:
         _whole(self.checkpoint_delay, "the checkpoint delay")
         if self.complete is not None:
             _whole(self.complete, "the completed generation")
-        for field in ("autostart_before", "incoming_added", "metadata_before", "commandline_before"):
+        for field in ("autostart_before", "incoming_added", "metadata_before", "commandline_before", "handed_over"):
             _flag(getattr(self, field), field)
+        if self.handed_over and self.role != "primary":
+            raise VocabularyError(f"a {self.role} has nothing to hand over")
         if self.credentials is not None:
             _text(self.credentials, "the credentials")
         self._check_ports()
@@ -301,6 +307,8 @@ def _write_pair(record: Record) -> etree._Element:
     pair.set("generation", str(record.generation))
     if record.complete is not None:
         pair.set("complete", str(record.complete))
+    if record.handed_over:
+        pair.set("handed-over", "yes")
     pair.set("checkpoint-delay", str(record.checkpoint_delay))
     for name, end in (("local", record.local), ("peer", record.peer)):
         _add(pair, name, host=end.host, machine_id=end.machine_id, address=end.address)
@@ -460,6 +468,7 @@ def _read_pair(pair: etree._Element) -> Record:
         credentials=channels.get("credentials"),
         metadata_before=original.find(_tag("metadata")) is not None,
         commandline_before=original.find(_tag("commandline")) is not None,
+        handed_over=pair.get("handed-over") == "yes",
     )
 
 

@@ -19,6 +19,7 @@ author:
 extends_documentation_fragment:
   - lockstep.colo.colo
   - lockstep.colo.colo.peer
+  - lockstep.colo.colo.projected
   - lockstep.colo.colo.images
   - lockstep.colo.colo.attributes
 options:
@@ -30,7 +31,9 @@ options:
   state:
     description:
       - V(present) makes the domain one of a pair.
-      - V(absent) gives back the XML from before, save what was changed since by others; a standby goes altogether.
+      - V(absent) gives back the XML from before, save what was changed since by others.
+      - V(absent) for a secondary undefines the domain and removes the images that were made for it in O(directory). A
+        domain that has been the primary goes as well, if the peer has a newer copy.
     type: str
     default: present
     choices: [present, absent]
@@ -149,6 +152,7 @@ def main() -> None:
             **arguments.PEER,
             **arguments.ROLE,
             **arguments.STATE,
+            **arguments.PROJECTED,
             "disks": {"type": "list", "elements": "dict", "options": DISK, "default": []},
             "address": {"type": "str"},
             "peer_address": {"type": "str"},
@@ -170,13 +174,15 @@ def describe(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
     uuid = peer.domain.uuid if secondary and peer and peer.domain else None
 
     def look():
+        if check and params["projected"] is not None:
+            return arguments.observation(params["projected"], "projected")
         return observe(
             hypervisor, params["name"], params["directory"], host_name=params["host"], images=images, uuid=uuid
         )
 
     def decide(seen):
         if params["state"] == "absent":
-            return plan_domain.absent(wanted, seen)
+            return plan_domain.absent(params["role"], seen, peer)
         plan = plan_domain.secondary if secondary else plan_domain.primary
         return plan(wanted, seen, peer)
 

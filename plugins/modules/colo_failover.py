@@ -39,6 +39,21 @@ options:
         description: How, for the report.
         type: str
         default: ""
+  handover:
+    description:
+      - For a switchover of a healthy pair, in the place of O(fence).
+      - The standby waits until the primary's host says, over the replication network and with the token, that its guest
+        has ended, and is promoted then.
+    type: dict
+    suboptions:
+      token:
+        description: The O(lockstep.colo.colo_pair#module:token) of the run on the primary's host.
+        type: str
+        required: true
+      timeout:
+        description: Seconds to wait. Nothing is changed when they pass.
+        type: float
+        default: 60
   i_accept_that_two_guests_may_run:
     description:
       - Promote without a verified fence. When the other host is alive after all, both guests write and answer, and one
@@ -94,7 +109,7 @@ observation:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_survivor
+from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_survivor, plan_switch
 from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
 from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
@@ -104,6 +119,10 @@ FENCE = {
     "verified": {"type": "bool", "required": True},
     "method": {"type": "str", "default": ""},
 }
+HANDOVER = {
+    "token": {"type": "str", "required": True, "no_log": True},
+    "timeout": {"type": "float", "default": 60.0},
+}
 
 
 def main() -> None:
@@ -111,6 +130,7 @@ def main() -> None:
         argument_spec={
             **arguments.COMMON,
             "fence": {"type": "dict", "options": FENCE},
+            "handover": {"type": "dict", "options": HANDOVER},
             "i_accept_that_two_guests_may_run": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -120,11 +140,12 @@ def main() -> None:
 
 def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
     fence = plan_survivor.Fence(**params["fence"]) if params["fence"] else None
+    handover = plan_switch.Handover(**params["handover"]) if params["handover"] else None
     unfenced = params["i_accept_that_two_guests_may_run"]
 
     # First without asking QEMU, which may be waiting for the dead; then only what a promotion has to know; then all.
     # In check mode no connection is reset, and QEMU is asked with a deadline.
-    depths = [] if check else ["silent", "brief"]
+    depths = [] if check else ["brief"] if handover else ["silent", "brief"]
 
     def look():
         depth = depths.pop(0) if depths else "full"
@@ -144,6 +165,8 @@ def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         return seen if seen.peer_sockets else look()
 
     def decide(seen):
+        if handover and seen.record and seen.record.role == "secondary":
+            return plan_switch.take_over(seen, handover)
         return plan_survivor.failover(seen, fence, unfenced)
 
     result = converge(hypervisor, params["name"], look, decide, check=check, rescue=plan_survivor.rescue)

@@ -138,7 +138,9 @@ def look(hypervisor: Hypervisor, params: dict) -> dict:
     for name, rate in rates.items():
         result["sync"][name]["rate"] = rate
     if params["peer"] is not None:
-        result["verdict"] = asdict(verdict.pair(seen, arguments.peer(params)))
+        peer = arguments.peer(params)
+        result["phase"] = verdict.phase(seen, peer)
+        result["verdict"] = asdict(verdict.pair(seen, peer))
     return result
 
 

@@ -19,6 +19,7 @@ author:
 extends_documentation_fragment:
   - lockstep.colo.colo
   - lockstep.colo.colo.peer
+  - lockstep.colo.colo.projected
   - lockstep.colo.colo.attributes
 attributes:
   action:
@@ -34,14 +35,22 @@ options:
     description:
       - V(present) brings this half into lockstep.
       - V(absent) lets the guest on the primary go on alone, without layers under its disks, or ends the standby.
+      - V(started) starts the domain of a pair that runs nowhere, if this host provably has its newest copy.
+      - V(handed_over) ends the guest on the primary for the standby to take over, which waits for it in
+        M(lockstep.colo.colo_failover) with the same O(token).
+      - V(started) and V(handed_over) are for the primary.
     type: str
     default: present
-    choices: [present, absent]
-  projected:
+    choices: [present, absent, started, handed_over]
+  token:
+    description: For O(state=handed_over), what the waiting standby knows the primary by; made anew for each switchover.
+    type: str
+  unproven:
     description:
-      - In check mode, what an earlier task of the same run said would be found on this host; it is planned from that.
-      - Without it, and outside check mode, the host is observed.
-    type: raw
+      - With O(state=started), you vouch for it that the other host, which cannot be reached, has no newer copy.
+      - If it has one, every write since that host took over is lost.
+    type: bool
+    default: false
   sync_speed:
     description: Limit of the copying of each disk, in bytes per second; V(0) for none.
     type: int
@@ -118,10 +127,13 @@ observation:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_pair
+from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_pair, plan_start, plan_switch
 from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
+
+RESCUES = {("primary", "present"): plan_pair.rescue, ("primary", "handed_over"): plan_switch.keep}
 
 
 def main() -> None:
@@ -130,20 +142,30 @@ def main() -> None:
             **arguments.COMMON,
             **arguments.PEER,
             **arguments.ROLE,
-            **arguments.STATE,
-            "projected": {"type": "raw"},
+            "state": {
+                "type": "str",
+                "default": "present",
+                "choices": ["present", "absent", "started", "handed_over"],
+            },
+            "token": {"type": "str", "no_log": True},
+            "unproven": {"type": "bool", "default": False},
+            **arguments.PROJECTED,
             "sync_speed": {"type": "int", "default": 0},
             "sync_wait": {"type": "float", "default": arguments.DEFAULTS.sync_wait},
             "sync_timeout": {"type": "int", "default": 0},
         },
+        required_if=[("state", "handed_over", ("token",))],
         supports_check_mode=True,
     )
     arguments.run(module, lambda hypervisor: pair(hypervisor, module.params, module.check_mode))
 
 
 def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
-    wanted = arguments.wanted(params)
-    peer = arguments.peer(params) if params["state"] == "absent" else arguments.reachable_peer(params)
+    wanted, state, role = arguments.wanted(params), params["state"], params["role"]
+    alone = state in ("absent", "started")
+    peer = arguments.peer(params) if alone else arguments.reachable_peer(params)
+    if role == "secondary" and state in ("started", "handed_over"):
+        raise ColoError(f"a secondary cannot be {state}", remedy="State role primary, on the host that has the guest")
 
     def look():
         if check and params["projected"] is not None:
@@ -151,12 +173,15 @@ def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         return observe(hypervisor, params["name"], params["directory"], host_name=params["host"])
 
     def decide(seen):
-        if params["state"] == "absent":
+        if state == "absent":
             return plan_pair.absent(seen, peer)
-        plan = plan_pair.primary if params["role"] == "primary" else plan_pair.secondary
-        return plan(wanted, seen, peer)
+        if state == "started":
+            return plan_start.start(seen, peer, params["unproven"])
+        if state == "handed_over":
+            return plan_switch.hand_over(seen, peer, params["token"])
+        return plan_pair.primary(wanted, seen, peer) if role == "primary" else plan_pair.secondary(wanted, seen, peer)
 
-    rescue = plan_pair.rescue if params["role"] == "primary" else None
+    rescue = RESCUES.get((role, state))
     return arguments.returned(converge(hypervisor, params["name"], look, decide, check=check, rescue=rescue))
 
 

@@ -136,9 +136,15 @@ class Recorder:
         self.remote(host, name=name, **arguments)
 
     def follow(self, role: str, host: str, peer: str, names: dict[str, str], last: str = "", speed: int = 0) -> None:
-        """Carry out the plan of colo_pair up to step ``last``; after each title that is a key of ``names`` record."""
-        text = (FIXTURES / "observations" / f"{peer}.json").read_text(encoding="utf-8")
-        self.remote(host, role=role, peer=json.loads(text), names=names, last=last, speed=speed)
+        """Carry out the plan of colo_pair up to step ``last``; after each title that is a key of ``names`` record.
+
+        ``peer`` is the name of a recorded observation, or of a host to look at.
+        """
+        if peer in ADDRESS:  # with the passwords, which no fixture has
+            seen = look(self, peer, secrets=True)["observation"]
+        else:
+            seen = json.loads((FIXTURES / "observations" / f"{peer}.json").read_text(encoding="utf-8"))
+        self.remote(host, role=role, peer=seen, names=names, last=last, speed=speed)
 
     def send_core(self, host: str) -> None:
         with (
@@ -183,7 +189,7 @@ def describe(lab: Recorder, primary: str, secondary: str) -> None:
 
 
 def lockstep(lab: Recorder, primary: str, secondary: str) -> None:
-    listening = lab.module(secondary, "colo_pair", role="secondary", peer=look(lab, primary))
+    listening = lab.module(secondary, "colo_pair", role="secondary", peer=look(lab, primary, secrets=True))
     done = lab.module(primary, "colo_pair", role="primary", peer=listening)
     lab.module(secondary, "colo_pair", role="secondary", peer=done)
 
@@ -199,7 +205,7 @@ def first_deploy(lab: Recorder) -> None:
     lab.record("described-primary", "kvm1")
     lab.record("described-secondary", "kvm2")
     names = {"start the standby, paused, waiting for the guest": "started-secondary"}
-    lab.follow("secondary", "kvm2", "described-primary", names)
+    lab.follow("secondary", "kvm2", "kvm1", names)
     names = {
         "disk vda: attach the guest's device to colo-vda-park": "one-parked-secondary",
         "disk vdb: attach the guest's device to colo-vdb-park": "parked-secondary",

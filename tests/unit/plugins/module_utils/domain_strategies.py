@@ -80,6 +80,7 @@ def records(draw: st.DrawFn, role: str | None = None) -> Record:
         credentials=draw(st.none() | texts),
         metadata_before=draw(st.booleans()),
         commandline_before=draw(st.booleans()),
+        handed_over=role == "primary" and draw(st.booleans()),
     )
 
 

@@ -14,7 +14,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.test_appl
 
 SEEN = Observation(Host("kvm1", "m1"))
 WANTED = replace(SEEN, directory="/projected")
-START = Step("start", "start_paused", pivot=True)
+START = Step("start", "destroy", pivot=True)
 
 
 class Eyes:
@@ -71,7 +71,7 @@ def test_a_pivot_is_followed_by_another_look_and_another_plan() -> None:
         return Plan(plans[len(seen_by_plan) - 1], WANTED)
 
     result = go(recording, eyes, decide)
-    assert recording.commands == ["start_paused", "stop", "start_paused", "cont"]
+    assert recording.commands == ["destroy", "stop", "destroy", "cont"]
     assert seen_by_plan == [1, 2, 3]
     assert [step.title for step in result.steps] == ["start", "known", "start", "go"]
     assert [done.title for done in result.done] == ["start", "known", "start", "go"]

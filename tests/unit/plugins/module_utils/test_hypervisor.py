@@ -47,7 +47,7 @@ class Session:
     def describe(self, name: str, _secrets: bool) -> dict[str, Any]:
         raise Refused("no such domain") if name == "none" else ValueError("no")
 
-    def events(self) -> list[tuple[float, str, dict[str, Any]]]:
+    def events(self, patience: float) -> list[tuple[float, str, dict[str, Any]]]:
         return [(1.5, "STOP", {}), (2.0, "RESUME", {"a": 1})]
 
 

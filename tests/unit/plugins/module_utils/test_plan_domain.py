@@ -79,7 +79,7 @@ def test_autostart_goes_off_and_is_remembered() -> None:
     plan = primary(changed(RUNNING, autostart=True))
     assert [step.arguments for step in plan.steps if step.action == "autostart"] == [{"on": False}]
     assert plan.after.record.autostart_before is True
-    back = plan_domain.absent(WANTED, plan.after)
+    back = plan_domain.absent("primary", plan.after, None)
     assert [step.arguments for step in back.steps if step.action == "autostart"] == [{"on": True}]
 
 
@@ -88,18 +88,18 @@ def test_a_live_record_that_differs_is_written_again_and_nothing_else() -> None:
 
 
 def test_taking_it_back_gives_the_xml_from_before() -> None:
-    plan = plan_domain.absent(WANTED, DESCRIBED)
+    plan = plan_domain.absent("primary", DESCRIBED, None)
     define = next(step for step in plan.steps if step.action == "define")
     assert xml.canonical(define.arguments["xml"]) == xml.canonical(RUNNING.domain.inactive_xml)
     assert actions(plan) == ["define", "record", "remove_home"]
-    assert plan_domain.absent(WANTED, plan.after).steps == ()
-    assert plan_domain.absent(WANTED, EMPTY).steps == ()
+    assert plan_domain.absent("primary", plan.after, None).steps == ()
+    assert plan_domain.absent("primary", EMPTY, None).steps == ()
 
 
 @pytest.mark.parametrize("name", ["quorum-in-primary", "protected-primary"])
 def test_a_primary_with_layers_under_its_disks_is_not_taken_back(name: str) -> None:
     with pytest.raises(Refusal, match="Run colo_pair state=absent first"):
-        plan_domain.absent(WANTED, recorded(name))
+        plan_domain.absent("primary", recorded(name), None)
 
 
 @pytest.mark.parametrize(
@@ -268,15 +268,15 @@ def test_images_to_look_at_are_those_that_will_be_made() -> None:
 
 
 def test_a_standby_goes_altogether_and_nothing_else_with_it() -> None:
-    plan = plan_domain.absent(WANTED, STANDBY)
+    plan = plan_domain.absent("secondary", STANDBY, None)
     assert actions(plan) == ["undefine", *["remove"] * 6, "remove_home"]
     assert plan.after.domain is None
     foreign = replace(STANDBY, marker=replace(STANDBY.marker, paths=STANDBY.marker.paths[:1]))
-    assert actions(plan_domain.absent(WANTED, foreign)) == ["undefine", "remove", "remove_home"]
+    assert actions(plan_domain.absent("secondary", foreign, None)) == ["undefine", "remove", "remove_home"]
     unmarked = replace(STANDBY, marker=None)
-    assert actions(plan_domain.absent(WANTED, unmarked)) == ["undefine"]
-    with pytest.raises(Refusal, match="the standby is running"):
-        plan_domain.absent(WANTED, recorded("listening-secondary"))
+    assert actions(plan_domain.absent("secondary", unmarked, None)) == ["undefine"]
+    with pytest.raises(Refusal, match="the secondary is running"):
+        plan_domain.absent("secondary", recorded("listening-secondary"), None)
 
 
 def test_the_fixtures_are_what_they_are_taken_for() -> None:

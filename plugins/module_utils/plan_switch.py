@@ -1,0 +1,97 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Deciding how a healthy pair changes sides: the primary ends its guest and tells the standby, which takes over. Pure.
+
+QEMU has no command for it. The primary's QEMU is ended as a loss of power would end it, so nothing that a client was
+told is lost; that it has ended is told over a connection of the hosts, with a token that both got from the control
+node, so that the standby is promoted at once and never beside a running primary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from . import domain as xml
+from . import plan_survivor, verdict
+from .observation import Observation
+from .step import Plan, Problem, Step, refuse_if, wait
+from .vocabulary import HANDOVER_PORT, Record
+
+HAND_OVER_TIMEOUT = 30.0  # for QEMU to end
+
+
+@dataclass(frozen=True)
+class Handover:
+    """``token`` is known to the two runs alone; ``timeout`` is how long the standby waits for it, in seconds."""
+
+    token: str
+    timeout: float = 60.0
+
+
+def hand_over(seen: Observation, peer: Observation, token: str) -> Plan:
+    """The primary's side: end the guest here, once the standby waits for it."""
+    if seen.record and seen.record.handed_over and seen.domain and not seen.domain.active:
+        return Plan((), seen)
+    refuse_if(_primary_problems(seen, peer))
+    record = replace(seen.record, handed_over=True)
+    where = _where(record)
+    text = xml.with_metadata_element(record)
+    hand = {**where, "uuid": seen.domain.uuid, "token": token}
+    steps = (
+        Step(f"see that the standby waits on {where['address']} port {where['port']}", "reach", where),
+        Step("write that this copy is handed over", "record", {"xml": text, "live": True}),
+        Step("end the guest here, and tell the standby", "hand_over", hand, HAND_OVER_TIMEOUT),
+        wait("see libvirt clear up after it", "off", HAND_OVER_TIMEOUT),
+    )
+    domain = replace(seen.domain, state="shutoff", record=record, live_record=None, live_xml=None)
+    return Plan(steps, replace(seen, domain=domain, monitor=None, peer_sockets=()))
+
+
+def keep(_before: Observation, seen: Observation) -> Plan:
+    """What a primary needs whose standby could not be told: it goes on, and its copy is the guest's as before."""
+    if seen.domain is None or not seen.domain.active or seen.record is None or not seen.record.handed_over:
+        return Plan((), seen)
+    text = xml.with_metadata_element(replace(seen.record, handed_over=False))
+    return Plan((Step("write that this copy is the guest's", "record", {"xml": text, "live": True}),), seen)
+
+
+def take_over(seen: Observation, handover: Handover) -> Plan:
+    """The standby's side: wait until the primary has ended, then be promoted."""
+    refuse_if(_secondary_problems(seen))
+    arguments = {**_where(seen.record), "peer": seen.record.peer.address, "token": handover.token}
+    receive = Step("wait until the primary has ended its guest", "receive_handover", arguments, handover.timeout)
+    plan = plan_survivor.promote(seen)
+    return replace(plan, steps=(receive, *plan.steps))
+
+
+def _where(record: Record) -> dict[str, str | int]:
+    standby = record.local if record.role == "secondary" else record.peer
+    return {"address": standby.address, "port": record.first_port + HANDOVER_PORT}
+
+
+def _primary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
+    if seen.domain is None or seen.record is None or seen.record.role != "primary":
+        yield Problem("this host is not the primary of a pair", "Look with lockstep.colo.status which one is")
+    elif verdict.pair(seen, peer).phase != "protected":
+        yield Problem(
+            f"the pair is {verdict.pair(seen, peer).phase}, not protected",
+            "Run lockstep.colo.deploy first: only a healthy pair changes sides",
+        )
+    elif not verdict.completed(peer):
+        yield Problem(
+            f"the standby on {peer.host.name} has not completed a checkpoint since its last sync",
+            "Run lockstep.colo.deploy first",
+        )
+
+
+def _secondary_problems(seen: Observation) -> Iterator[Problem]:
+    if seen.domain is None or seen.record is None or seen.record.role != "secondary":
+        yield Problem("this host is not the secondary of a pair", "Look with lockstep.colo.status which one is")
+    elif seen.monitor is None or seen.monitor.colo != "secondary":
+        yield Problem("the standby is not in lockstep", "Run lockstep.colo.deploy first")
+    elif not verdict.completed(seen):
+        yield Problem(
+            "the standby has not completed a checkpoint since its last sync", "Run lockstep.colo.deploy first"
+        )

@@ -1,0 +1,79 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which copy may be started when the guest runs nowhere: every case of two hosts that come back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils import plan_start
+from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.step import Refusal
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+
+
+def off(name: str, **record) -> Observation:
+    seen = recorded(name)
+    domain = replace(seen.domain, state="shutoff", live_xml=None, record=replace(seen.record, **record))
+    return replace(seen, domain=domain, monitor=None, peer_sockets=())
+
+
+PRIMARY, SECONDARY = off("protected-primary"), off("protected-secondary")
+STALE, SURVIVOR = recorded("stale-primary"), off("failed-over-secondary")
+
+
+def refused(seen: Observation, peer: Observation | None, unproven: bool = False) -> str:
+    with pytest.raises(Refusal) as refusal:
+        plan_start.start(seen, peer, unproven)
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("seen", "peer"),
+    [(PRIMARY, SECONDARY), (SURVIVOR, STALE), (PRIMARY, recorded("unprotected-secondary"))],
+    ids=["both lost power", "the survivor, its old primary back", "the peer has no copy"],
+)
+def test_the_provably_newest_is_started(seen: Observation, peer: Observation) -> None:
+    plan = plan_start.start(seen, peer)
+    assert [(step.action, step.arguments) for step in plan.steps] == [("start", {"uuid": seen.domain.uuid})]
+    assert plan.after.domain.state == "running"
+    assert plan_start.start(plan.after, peer).steps == ()
+
+
+def test_an_older_copy_is_never_started() -> None:
+    assert "this copy is stale: generation 1, and kvm2 has 2" in refused(STALE, SURVIVOR)
+
+
+def test_a_peer_that_wrote_its_marker_and_died_has_the_newer_copy() -> None:
+    begun = replace(SECONDARY, marker=replace(SECONDARY.marker, role="alone", generation=2))
+    assert "stale" in refused(PRIMARY, begun)
+
+
+def test_an_unreachable_peer_is_a_question_that_only_the_operator_answers() -> None:
+    assert "it may have a newer copy" in refused(PRIMARY, None)
+    assert "colo_start_unproven" in refused(PRIMARY, None)
+    assert plan_start.start(PRIMARY, None, unproven=True).steps
+
+
+def test_the_operator_cannot_vouch_for_a_standby() -> None:
+    assert "has the standby" in refused(SECONDARY, None, unproven=True)
+
+
+def test_two_that_ran_alone_are_not_chosen_between() -> None:
+    other = off("failed-over-secondary", role="alone")
+    assert "ran alone" in refused(SURVIVOR, other)
+
+
+def test_a_standby_that_still_has_the_guest_comes_first() -> None:
+    assert "lockstep.colo.failover" in refused(PRIMARY, recorded("protected-secondary"))
+    waiting = recorded("listening-secondary")
+    assert plan_start.start(PRIMARY, waiting).steps
+
+
+def test_a_copy_that_was_given_away_is_not_started() -> None:
+    assert "handed over to kvm2" in refused(off("protected-primary", handed_over=True), SECONDARY)
+
+
+def test_a_domain_without_a_pair_is_left_to_virsh() -> None:
+    assert "virsh start" in refused(recorded("unprotected-primary"), None)
