@@ -1,0 +1,49 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The channels between the hosts of a pair, and whether each was connected, as the hosts that answered saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
+
+
+def between(seen: Iterable[Observation]) -> list[dict[str, Any]]:
+    """Every channel that the newest record names, with the hosts that see a connection and those that do not.
+
+    ``from`` and ``to`` are the roles between which it carries something, ``listener`` is the role that listens.
+    ``state``: ``connected`` where every host that answered sees it, ``closed`` where none does, else ``one_sided``.
+    """
+    seen = [one for one in seen if one.record is not None]
+    if not seen:
+        return []
+    newest = max(seen, key=lambda one: one.record.generation)
+    found = []
+    for channel in newest.record.channels():
+        counts = {one.host.name: _connections(one, channel.address, channel.port) for one in seen}
+        yes = sorted(name for name, number in counts.items() if number)
+        no = sorted(name for name, number in counts.items() if not number)
+        found.append(
+            {
+                "kind": channel.kind,
+                "nic": channel.nic,
+                "address": channel.address,
+                "port": channel.port,
+                "listener": channel.listener,
+                "from": "secondary" if channel.kind == "compare" else "primary",
+                "to": "primary" if channel.kind == "compare" else "secondary",
+                "state": "one_sided" if yes and no else "connected" if yes else "closed",
+                "connections": max(counts.values()),
+                "seen_by": yes,
+                "not_seen_by": no,
+            }
+        )
+    return found
+
+
+def _connections(seen: Observation, address: str, port: int) -> int:
+    end = f"{address}:{port}"
+    return sum(end in socket.split() for socket in seen.peer_sockets)

@@ -1,0 +1,154 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run of a playbook as one JSON document, of which the page is only another form. Pure.
+
+    format, version   what this is; the version grows when a key changes its meaning or goes away
+    made              when, ISO 8601
+    runbook, pair     deploy, failover, ...; the pair's name in the inventory
+    summary           sentence, tone (good, warning, bad, unknown), phase, holder, since
+    before, after     hosts (by name: state, message, phase, problems, unfit, sync, observation), verdict, channels
+    tasks             title, host, outcome, started, ended, seconds, served_after, changed, message, problems, steps,
+                      runs; or null where nobody said what was done
+    fence             host, verified, method; or null
+    client            outage_ms, outage_of, acknowledged, checked, lost, boots, kinds, ...; or null
+
+What is not known is null. An observation has no domain XML. Times of steps are seconds since the first observation of
+their run; a task that waits for a long sync has several runs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ansible_collections.lockstep.colo.plugins.module_utils import verdict
+from ansible_collections.lockstep.colo.plugins.module_utils.codec import from_data, to_data
+from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
+
+from . import channels, client, given, summary, tasks, words
+
+FORMAT, VERSION = "lockstep.colo report", 1
+UNREACHABLE = "unreachable"
+MAX_HOSTS = 2
+
+
+def build(options: dict[str, Any], made: datetime) -> dict[str, Any]:
+    """The document, from the options of ``colo_report`` as plain data."""
+    names = _hosts(options)
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "made": words.iso(made),
+        "runbook": options["runbook"],
+        "pair": options["pair"],
+        "before": _side(names, options.get("before"), None),
+        "after": _side(names, options.get("after"), options.get("verdict")),
+        "tasks": None if options.get("tasks") is None else tasks.read(options["tasks"]),
+        "fence": _fence(options.get("fence")),
+        "client": client.read(options.get("probe")),
+    }
+    document["summary"] = summary.summarise(document)
+    return given.harmless(document)
+
+
+def _hosts(options: dict[str, Any]) -> list[str]:
+    """The hosts of the pair, in the order in which they were given."""
+    names = list(dict.fromkeys([*(options.get("before") or {}), *(options.get("after") or {})]))
+    if len(names) > MAX_HOSTS:
+        raise ValueError(f"before and after name {words.listed(names)}: a pair has two hosts")
+    return names
+
+
+def _side(names: list[str], results: dict[str, Any] | None, judged: Any) -> dict[str, Any] | None:
+    """Both hosts at one time; None where nobody looked."""
+    if not results and not judged:
+        return None
+    read = {name: _host((results or {}).get(name)) for name in names}
+    seen = [observation for _host, observation in read.values() if observation]
+    return {
+        "hosts": {name: host for name, (host, _observation) in read.items()},
+        "verdict": _verdict(judged) or _judge(seen),
+        "channels": channels.between(seen),
+    }
+
+
+def _judge(seen: list[Observation]) -> dict[str, Any] | None:
+    """The verdict over those that answered; where none did, nothing is known."""
+    if not seen:
+        return None
+    judged = to_data(verdict.pair(*[*seen, None, None][:MAX_HOSTS]))
+    return {**judged, "phase": None} if any(map(_unclear, seen)) else judged
+
+
+def _unclear(seen: Observation) -> bool:
+    """Whether the phase hangs on what QEMU would say, and QEMU was deliberately not asked."""
+    record = seen.record
+    if record is None or record.role == "alone" or not seen.domain.active:
+        return False
+    return seen.monitor is None and seen.monitor_problem is None
+
+
+def _verdict(judged: Any) -> dict[str, Any] | None:
+    judged = given.mapping(judged)
+    if not judged.get("phase"):
+        return None
+    return {
+        "phase": str(judged["phase"]),
+        "holder": judged.get("holder") or None,
+        "problems": given.texts(judged.get("problems")),
+    }
+
+
+def _host(result: Any) -> tuple[dict[str, Any], Observation | None]:
+    """One host, from the registered result of a module that observed it, and its observation if it has one."""
+    host: dict[str, Any] = {
+        "state": "not_asked", "message": None, "phase": None, "problems": [], "unfit": [], "sync": {},
+        "observation": None,
+    }  # fmt: skip
+    if result is None:
+        return host, None
+    if result == UNREACHABLE or given.mapping(result).get(UNREACHABLE):
+        return {**host, "state": UNREACHABLE, "message": given.mapping(result).get("msg")}, None
+    data = given.mapping(result).get("observation", result)
+    try:
+        seen = from_data(Observation, data)
+        seen = seen if isinstance(seen, Observation) and isinstance(seen.host.name, str) else None
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        message = given.mapping(result).get("msg") or f"what was returned is not an observation: {error}"
+        return {**host, "state": "not_observed", "message": str(message)}, None
+    return {
+        **host,
+        "state": "observed",
+        "phase": None if _unclear(seen) else verdict.phase(seen),
+        "problems": verdict.notes(seen),
+        "unfit": given.texts(given.mapping(result).get("unfit")),
+        "sync": given.mapping(given.mapping(result).get("sync")),
+        "observation": _shown(to_data(seen)),
+    }, seen
+
+
+def _shown(observation: dict[str, Any]) -> dict[str, Any]:
+    """XML may hold passwords, and this runs where nothing can take them out of it.
+
+    QEMU's long form of a file name only says again, for each layer, what the layers below it are.
+    """
+    domain, monitor = observation["domain"], observation["monitor"]
+    if domain:
+        observation["domain"] = {key: value for key, value in domain.items() if not key.endswith("_xml")}
+    for node in monitor["nodes"].values() if monitor else ():
+        if (node["file"] or "").startswith("json:"):
+            node["file"] = None
+    return observation
+
+
+def _fence(fence: Any) -> dict[str, Any] | None:
+    fence = given.mapping(fence)
+    if not fence.get("host"):
+        return None
+    verified = fence.get("verified")
+    return {
+        "host": str(fence["host"]),
+        "verified": verified if isinstance(verified, bool) else None,
+        "method": given.method(str(fence.get("method") or "")) or None,
+    }

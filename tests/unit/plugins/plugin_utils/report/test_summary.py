@@ -1,0 +1,154 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import PHASES
+from ansible_collections.lockstep.colo.plugins.plugin_utils.report import document, summary
+from ansible_collections.lockstep.colo.tests.unit.plugins.plugin_utils.report import cases
+
+SYNCING = "still unprotected; its disks are being copied"
+LOCKSTEP = "in lockstep with its standby"
+AGAIN = "is protected: it serves from kvm2"
+FROZEN = "has lost its other half; its clients are frozen until failover is run"
+
+
+def sentence(**options: Any) -> str:
+    return cases.built(**options)["summary"]["sentence"]
+
+
+def numbers(**options: Any) -> dict[str, tuple[str, str]]:
+    return {one["label"]: (one["value"], one["tone"]) for one in summary.numbers(cases.built(**options))}
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "words", "tone"),
+    [
+        ("unprotected-primary", "unprotected-secondary", "web1 runs on kvm1, unprotected.", "warning"),
+        ("syncing-primary", "syncing-secondary", f"web1 runs on kvm1, {SYNCING}.", "warning"),
+        ("protected-primary", "protected-secondary", f"web1 is protected: it serves from kvm1, {LOCKSTEP}.", "good"),
+        ("protected-again-primary", "protected-again-secondary", f"web1 {AGAIN}, {LOCKSTEP}.", "good"),
+        ("peer-frozen-primary", None, "web1 stands still on kvm1: it waits for a checkpoint with its standby.", "bad"),
+        ("protected-primary", None, f"web1 on kvm1 {FROZEN}.", "bad"),
+        (None, "protected-secondary", f"web1 {FROZEN}.", "bad"),
+        (None, "failed-over-secondary", "web1 serves from kvm2, unprotected.", "warning"),
+        ("powered-off-primary", "stale-secondary", "web1 does not run; the newest copy is on kvm2.", "bad"),
+        ("degraded-unasked-primary", None, "It is not known how web1 is now.", "unknown"),
+        (None, None, "It is not known how web1 is now.", "unknown"),
+    ],
+)  # fmt: skip
+def test_how_the_pair_is(primary: str | None, secondary: str | None, words: str, tone: str) -> None:
+    found = cases.built(after=cases.side(primary, secondary))["summary"]
+    assert (found["sentence"], found["tone"]) == (words, tone)
+
+
+def test_every_phase_has_its_words() -> None:
+    assert set(summary.STATES) == set(PHASES)
+    for phase in PHASES:
+        for holder in ("kvm1", None):
+            found = cases.built(verdict={"phase": phase, "holder": holder, "problems": []})["summary"]
+            assert found["phase"] == phase
+            assert "None" not in found["sentence"]
+            assert "{" not in found["sentence"]
+
+
+def test_a_failover_says_since_when_and_what_it_cost() -> None:
+    assert document.build(cases.FAILOVER, cases.MADE)["summary"] == {
+        "sentence": "web1 serves from kvm2, unprotected, since 2026-11-23 02:14 UTC; clients were without an answer "
+        "for 16.2 s; no acknowledged write was lost (5556 checked).",
+        "tone": "warning",
+        "phase": "failed_over",
+        "holder": "kvm2",
+        "since": "2026-11-23T02:14:15.500Z",  # a second after the first observation, which was two before the end
+    }
+
+
+def test_without_the_end_of_the_task_the_time_is_about() -> None:
+    task = {**cases.task(), "ended": None}
+    found = cases.built(after=cases.side(None, "failed-over-secondary"), tasks=[task])["summary"]
+    assert "since about 2026-11-23 02:14 UTC" in found["sentence"]
+    assert found["since"] == "2026-11-23T02:14:01.000Z"
+
+
+def test_without_any_time_no_time_is_said() -> None:
+    task = {**cases.task(), "started": None, "ended": None}
+    assert "since" not in sentence(after=cases.side(None, "failed-over-secondary"), tasks=[task])
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [
+        ({"acknowledged": 9, "checked": 8, "lost": 0}, "; no acknowledged write was lost (8 checked)."),
+        ({"acknowledged": 9, "lost": [4]}, "; 1 acknowledged write was lost (9 checked)."),
+        ({"acknowledged": 9, "lost_count": 2}, "; 2 acknowledged writes were lost (9 checked)."),
+        ({"acknowledged": 9}, "; whether acknowledged writes were lost was not checked."),
+        ({"acknowledged": 0, "lost": 0}, "; no write was acknowledged, so that nothing can be said of losses."),
+        ({"boots": 1}, "standby."),
+    ],
+)
+def test_what_became_of_the_writes(probe: dict[str, Any], words: str) -> None:
+    assert sentence(after=cases.side("protected-primary", "protected-secondary"), probe=probe).endswith(words)
+
+
+def test_a_lost_write_is_bad_whatever_else_went_well() -> None:
+    found = cases.built(
+        after=cases.side("protected-primary", "protected-secondary"), probe={"acknowledged": 9, "lost": 1}
+    )
+    assert found["summary"]["tone"] == "bad"
+
+
+def test_a_task_that_failed_comes_first() -> None:
+    failed = {"title": "Serve from the survivor", "host": "kvm2", "result": {"failed": True, "msg": "no fence"}}
+    found = cases.built(runbook="failover", after=cases.side(None, "protected-secondary"), tasks=[failed])["summary"]
+    assert found["sentence"].startswith(
+        "Failover did not come to its end: “Serve from the survivor” failed on kvm2; web1 has"
+    )
+    assert found["tone"] == "bad"
+
+
+# The numbers
+
+
+def test_the_numbers_of_a_failover() -> None:
+    found = {one["label"]: one["value"] for one in summary.numbers(document.build(cases.FAILOVER, cases.MADE))}
+    assert found == {
+        "free to serve after": "1.00 s",
+        "outage for clients": "16.2 s",
+        "writes acknowledged": "5556",
+        "of these lost": "0",
+        "boots seen": "1",
+        "phase": "failed_over",
+        "generation": "2",
+        "steps carried out": "2",
+        "time in the modules": "2.00 s",
+        "fence of kvm1": "verified",
+    }
+
+
+def test_checkpoints_a_minute() -> None:
+    assert numbers(after=cases.side("protected-primary", "protected-secondary"))["checkpoints a minute"] == ("160", "")
+    assert numbers(after=cases.side("peer-frozen-primary", None))["checkpoints a minute"] == ("0", "bad")
+
+
+def test_what_was_not_given_is_not_known() -> None:
+    assert numbers(runbook="failover")["outage for clients"] == ("not known", "")
+    assert numbers()["phase"] == ("not known", "")
+    assert "outage for clients" not in numbers(runbook="deploy")
+
+
+def test_what_failed_does_not_say_how_many_steps_it_carried_out() -> None:
+    failed = {"title": "x", "result": {"failed": True}}
+    assert numbers(tasks=[failed])["steps carried out"] == ("not known", "bad")
+    assert numbers(tasks=[cases.task(), failed])["steps carried out"] == ("at least 2", "bad")
+    assert numbers(tasks=[])["phase"] == ("not known", "")
+
+
+@pytest.mark.parametrize(("verified", "value"), [(True, "verified"), (False, "not verified"), (None, "not known")])
+def test_a_fence_is_verified_or_not(verified: bool | None, value: str) -> None:
+    assert numbers(fence={"host": "kvm1", "verified": verified})["fence of kvm1"][0] == value
+
+
+def test_a_guest_that_booted_twice_was_restarted() -> None:
+    assert numbers(probe={"boots": 2})["boots seen"] == ("2", "bad")
