@@ -1,0 +1,110 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing the report of a run on the control node: no managed host is asked for anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.lockstep.colo.plugins.plugin_utils.report import document, given, page
+
+TASK = {
+    "title": {"type": "str"},
+    "host": {"type": "str"},
+    "started": {"type": "str"},
+    "ended": {"type": "str"},
+    "result": {"type": "dict"},
+}
+FENCE = {"host": {"type": "str"}, "verified": {"type": "bool"}, "method": {"type": "str"}}
+SPEC = {
+    "path": {"type": "path", "required": True},
+    "runbook": {"type": "str", "required": True},
+    "pair": {"type": "str"},
+    "before": {"type": "dict"},
+    "after": {"type": "dict"},
+    "verdict": {"type": "dict"},
+    "tasks": {"type": "list", "elements": "dict", "options": TASK},
+    "fence": {"type": "dict", "options": FENCE},
+    "probe": {"type": "raw"},
+}
+SUFFIXES = (".html", ".json")
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        _validated, options = self.validate_argument_spec(argument_spec=SPEC)
+        options = given.plain(options)
+        options["pair"] = options["pair"] or str((task_vars or {}).get("inventory_hostname", ""))
+        options["probe"] = _probe(options["probe"])
+        made = datetime.now(timezone.utc)  # noqa: UP017 - a control node may have an older Python than the hosts
+        try:
+            report = document.build(options, made)
+        except ValueError as error:
+            raise AnsibleActionFail(str(error)) from error
+        stem = _stem(options["path"], f"{options['pair']}-{options['runbook']}-{made:%Y%m%dT%H%M%SZ}")
+        html, data = (f"{stem}{suffix}" for suffix in SUFFIXES)
+        result.update(changed=True, html=html, json=data, summary=report["summary"])
+        if self._task.check_mode:
+            result["msg"] = f"would write {html} and {data}"
+            return result
+        try:
+            _write(Path(data), json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+            _write(Path(html), page.render(report))
+        except OSError as error:
+            raise AnsibleActionFail(
+                f"the report cannot be written: {error}. Give a path that can be written"
+            ) from error
+        result["msg"] = f"{report['summary']['sentence']} Report: {html}"
+        return result
+
+
+def _probe(probe: Any) -> Any:
+    """The probe's report, read from its file where a path was given."""
+    if not isinstance(probe, str) or not probe.strip():
+        return probe or None
+    text = probe
+    try:
+        if not probe.lstrip().startswith("{"):
+            text = Path(os.path.expandvars(probe)).expanduser().read_text(encoding="utf-8")
+        found = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise AnsibleActionFail(f"probe: {error}. Give the probe's report, or the path of its JSON file") from error
+    if not isinstance(found, dict):
+        raise AnsibleActionFail(f"probe: {probe} is not the report of a probe, which is a JSON object")
+    return found
+
+
+def _stem(path: str, name: str) -> str:
+    """What the names of both files begin with: ``path``, or a name of its own in ``path`` where that is a directory."""
+    if path.endswith("/") or Path(path).is_dir():
+        return str(Path(path).absolute() / (re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("._-") or "report"))
+    found = Path(path).absolute()
+    return str(found.with_suffix("") if found.suffix in SUFFIXES else found)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: whoever reads it meanwhile sees the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

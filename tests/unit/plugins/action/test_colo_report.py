@@ -1,0 +1,122 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible_collections.lockstep.colo.plugins.action import colo_report
+from ansible_collections.lockstep.colo.plugins.modules import colo_report as documented
+from ansible_collections.lockstep.colo.tests.unit.plugins.plugin_utils.report import cases
+
+
+def run(check: bool = False, **options: Any) -> dict[str, Any]:
+    task = SimpleNamespace(args=options, check_mode=check, async_val=0, environment=None, diff=False)
+    action = colo_report.ActionModule(task, MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock())
+    return action.run(task_vars={"inventory_hostname": "web7"})
+
+
+FAILOVER = {key: value for key, value in cases.FAILOVER.items() if key != "pair"}
+
+
+def test_both_files_are_written_and_named(tmp_path: Path) -> None:
+    found = run(path=str(tmp_path / "new" / "report"), **FAILOVER)
+    assert found["changed"] is True
+    assert (found["html"], found["json"]) == (f"{tmp_path}/new/report.html", f"{tmp_path}/new/report.json")
+    report = json.loads(Path(found["json"]).read_text(encoding="utf-8"))
+    assert report["summary"] == found["summary"]
+    assert report["pair"] == "web7"
+    assert Path(found["html"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert found["msg"].startswith("web7 serves from kvm2, unprotected, since")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["report.html", "report.json"]
+    assert (tmp_path / "new" / "report.html").stat().st_mode & 0o777 == 0o644
+
+
+def test_check_mode_writes_nothing_and_says_so(tmp_path: Path) -> None:
+    found = run(check=True, path=str(tmp_path / "new" / "report"), **FAILOVER)
+    assert found["msg"] == f"would write {tmp_path}/new/report.html and {tmp_path}/new/report.json"
+    assert found["changed"] is True
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["", "/", "/new/"])
+def test_a_directory_gets_a_name_of_its_own(tmp_path: Path, ending: str) -> None:
+    found = run(path=f"{tmp_path}{ending}", runbook="../../etc/deploy now", pair="../web 1")
+    html = Path(found["html"])
+    assert html.parent == Path(f"{tmp_path}{ending}")
+    assert html.name.startswith("web_1-.._.._etc_deploy_now-20")
+    assert html.is_file()
+
+
+@pytest.mark.parametrize("name", ["x", "x.html", "x.json"])
+def test_an_ending_is_not_doubled(tmp_path: Path, name: str) -> None:
+    assert run(path=str(tmp_path / name), runbook="deploy")["html"] == f"{tmp_path}/x.html"
+    assert run(path=str(tmp_path / "web1.example"), runbook="deploy")["json"] == f"{tmp_path}/web1.example.json"
+
+
+def test_a_report_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.html"
+    path.write_text("old", encoding="utf-8")
+    before = path.stat().st_ino
+    run(path=str(path), runbook="deploy")
+    assert path.stat().st_ino != before
+
+
+def test_a_probe_may_be_a_file_a_dictionary_or_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "probe.json"
+    path.write_text(json.dumps(cases.PROBE), encoding="utf-8")
+    for probe in (str(path), cases.PROBE, json.dumps(cases.PROBE)):
+        found = run(path=str(tmp_path / "x"), runbook="deploy", probe=probe)
+        assert "no acknowledged write was lost (5556 checked)" in found["summary"]["sentence"]
+    for nothing in ("", None, {}):
+        assert "write" not in run(path=str(tmp_path / "x"), runbook="deploy", probe=nothing)["summary"]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"probe": "/nowhere/probe.json"}, "probe: .*No such file.*Give the probe's report"),
+        ({"probe": "{"}, "probe: .*Give the probe's report"),
+        ({"before": {"a": None, "b": None, "c": None}}, "name a, b and c: a pair has two hosts"),
+        ({"tasks": [{"titel": "x"}]}, "titel"),
+        ({"afterwards": {}}, "Unsupported parameters"),
+        ({"path": "/proc/nowhere/x"}, "the report cannot be written: .*Give a path that can be written"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(tmp_path: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(AnsibleActionFail, match=words):
+        run(**{"path": str(tmp_path / "x"), "runbook": "deploy", **options})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_json_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "probe.json"
+    path.write_text("[]", encoding="utf-8")
+    with pytest.raises(AnsibleActionFail, match="not the report of a probe"):
+        run(path=str(tmp_path / "x"), runbook="deploy", probe=str(path))
+
+
+def options(spec: dict[str, Any], inner: str) -> dict[str, Any]:
+    """Name, type and inner options of a spec, or of what the documentation says of it."""
+    return {
+        name: {
+            **{key: option[key] for key in ("type", "elements", "required") if key in option},
+            **({"options": options(option[inner], inner)} if inner in option else {}),
+        }
+        for name, option in spec.items()
+    }
+
+
+def test_the_documentation_says_what_the_plugin_takes() -> None:
+    said = yaml.safe_load(documented.DOCUMENTATION)
+    assert options(said["options"], "suboptions") == options(colo_report.SPEC, "options")
+    yaml.safe_load(documented.EXAMPLES)
+    returned = yaml.safe_load(documented.RETURN)
+    assert set(returned) == {"html", "json", "summary", "msg"}
+    assert set(returned["summary"]["contains"]) == {"sentence", "tone", "phase", "holder", "since"}
