@@ -39,9 +39,10 @@ def test_a_standbys_layers_lie_one_below_the_other() -> None:
     found = graph("protected-secondary")
     way = ["colo-vda", "colo-vda-replication", "colo-vda-active", "colo-vda-hidden", "libvirt-2-format"]
     assert [places(found)[name] for name in way] == [(rank, 0) for rank in range(5)]
-    assert places(found)["#block149"] == (2, 1)
+    copying = next(name for name in found.boxes if name.startswith("#block"))  # QEMU numbers it anew each time
+    assert places(found)[copying] == (2, 1)
     assert found.boxes["colo-vda-active"].file == "vda.active.qcow2"
-    assert found.boxes["#block149"].owner == "qemu"
+    assert found.boxes[copying].owner == "qemu"
     assert {edge.label for edge in found.edges if edge.aside} == {"hidden disk", "secondary disk", "target"}
 
 
