@@ -22,6 +22,7 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         limit = float(arguments.get("sync_timeout") or 0)
         began, last, changed, steps, done = time.monotonic(), None, False, [], []
+        first: str | None = None
         while True:
             once = self._execute_module(
                 module_name="lockstep.colo.colo_pair", module_args=arguments, task_vars=task_vars
@@ -30,13 +31,14 @@ class ActionModule(ActionBase):
             steps, done = steps + once.get("steps", []), done + once.get("done", [])
             if once.get("failed") or self._task.check_mode or once.get("finished", True):
                 break
+            first = first or once.get("began")
             last = self._show(once.get("sync", {}), last)
             if limit and time.monotonic() - began > limit:
                 once.update(failed=True, msg=f"the sync was not over within {limit:g} s; it goes on, run again to wait")
                 break
         result.update(once)
         if not once.get("failed"):
-            result.update(changed=changed, steps=steps, done=done)
+            result.update(changed=changed, steps=steps, done=done, began=first or once.get("began"))
         return result
 
     def _show(self, sync: dict[str, dict[str, Any]], last: tuple[float, int] | None) -> tuple[float, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
@@ -43,6 +44,7 @@ def run(module: AnsibleModule, work: Callable[[Hypervisor], dict[str, Any]]) -> 
     """Do the module's work and exit with what it returns, or fail with words for an operator; never a traceback."""
     _need_libraries(module)
     name, invocation = module.params["name"], _invocation(module.params)
+    began = datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
         with Hypervisor(module.params["uri"]) as hypervisor:
             returned = work(hypervisor)
@@ -59,7 +61,7 @@ def run(module: AnsibleModule, work: Callable[[Hypervisor], dict[str, Any]]) -> 
     except OSError as error:
         message = f"{_where(module)}: {error}. Run again once the host is in order"
         module.fail_json(msg=message, invocation=invocation)
-    module.exit_json(**returned, invocation=invocation)
+    module.exit_json(**returned, began=began, invocation=invocation)
 
 
 def _invocation(params: dict[str, Any]) -> dict[str, Any]:

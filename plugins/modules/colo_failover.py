@@ -73,6 +73,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+began:
+  description: When the module began, in UTC; the times in RV(done) count from its first observation, right after.
+  returned: success
+  type: str
+  sample: "2026-11-23T02:14:15.123+00:00"
 phase:
   description: The phase of the pair as this host alone can tell it.
   returned: success

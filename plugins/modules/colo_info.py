@@ -58,6 +58,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+began:
+  description: When the module began, in UTC.
+  returned: success
+  type: str
+  sample: "2026-11-23T02:14:15.123+00:00"
 phase:
   description:
     - The phase of the pair as this host alone can tell it, one of V(unprotected), V(listening), V(syncing),

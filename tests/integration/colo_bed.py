@@ -66,11 +66,14 @@ class Bed:
             "LC_ALL": "C.UTF-8",
         }
 
-    def playbook(self, name: str, *words: str, timeout: float = 900) -> Run:
-        """Run a playbook of the collection on the pair web1."""
+    def playbook(
+        self, name: str, *words: str, timeout: float = 900, variables: dict[str, dict[str, Any]] | None = None
+    ) -> Run:
+        """Run a playbook of the collection on the pair web1; ``variables`` are those of KVM hosts, by host."""
         inventory = self.lab.state / "pairs.yml"
         disks = [{"target": t, "format": self.formats[t]} for t in self.formats]
-        inventory.write_text(json.dumps({"colo_pairs": {"hosts": {"web1": {"colo_disks": disks}}}}), encoding="utf-8")
+        groups = {"colo_pairs": {"hosts": {"web1": {"colo_disks": disks}}}, "kvm": {"hosts": variables or {}}}
+        inventory.write_text(json.dumps(groups), encoding="utf-8")
         command = ["ansible-playbook", "-i", str(self.lab.inventory), "-i", str(inventory)]
         return self._run([*command, f"lockstep.colo.{name}", *words], timeout)
 
@@ -93,8 +96,8 @@ class Bed:
         limit = () if "--limit" in words else ("--limit", "web1")
         return self.playbook("deploy", *limit, *words)
 
-    def failover(self, lost: str, *words: str) -> Run:
-        return self.playbook("failover", "--limit", "web1", "-e", f"colo_fence_confirmed={lost}", *words)
+    def failover(self, lost: str, *words: str, **options: Any) -> Run:
+        return self.playbook("failover", "--limit", "web1", "-e", f"colo_fence_confirmed={lost}", *words, **options)
 
     def module(self, host: str, module: str, /, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
         """Call one module on one host; its result, failed or not."""
@@ -149,6 +152,10 @@ class Bed:
             moment = time.monotonic()
             hosts.power_off(self.lab, host)
         return moment
+
+    def power_on(self, host: str) -> None:
+        with self.lab.lock():
+            hosts.power_on(self.lab, host)
 
     def mend(self) -> None:
         """Both hosts on, thawed and on the LAN."""
@@ -252,11 +259,11 @@ class Bed:
         lines = self.ssh(host, f"{VIRSH} domblklist --inactive {name}").splitlines()
         return dict(line.split(None, 1) for line in lines if line.strip())
 
-    def lost(self, host: str, acks: Path) -> dict[str, Any]:
-        """The checker's word on each disk of a guest that is shut off."""
+    def lost(self, host: str, acks: Path, *, live: bool = False) -> dict[str, Any]:
+        """The checker's word on each disk of a guest that is shut off, or is said to be ``live``."""
         found = {}
         for number, (target, path) in enumerate(self.images(host).items()):
-            found[target] = checker.check(self.lab, host, path.strip(), acks, disk=number)
+            found[target] = checker.check(self.lab, host, path.strip(), acks, disk=number, live=live)
         return found
 
 

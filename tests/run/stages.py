@@ -35,7 +35,7 @@ STAGES: dict[str, list[str]] = {
     "sanity": ["tests/run/sanity {python}"],
     "molecule": ["molecule test"],
     "integration": ["tests/integration/run"],
-    "long": ["tests/integration/run -m long", "tests/long/run"],
+    "long": ["tests/integration/run -m long", "tests/long/losses", "tests/long/cycles", "tests/long/kills"],
 }
 TEST = ["lint", "units", "sanity", "molecule", "integration"]
 

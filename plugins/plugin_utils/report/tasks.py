@@ -25,7 +25,7 @@ def _task(task: dict[str, Any]) -> dict[str, Any]:
         "title": _text(task.get("title")),
         "host": _text(task.get("host")),
         "outcome": _outcome(result, done),
-        "started": words.iso(words.moment(task.get("started"))),
+        "started": words.iso(words.moment(task.get("started") or result.get("began"))),
         "ended": words.iso(words.moment(task.get("ended"))),
         "seconds": given.number(result.get("seconds")),
         "served_after": given.number(result.get("served_after")),

@@ -334,6 +334,7 @@ colo_pairs:
   vars:
     ansible_connection: local
     ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+    colo_report_directory: {lab.state / "reports"}
 """,
     )
 

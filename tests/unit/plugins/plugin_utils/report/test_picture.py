@@ -61,7 +61,8 @@ def test_a_protected_pair_is_drawn_with_all_that_was_observed(draw: Any) -> None
         "runs here, in lockstep with its standby", "a standby in lockstep", "vda", "vdb", "colo-vda", "quorum",
         "colo-vdb-replication", "colo-vda-active", "vda.hidden.qcow2", "copy-before-write",
         "web1-vdb.qcow2", "hidden disk", "secondary disk", "served by NBD", "net0", "net1", "filter-mirror",
-        "colo-compare", "filter-rewriter", f"link {tap('primary')} is up, bridge br0", f"link {tap('secondary')} is down, bridge br0",
+        "colo-compare", "filter-rewriter",
+        f"link {tap('primary')} is up, bridge br0", f"link {tap('secondary')} is down, bridge br0",
     ):  # fmt: skip
         assert text in found, text
     assert any(text.startswith("#block") for text in found)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What comes after the first protection: changing sides, being off, coming back, and being ordinary again.
+
+The tests build on each other, in this order.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils import domain
+from colo_bed import DIRECTORY, VIRSH, Bed, wait_for
+from lockstep_lab import guest, probe
+
+
+@pytest.fixture(scope="module")
+def before(bed: Bed) -> str:
+    """The domain before there was a pair; the pair is there from now on."""
+    xml = bed.xml("kvm1", "--inactive")
+    bed.deploy("--limit", "kvm,web1").good()
+    return xml
+
+
+def start_refused(bed: Bed, host: str) -> str:
+    """What virsh says, which must not start the domain."""
+    answer = bed.ssh(host, f"{VIRSH} start web1 2>&1; true")
+    assert "shut off" in bed.ssh(host, f"{VIRSH} domstate web1"), answer
+    return answer
+
+
+def ran(bed: Bed, host: str) -> bool:
+    return "running" in bed.ssh(host, f"{VIRSH} domstate web1", check=False)
+
+
+def test_a_healthy_pair_changes_sides_and_back(bed: Bed, before: str, tmp_path: Path) -> None:
+    boot, acks = bed.get(), tmp_path / "acks"
+    probe.start(bed.lab, acks)
+    for host in ("kvm2", "kvm1"):
+        run = bed.playbook("switchover", "-e", f"colo_guest_host={host}").good()
+        assert f"web1 is protected: the guest on {host}" in run.text
+        assert bed.get() == boot
+        assert bed.playbook("switchover", "-e", f"colo_guest_host={host}").good().changed == 0
+    probe.stop(bed.lab, quiet=True)
+    assert probe.report(acks)["boots"] == 1
+    word = bed.lost("kvm1", acks, live=True)["vda"]
+    assert word["acknowledged"]
+    assert word["lost"] == []
+
+
+def test_a_guest_that_powers_itself_off_stays_off_until_it_is_started(bed: Bed, before: str) -> None:
+    bed.get("cgi-bin/poweroff")
+    wait_for("the guest to be off on both hosts", lambda: not ran(bed, "kvm1") and not ran(bed, "kvm2"))
+    bed.ssh("kvm2", f"{VIRSH} destroy web1 2>/dev/null; true")
+    refused = bed.deploy()
+    assert refused.code != 0
+    assert "lockstep.colo.start" in refused.said()
+    assert not ran(bed, "kvm1")
+    for host in ("kvm1", "kvm2"):
+        assert "of a COLO pair: its disks may not be the newest copy" in start_refused(bed, host)
+    bed.playbook("start").good()
+    assert ran(bed, "kvm1")
+    assert bed.playbook("start").good().changed == 0
+    guest.wait(bed.lab, timeout=180)
+    bed.deploy().good()
+
+
+def test_both_hosts_lose_their_power_and_only_the_newest_copy_runs_again(bed: Bed, before: str) -> None:
+    for host in ("kvm1", "kvm2"):
+        bed.power_off(host)
+    bed.mend()
+    assert not ran(bed, "kvm1")
+    assert not ran(bed, "kvm2")
+    bed.playbook("start").good()
+    guest.wait(bed.lab, timeout=180)
+    bed.deploy().good()
+
+
+def test_a_stale_copy_that_is_back_alone_never_runs(bed: Bed, before: str) -> None:
+    bed.power_off("kvm1")
+    bed.failover("kvm1").good()
+    bed.power_off("kvm2")
+    bed.power_on("kvm1")
+    assert "COLO pair" in start_refused(bed, "kvm1")
+    alone = bed.playbook("start")
+    assert alone.code != 0
+    assert "kvm2 cannot be reached: it may have a newer copy" in alone.said()
+    assert not ran(bed, "kvm1")
+    bed.mend()
+    bed.playbook("start").good()
+    assert ran(bed, "kvm2")
+    assert not ran(bed, "kvm1")
+    assert "stale" in bed.playbook("status").said()
+    guest.wait(bed.lab, timeout=180)
+    bed.playbook("reprotect").good()
+    assert "web1 is protected: the guest on kvm2" in bed.deploy().good().text
+
+
+def test_what_was_edited_meanwhile_survives_and_the_rest_is_as_before(bed: Bed, before: str) -> None:
+    boot = bed.get()
+    bed.ssh("kvm2", f"{VIRSH} setvcpus web1 2 --maximum --config")
+    bed.deploy().good()
+    assert ">2</vcpu>" in bed.xml("kvm1", "--inactive"), "the standby does not have what was edited on the primary"
+    assert bed.get() == boot
+    run = bed.playbook("unprotect", "-e", "colo_guest_host=kvm1").good()
+    assert "web1 is an ordinary domain on kvm1" in run.text
+    assert bed.get() == boot
+    wanted = before.replace(">1</vcpu>", ">2</vcpu>")
+    assert domain.canonical(bed.xml("kvm1", "--inactive")) == domain.canonical(wanted)
+    graph = bed.graph("kvm1")
+    assert not [name for kind in ("nodes", "objects", "chardevs") for name in graph[kind] if name.startswith("colo-")]
+    assert not bed.ssh("kvm2", f"{VIRSH} list --all --name").strip()
+    for host in ("kvm1", "kvm2"):
+        assert not bed.ssh(host, f"find {DIRECTORY} -type f").strip()
+    assert bed.playbook("unprotect").good().changed == 0
