@@ -46,6 +46,11 @@ def running(seen: Observation) -> Iterator[Problem]:
         yield Problem("there is no such domain on this host", "Check the name, or define the domain first")
     elif not domain.persistent:
         yield Problem("the domain is transient", "Define it, so that it can carry the record of the pair")
+    elif not domain.active and seen.record:
+        yield Problem(
+            f"the domain is {domain.state}, not running",
+            "If its guest shall run, start its newest copy with lockstep.colo.start, and run again",
+        )
     elif domain.state != "running" and not _stopped_by_us(seen):
         yield Problem(f"the domain is {domain.state}, not running", "Start it, or resume it, and run again")
 

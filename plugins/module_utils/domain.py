@@ -30,14 +30,6 @@ for _power, _letter in enumerate("kmgtpe", start=1):
 _GENERATED_TAP = re.compile(r"(vnet|macvtap|macvlan)\d+")
 _GENERATED_SOCKET = re.compile(r"(/var/lib|/var/run|/run)/libvirt/qemu/channel/")
 
-# What libvirt gives a domain that does not mention it, and leaves out of the migratable form. The PS/2 mouse stays in.
-_IMPLIED = (
-    ("devices/controller", {"type": "usb", "index": "0", "model": "piix3-uhci"}),
-    ("devices/controller", {"type": "pci", "index": "0", "model": "pci-root"}),
-    ("devices/input", {"type": "keyboard", "bus": "ps2"}),
-    ("devices/audio", {"type": "none"}),
-    ("devices/watchdog", {"model": "itco"}),
-)
 
 _SOURCE_ATTRIBUTES = ("file", "dev", "dir", "name", "volume", "path")
 _NIC_SOURCE_ATTRIBUTES = ("bridge", "network", "dev", "path")
@@ -104,14 +96,6 @@ def canonical(xml: str) -> str:
     It has one element a line, to be compared by people as well.
     """
     return _canonical(_parse(xml))
-
-
-def equivalent(one: str, other: str) -> bool:
-    """Whether both define the same domain, when either may be what was made of a migratable XML.
-
-    libvirt leaves out of that form what it adds by itself again.
-    """
-    return _canonical(_without_implied(_parse(one))) == _canonical(_without_implied(_parse(other)))
 
 
 def _canonical(root: etree._Element) -> str:
@@ -348,14 +332,6 @@ def _empty(element: etree._Element) -> bool:
 
 
 # The record in the metadata
-
-
-def _without_implied(root: etree._Element) -> etree._Element:
-    for path, attributes in _IMPLIED:
-        for element in root.findall(path):
-            if attributes.items() <= dict(element.attrib).items():
-                _remove(element)
-    return root
 
 
 def _record_element(root: etree._Element) -> etree._Element | None:
@@ -605,8 +581,12 @@ def _disk_source(element: etree._Element) -> str | None:
 
 
 def _point_disk(root: etree._Element, record: DiskRecord) -> None:
-    """Make a disk of the standby's own image: whole, of a stated format, and of no chain."""
+    """Make a disk of the standby's own image: whole, of a stated format, and of no chain.
+
+    A running domain's XML always speaks of the chain; where a persistent one does not, it still does not afterwards.
+    """
     element = _find_disk(root, record.target)
+    chained = element.find("backingStore") is not None
     path_is_device = record.path.startswith("/dev/")
     element.set("type", "block" if path_is_device else "file")
     for tag in ("source", "backingStore", "mirror"):
@@ -621,7 +601,8 @@ def _point_disk(root: etree._Element, record: DiskRecord) -> None:
         _remove_qcow2_options(driver)
     index = element.index(driver) + 1
     _insert(element, index, etree.Element("source", {"dev" if path_is_device else "file": record.path}))
-    _insert(element, index + 1, etree.Element("backingStore"))
+    if chained:
+        _insert(element, index + 1, etree.Element("backingStore"))
 
 
 def _find_disk(root: etree._Element, target: str) -> etree._Element:

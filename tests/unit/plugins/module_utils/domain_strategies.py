@@ -22,8 +22,8 @@ from lxml import etree
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "domains"
 
-# Dumps of libvirt 11.3.0 with QEMU 10.0.13, with VIR_DOMAIN_XML_SECURE: NAME.xml is inactive, NAME.live.xml and
-# NAME.migratable.xml are of the running domain.
+# Dumps of libvirt 11.3.0 with QEMU 10.0.13, with VIR_DOMAIN_XML_SECURE: NAME.xml is inactive, NAME.live.xml is of the
+# running domain.
 INACTIVE = sorted(path.stem for path in FIXTURES.glob("*.xml") if "." not in path.stem)
 RUNNING = sorted(path.stem for path in FIXTURES.glob("*.xml") if "." in path.stem)
 

@@ -22,7 +22,7 @@ from lxml import etree
 
 KVM1 = Endpoint("kvm1", "m1", "10.0.0.1")
 KVM2 = Endpoint("kvm2", "m2", "10.0.0.2")
-FORMS = ["rich.live", "rich.migratable", "rich", "plain-running.live", "q35", "standby.live", "standby.migratable"]
+FORMS = ["rich.live", "rich", "plain-running.live", "q35", "standby.live"]
 WITH_DATA = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
 
@@ -79,8 +79,9 @@ def test_its_disks_are_its_own_whole_images(name: str) -> None:
         assert (disk.type, disk.source, disk.has_backing) == ("file", f"/s/{disk.target}.img", False)
         assert disk.format == (before[disk.target].format or "raw")
         element = next(e for e in root.iterfind("devices/disk") if e.find("target").get("dev") == disk.target)
-        assert [dict(backing.attrib) for backing in element.findall("backingStore")] == [{}]
-        assert len(element.find("backingStore")) == 0
+        chained = f"//disk[target/@dev='{disk.target}']/backingStore"
+        told = bool(etree.fromstring(fixture(name)).xpath(chained))
+        assert [(dict(backing.attrib), len(backing)) for backing in element.findall("backingStore")] == [({}, 0)] * told
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -252,39 +253,3 @@ def test_a_device_that_the_primary_does_not_have_is_refused(changes: dict[str, o
     text = fixture("plain-running.live")
     with pytest.raises(domain.DomainXmlError, match=r"no (disk vdz|NIC with)"):
         domain.standby(text, record(text, **changes))
-
-
-# The migratable form
-
-
-def test_libvirts_defined_standby_is_equivalent_to_what_was_defined() -> None:
-    """standby.defined is what libvirt 11.3 dumped after it was given the standby of rich.migratable."""
-    text, defined = fixture("rich.migratable"), fixture("standby.defined")
-    again = domain.standby(text, domain.read_record(defined))
-    assert domain.canonical(again) != domain.canonical(defined)
-    assert domain.equivalent(again, defined)
-
-
-@pytest.mark.parametrize(("one", "other"), [("rich", "rich.migratable"), ("plain-running", "plain-running.migratable")])
-def test_the_migratable_form_is_equivalent(one: str, other: str) -> None:
-    assert domain.equivalent(fixture(one), fixture(other))
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("<model type='virtio'/>", "<model type='e1000'/>"),
-        ("slot='0x08'", "slot='0x18'"),
-        ("passwd='secret'", "passwd='other'"),
-        ("<rng model='virtio'>", "<rng model='virtio-transitional'>"),
-        ("<input type='tablet' bus='usb'>", "<input type='mouse' bus='usb'>"),
-        ("index='0' model='virtio-scsi'", "index='0' model='lsilogic'"),
-        ("  <devices>", "  <devices><controller type='usb' index='1' model='piix3-uhci'/>"),
-        ("  <devices>", "  <devices><controller type='usb' index='0' model='qemu-xhci'/>"),
-        ("  <devices>", "  <devices><watchdog model='i6300esb'/>"),
-    ],
-)
-@pytest.mark.parametrize("name", ["rich", "rich.migratable"])
-def test_another_device_is_not_equivalent(name: str, old: str, new: str) -> None:
-    assert old in fixture(name)
-    assert not domain.equivalent(fixture("rich"), fixture(name).replace(old, new, 1))
