@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,7 +16,7 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from . import verdict
+from . import host, verdict
 from .codec import from_data, to_data
 from .converge import Result
 from .domain import DomainXmlError, canonical, redacted
@@ -25,6 +27,7 @@ from .schema import LXML_IMPORT_ERROR, VocabularyError
 from .step import Refusal, Step, Wanted, WantedDisk
 
 UNREACHABLE = "unreachable"
+LOCK_PATIENCE = 60.0  # seconds to wait for another run on the same domain
 DEFAULTS = Wanted()
 DISTRIBUTION_PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python"]
 
@@ -40,14 +43,22 @@ ROLE = {"role": {"type": "str", "required": True, "choices": ["primary", "second
 STATE = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
 
 
-def run(module: AnsibleModule, work: Callable[[Hypervisor], dict[str, Any]]) -> NoReturn:
-    """Do the module's work and exit with what it returns, or fail with words for an operator; never a traceback."""
+def run(
+    module: AnsibleModule, work: Callable[[Hypervisor], dict[str, Any]], *, changes: bool = True, urgent: bool = False
+) -> NoReturn:
+    """Do the module's work and exit with what it returns, or fail with words for an operator; never a traceback.
+
+    What ``changes`` a domain is alone at it. What is ``urgent`` ends another run on the domain instead of waiting.
+    """
     _need_libraries(module)
     name, invocation = module.params["name"], _invocation(module.params)
     began = datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
-        with Hypervisor(module.params["uri"]) as hypervisor:
-            returned = work(hypervisor)
+        with _alone(module, began, urgent) if changes else contextlib.nullcontext() as other:
+            if other:
+                module.warn(f"{_where(module)}: ended another run that worked on this domain: {other}")
+            with Hypervisor(module.params["uri"]) as hypervisor:
+                returned = work(hypervisor)
     except Refusal as error:
         error.at(host=module.params["host"], domain=name)
         problems = [asdict(problem) for problem in error.problems]
@@ -62,6 +73,14 @@ def run(module: AnsibleModule, work: Callable[[Hypervisor], dict[str, Any]]) -> 
         message = f"{_where(module)}: {error}. Run again once the host is in order"
         module.fail_json(msg=message, invocation=invocation)
     module.exit_json(**returned, began=began, invocation=invocation)
+
+
+def _alone(module: AnsibleModule, began: str, urgent: bool) -> contextlib.AbstractContextManager[str | None]:
+    if module.check_mode:
+        return contextlib.nullcontext()
+    client = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
+    holder = f"{module._name}, begun {began}{f', from {client}' if client else ''}"
+    return host.lock(module.params["name"], holder, LOCK_PATIENCE, take_over=urgent)
 
 
 def _invocation(params: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .graph import is_ours
+from . import layers
 from .observation import Disk, Domain, Host, Nic, Observation
 from .step import Problem, Wanted
 from .vocabulary import PORT_RANGE, PORTS_PER_PAIR
@@ -51,15 +51,13 @@ def running(seen: Observation) -> Iterator[Problem]:
             f"the domain is {domain.state}, not running",
             "If its guest shall run, start its newest copy with lockstep.colo.start, and run again",
         )
-    elif domain.state != "running" and not _stopped_by_us(seen):
+    elif domain.state != "running" and not _goes_on(seen):
         yield Problem(f"the domain is {domain.state}, not running", "Start it, or resume it, and run again")
 
 
-def _stopped_by_us(seen: Observation) -> bool:
-    monitor = seen.monitor
-    if seen.domain is None or seen.domain.state != "paused" or monitor is None:
-        return False
-    return monitor.migration.status in ("pre-switchover", "colo") or any(map(is_ours, monitor.nodes))
+def _goes_on(seen: Observation) -> bool:
+    """Whether a domain that libvirt saw paused runs after all, as after each checkpoint, or was stopped by us."""
+    return seen.monitor is not None and (seen.monitor.running or layers.stopped_by_us(seen))
 
 
 def machine(domain: Domain, host: Host) -> Iterator[Problem]:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import ipaddress
 import json
 import os
@@ -13,8 +15,10 @@ import select
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from .codec import from_data, to_data
 from .errors import ColoError, Timeout
@@ -27,7 +31,8 @@ QCOW2_MAGIC = b"QFI\xfb"
 TCP_SYN_SENT, TCP_LISTEN = "02", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
 IFF_UP = 0x1
 VHOST_DEVICE = "/dev/vhost-net"
-PERMITS = "/run/lockstep-colo"
+RUN_DIRECTORY = "/run/lockstep-colo"  # the libvirt hook of the role host knows it too
+LOCK_POLL = 0.1  # seconds
 PID_FILE = "/run/libvirt/qemu/{}.pid"
 
 
@@ -173,14 +178,58 @@ def kill_emulator(domain: str, uuid: str, timeout: float) -> None:
         os.close(handle)
 
 
+def _run_directory() -> Path:
+    directory = Path(RUN_DIRECTORY)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory
+
+
+@contextlib.contextmanager
+def lock(domain: str, holder: str, patience: float, *, take_over: bool = False) -> Iterator[str | None]:
+    """Be the only run that works on ``domain`` on this host; the kernel frees the lock however the process ends.
+
+    Waits ``patience`` seconds for another run and then raises ColoError with its name. With ``take_over`` that run is
+    ended instead, which is safe at any of its steps; yields its name then.
+    """
+    with open(_run_directory() / f"{domain}.lock", "a+", encoding="utf-8") as file:
+        other = None
+        deadline = time.monotonic() + patience
+        while not _locked_now(file):
+            file.seek(0)
+            pid, _space, other = file.read().partition(" ")
+            if time.monotonic() >= deadline:
+                raise ColoError(
+                    f"another run works on this domain: {other or 'it has not said its name'}",
+                    remedy="Wait until it ends, then run again; or end it, and this one goes on from where it was",
+                )
+            if take_over and pid.isdigit():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            time.sleep(LOCK_POLL)
+        file.truncate(0)
+        file.write(f"{os.getpid()} {holder}")
+        file.flush()
+        yield other if take_over else None
+
+
+def _locked_now(file: TextIO) -> bool:
+    """Take the lock if it is free: a record lock, which no worker keeps that outlives its parent."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            return False
+        raise
+    return True
+
+
 @contextlib.contextmanager
 def start_permit(uuid: str) -> Iterator[None]:
     """Let libvirt's hook, which the role host installs, pass one start of this domain while this process lives.
 
     It refuses every other start of a domain that is in a pair.
     """
-    permit = Path(PERMITS, uuid)
-    permit.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    permit = Path(_run_directory(), uuid)
     permit.write_text(str(os.getpid()), encoding="ascii")
     try:
         yield

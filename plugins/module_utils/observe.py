@@ -184,16 +184,26 @@ def _recorded_images(record: Record | None) -> Iterable[tuple[str, str]]:
                 yield overlay, graph.OVERLAY_FORMAT
 
 
+def _asker(hypervisor: Hypervisor, domain: Domain) -> Callable[..., Any]:
+    """How QEMU is asked here: a query's name and arguments to what it returns, with one deadline for all."""
+
+    def ask(command: str, **arguments: Any) -> Any:
+        return hypervisor.qmp(domain.name, command, arguments, deadline=MONITOR_DEADLINE)
+
+    return ask
+
+
 def _brief_monitor(hypervisor: Hypervisor, domain: Domain) -> dict[str, Any]:
+    ask = _asker(hypervisor, domain)
     try:
-        status = hypervisor.qmp(domain.name, "query-status", deadline=MONITOR_DEADLINE)
+        status = ask("query-status")
         monitor = Monitor(
             status=status["status"],
             running=status["running"],
             version="",
-            colo=hypervisor.qmp(domain.name, "query-colo-status", deadline=MONITOR_DEADLINE)["mode"],
-            exports=_exports(hypervisor.qmp(domain.name, "query-block-exports", deadline=MONITOR_DEADLINE)),
-            objects=_objects(hypervisor.qmp(domain.name, "qom-list", {"path": "/objects"}, deadline=MONITOR_DEADLINE)),
+            colo=ask("query-colo-status")["mode"],
+            exports=_exports(ask("query-block-exports")),
+            objects=_objects(ask("qom-list", path="/objects")),
             brief=True,
         )
     except (Timeout, LibvirtError) as error:
@@ -230,10 +240,7 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
 
     ``patience``: seconds to wait for a guest that stands still to go on, as it does after each checkpoint.
     """
-
-    def ask(command: str, **arguments: Any) -> Any:
-        return hypervisor.qmp(domain.name, command, arguments, deadline=MONITOR_DEADLINE)
-
+    ask = _asker(hypervisor, domain)
     status = _status(ask, patience)
     version = ask("query-version")["qemu"]
     monitor = Monitor(

@@ -15,6 +15,8 @@ description:
     copy is the newest, lets the guest serve, and only then cleans up, until the domain is an ordinary one.
   - Refuses without the result of a verified fence, since two guests would answer if the other host were still alive.
   - Refuses on a standby that has not completed a checkpoint since its last sync, whose disks are not a whole copy.
+  - Another module that works on the domain on this host, such as a deploy that waits for the lost host, is ended, with
+    a warning that names it.
   - It applies to a primary that is V(protected), V(stalled), V(degraded) or V(syncing), and to a standby that is
     V(protected), V(stalled) or V(degraded). On a survivor that is V(failed_over) it finishes what was cut off.
 author:
@@ -140,7 +142,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    arguments.run(module, lambda hypervisor: survive(hypervisor, module.params, module.check_mode))
+    urgent = module.params["handover"] is None
+    arguments.run(module, lambda hypervisor: survive(hypervisor, module.params, module.check_mode), urgent=urgent)
 
 
 def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:

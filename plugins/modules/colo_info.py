@@ -119,7 +119,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    arguments.run(module, lambda hypervisor: look(hypervisor, module.params))
+    arguments.run(module, lambda hypervisor: look(hypervisor, module.params), changes=False)
 
 
 def look(hypervisor: Hypervisor, params: dict) -> dict:

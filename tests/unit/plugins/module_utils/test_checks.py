@@ -61,12 +61,21 @@ def test_different_versions_are_named() -> None:
 def test_a_domain_must_run_and_be_persistent() -> None:
     assert "no such domain" in only(checks.running(replace(RUNNING, domain=None))).what
     assert "transient" in only(checks.running(replace(RUNNING, domain=replace(DOMAIN, persistent=False)))).what
-    assert "is shutoff" in only(checks.running(replace(RUNNING, domain=replace(DOMAIN, state="shutoff")))).what
+    off = replace(RUNNING, domain=replace(DOMAIN, state="shutoff"), monitor=None)
+    assert "is shutoff" in only(checks.running(off)).what
+    assert "Start it" in only(checks.running(off)).remedy
+    of_a_pair = replace(recorded("stale-primary"), peer_sockets=())
+    assert "lockstep.colo.start" in only(checks.running(of_a_pair)).remedy
 
 
 def test_a_guest_that_an_operator_paused_stays_paused() -> None:
-    paused = replace(RUNNING, domain=replace(DOMAIN, state="paused"))
+    stopped = replace(RUNNING.monitor, status="paused", running=False)
+    paused = replace(RUNNING, domain=replace(DOMAIN, state="paused"), monitor=stopped)
     assert "is paused" in only(checks.running(paused)).what
+
+
+def test_a_guest_that_a_checkpoint_stopped_for_a_moment_runs() -> None:
+    assert list(checks.running(replace(RUNNING, domain=replace(DOMAIN, state="paused")))) == []
 
 
 @pytest.mark.parametrize("name", ["stopped-primary", "one-parked-primary", "parked-primary", "pre-switchover-primary"])

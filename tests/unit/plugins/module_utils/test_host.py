@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -234,3 +237,45 @@ def test_a_silent_port_is_an_error_that_names_the_time(monkeypatch: pytest.Monke
 
 def test_a_device_that_is_not_there_is_neither_up_nor_down() -> None:
     assert host.link_up("no-such-device") is None
+
+
+# One run at a time
+
+
+HOLD = """
+import sys, time
+from ansible_collections.lockstep.colo.plugins.module_utils import host
+host.RUN_DIRECTORY = sys.argv[1]
+with host.lock("web1", "the first", 0):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other_run(tmp_path, monkeypatch):
+    """Another process that works on web1."""
+    monkeypatch.setattr(host, "RUN_DIRECTORY", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_run_is_refused_with_the_name_of_the_first(other_run) -> None:
+    with pytest.raises(ColoError, match="another run works on this domain: the first"), host.lock("web1", "me", 0.2):
+        pytest.fail("two runs at once")
+    with host.lock("web2", "me", 0):
+        pass  # another domain
+
+
+def test_the_lock_goes_with_its_holder(other_run) -> None:
+    other_run.kill()
+    with host.lock("web1", "me", 10) as ended:
+        assert ended is None
+
+
+def test_what_is_urgent_ends_the_other_run_and_says_whose_it_was(other_run) -> None:
+    with host.lock("web1", "me", 10, take_over=True) as ended:
+        assert ended == "the first"
+    assert other_run.wait(10) == -signal.SIGKILL
