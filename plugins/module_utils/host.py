@@ -31,6 +31,7 @@ QCOW2_MAGIC = b"QFI\xfb"
 TCP_SYN_SENT, TCP_LISTEN = "02", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
 IFF_UP = 0x1
 VHOST_DEVICE = "/dev/vhost-net"
+DELETED = " (deleted)"
 RUN_DIRECTORY = "/run/lockstep-colo"  # the libvirt hook of the role host knows it too
 LOCK_POLL = 0.1  # seconds
 PID_FILE = "/run/libvirt/qemu/{}.pid"
@@ -147,18 +148,18 @@ def set_link(device: str, *, up: bool) -> None:
     run("ip", "link", "set", "dev", device, "up" if up else "down")
 
 
-def uses_vhost(domain: str) -> bool:
-    """Whether the running QEMU of ``domain`` has the kernel's vhost-net open."""
+def open_files(domain: str) -> tuple[str, ...]:
+    """What the running QEMU of ``domain`` has open, as /proc shows it: a file that was removed ends in DELETED."""
     try:
         pid = Path(PID_FILE.format(domain)).read_text(encoding="ascii").strip()
         handles = list(Path("/proc", pid, "fd").iterdir())
     except OSError:
-        return False
+        return ()
+    found = []
     for handle in handles:
         with contextlib.suppress(OSError):
-            if os.readlink(handle) == VHOST_DEVICE:
-                return True
-    return False
+            found.append(os.readlink(handle))
+    return tuple(found)
 
 
 def kill_emulator(domain: str, uuid: str, timeout: float) -> None:

@@ -109,6 +109,7 @@ class Domain:
     unsupported: tuple[str, ...] = ()
     tainted: tuple[str, ...] = ()
     vhost: bool = False  # the running QEMU has /dev/vhost-net open
+    deleted: tuple[str, ...] = ()  # files that the running QEMU has open and that are no longer there
 
     @property
     def active(self) -> bool:
@@ -183,6 +184,13 @@ class Observation:
     @property
     def record(self) -> Record | None:
         return self.domain.record if self.domain else None
+
+    @property
+    def removed_images(self) -> tuple[str, ...]:
+        """Images of the pair that the running QEMU has open and that somebody removed: they are lost when it ends."""
+        disks = self.record.disks if self.record else ()
+        images = {path for disk in disks for path in (disk.path, disk.active, disk.hidden)}
+        return tuple(path for path in self.domain.deleted if path in images) if self.domain else ()
 
     @property
     def generation(self) -> int:

@@ -118,6 +118,7 @@ def _glimpse(found: dict[str, Any] | None) -> Domain | None:
 
 def _domain(found: dict[str, Any]) -> Domain:
     current = found["live_xml"] or found["inactive_xml"]
+    files = host.open_files(found["name"]) if found["live_xml"] else ()
     return Domain(
         name=found["name"],
         uuid=found["uuid"],
@@ -137,7 +138,8 @@ def _domain(found: dict[str, Any]) -> Domain:
         nics=tuple(_nic(element) for element in xml.nics(current)),
         unsupported=tuple(xml.unsupported(current)),
         tainted=tuple(found["tainted"]),
-        vhost=bool(found["live_xml"]) and host.uses_vhost(found["name"]),
+        vhost=host.VHOST_DEVICE in files,
+        deleted=tuple(sorted({file.removesuffix(host.DELETED) for file in files if file.endswith(host.DELETED)})),
     )
 
 

@@ -31,7 +31,8 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     refuse_if(_primary_problems(seen, peer))
     monitor = seen.monitor
     if monitor.migration.status == "colo":
-        return _keep(seen)
+        # A standby that listens is a new one: the one that was in lockstep has ended, and cannot be promoted.
+        return _keep(seen) if peer.monitor.colo == "secondary" else _begin_again(seen)
     if not all(_consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
         return _begin_again(seen)
     steps = [*_listeners(seen), *_quorums(seen), *_syncs(wanted, seen), *_switch(seen)]
@@ -58,7 +59,7 @@ def _primary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]
     yield from _peer_problems(seen.record, peer)
     yield from checks.nics(seen.domain)
     if seen.monitor.migration.status == "colo":
-        if peer.monitor is None or peer.monitor.colo != "secondary":
+        if peer.monitor is None or not (peer.monitor.colo == "secondary" or _listens(peer)):
             yield Problem(
                 f"the standby on {peer.host.name} is no longer in lockstep",
                 "Until a failover is run the clients are frozen as well: fence that host and run colo_failover here",
@@ -330,11 +331,12 @@ def _end_job(monitor: Monitor, name: str) -> list[Step]:
 def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """A standby that listens, or is in lockstep; whatever is neither is started afresh: it has no guest to lose."""
     refuse_if(_secondary_problems(seen, peer))
-    if seen.domain.active and seen.monitor and seen.monitor.colo == "secondary":
+    whole = not seen.removed_images
+    if seen.domain.active and seen.monitor and seen.monitor.colo == "secondary" and whole:
         return _completed(seen, peer)
-    if seen.domain.active and seen.monitor and _listens(seen):
+    if seen.domain.active and seen.monitor and _listens(seen) and whole:
         return Plan((), seen)
-    if seen.domain.active and not _just_started(seen):
+    if seen.domain.active and not (_just_started(seen) and whole):
         end = Step("end the standby that is no use", "destroy", pivot=True)
         return Plan((end,), replace(seen, domain=replace(seen.domain, state="shutoff"), monitor=None))
     steps = []

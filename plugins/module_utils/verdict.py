@@ -118,6 +118,8 @@ def notes(seen: Observation) -> list[str]:
     domain, record = seen.domain, seen.record
     if domain is None or record is None:
         return found
+    for path in seen.removed_images:
+        found.append(f"{seen.host.name}: {path} was removed, and QEMU still has it open: it is lost when QEMU ends")
     if record.role == "alone":
         found.append(f"{seen.host.name}: the guest runs alone, unprotected, since a failover")
         if domain.live_incoming:

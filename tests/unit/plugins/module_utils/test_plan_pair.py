@@ -199,11 +199,6 @@ def test_nothing_begins_before_the_standby_listens(peer: str) -> None:
         plan_pair.primary(WANTED, recorded("described-primary"), recorded(peer))
 
 
-def test_a_primary_in_lockstep_whose_standby_is_not_asks_for_a_failover() -> None:
-    with pytest.raises(Refusal, match=r"no longer in lockstep. .*fence that host and run colo_failover"):
-        plan_pair.primary(WANTED, recorded("protected-primary"), recorded("listening-secondary"))
-
-
 def test_what_does_not_belong_together_is_refused() -> None:
     described = recorded("described-primary")
     with pytest.raises(Refusal, match="Run colo_disk with role primary first"):
@@ -358,3 +353,33 @@ def test_planning_reads_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("time", "monotonic", "sleep"):
         monkeypatch.setattr(time, name, lambda *_given: pytest.fail("a clock in a plan"))
     assert primary(recorded("described-primary")) == primary(recorded("described-primary"))
+
+
+# What somebody did behind our back
+
+
+def test_a_primary_whose_standby_was_ended_lets_its_guest_go_and_begins_again_with_the_new_one() -> None:
+    seen = recorded("protected-primary")
+    plan = primary(seen)
+    assert "end the lockstep" in titles(plan)
+    assert plan.steps[-1].pivot
+    assert any(step.serves for step in plan.steps)
+
+
+def test_a_primary_whose_standby_is_gone_is_left_to_a_fence() -> None:
+    gone = replace(LISTENING, monitor=None, domain=replace(LISTENING.domain, state="shutoff"))
+    with pytest.raises(Refusal, match=r"no longer in lockstep. .*fence that host and run colo_failover"):
+        plan_pair.primary(WANTED, recorded("protected-primary"), gone)
+
+
+@pytest.mark.parametrize("name", ["protected-secondary", "listening-secondary", "started-secondary"])
+def test_a_standby_whose_image_was_removed_is_made_anew(name: str) -> None:
+    seen = recorded(name)
+    path = seen.record.disks[0].hidden
+    lacking = replace(seen, domain=replace(seen.domain, deleted=("/tmp/x", path)))
+    plan = plan_pair.secondary(WANTED, lacking, recorded("protected-primary"))
+    assert [step.action for step in plan.steps] == ["destroy"]
+    other = replace(seen, domain=replace(seen.domain, deleted=("/tmp/x",)))
+    assert "destroy" not in [
+        step.action for step in plan_pair.secondary(WANTED, other, recorded("protected-primary")).steps
+    ]
