@@ -39,10 +39,6 @@ attributes:
   connection:
     description: Uses the connection of the host it runs for.
     support: none
-  action_group:
-    description: Use C(group/lockstep.colo.colo) in C(module_defaults) to set defaults for all modules.
-    support: none
-    details: It shares no option with the other modules.
   platform:
     description: Platforms the control node may have.
     support: full

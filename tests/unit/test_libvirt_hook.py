@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-HOOK = Path(__file__).resolve().parents[2] / "roles/host/files/libvirt-hook"
+HOOK = Path(__file__).resolve().parents[2] / "roles/host/files/libvirt_hook.py"
 UUID = "a80187dd-75ff-5385-a841-fa77f1c131d8"
 
 

@@ -41,7 +41,7 @@ def summarise(document: dict[str, Any]) -> dict[str, Any]:
         tone = "bad"
         host, title = failure["host"], words.known(failure["title"])
         on = f" on {host}" if host and host not in title else ""
-        parts.insert(0, f"{document['runbook']} did not come to its end: “{title}” failed{on}")
+        parts.insert(0, f"{document['runbook']} did not come to its end: '{title}' failed{on}")
     if (document["client"] or {}).get("lost"):
         tone = "bad"
     sentence = "; ".join(parts)

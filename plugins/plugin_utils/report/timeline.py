@@ -45,11 +45,13 @@ class Bar:
 def overview(document: dict[str, Any]) -> Markup | None:
     """Every task on the clock, with what the clients saw; None where it is not known how long one took."""
     bars = [*_client_bars(document["client"]), *_task_bars(document["tasks"])]
-    if not any(bar.class_ != "silence" and bar.ended for bar in bars):
+    if not any(span.class_ != "silence" and span.ended for span in bars):
         return None
     marks = list(_marks(document))
     moments = (
-        [bar.began for bar in bars] + [bar.ended for bar in bars if bar.ended] + [when for _label, when, _c in marks]
+        [span.began for span in bars]
+        + [span.ended for span in bars if span.ended]
+        + [when for _label, when, _c in marks]
     )
     begin, end = min(moments), max(moments)
     span = max((end - begin).total_seconds(), 0.001)
@@ -57,7 +59,7 @@ def overview(document: dict[str, Any]) -> Markup | None:
     def share(when: datetime) -> float:
         return 100 * (when - begin).total_seconds() / span
 
-    lanes = [_lane(bar, share, marks) for bar in bars]
+    lanes = [_lane(span, share, marks) for span in bars]
     scale = tag(
         "div",
         tag("span", words.clock(begin)),
@@ -96,15 +98,15 @@ def _marks(document: dict[str, Any]) -> Iterator[tuple[str, datetime, str]]:
             yield f"the guest is free to serve, {summary.about(task)}at", served, "good"
 
 
-def _lane(bar: Bar, share: Any, marks: list[tuple[str, datetime, str]]) -> Markup:
-    spent = (bar.ended - bar.began).total_seconds() if bar.ended else None
+def _lane(span: Bar, share: Any, marks: list[tuple[str, datetime, str]]) -> Markup:
+    spent = (span.ended - span.began).total_seconds() if span.ended else None
     return tag(
         "div",
-        tag("div", bar.label, class_="lane-name"),
+        tag("div", span.label, class_="lane-name"),
         tag(
             "div",
-            _stretch(share(bar.began), share(bar.ended or bar.began), f"bar {bar.class_}"),
-            _stretch(share(bar.core[0]), share(bar.core[1]), "bar core") if bar.core else None,
+            _stretch(share(span.began), share(span.ended or span.began), f"bar {span.class_}"),
+            _stretch(share(span.core[0]), share(span.core[1]), "bar core") if span.core else None,
             [tag("i", class_=f"mark {class_}", style=f"left:{share(when):.2f}%") for _label, when, class_ in marks],
             class_="track",
         ),
@@ -116,7 +118,7 @@ def _lane(bar: Bar, share: Any, marks: list[tuple[str, datetime, str]]) -> Marku
 def _keys(bars: list[Bar], marks: list[tuple[str, datetime, str]]) -> Markup:
     """What the colours and the marks mean."""
     shown = [(f"dot {class_}", f"{label} {words.clock(when, '%H:%M:%S')}") for label, when, class_ in marks]
-    used = {bar.class_ for bar in bars} | {"core" for bar in bars if bar.core}
+    used = {span.class_ for span in bars} | {"core" for span in bars if span.core}
     shown += [(f"patch bar {class_}", text) for class_, text in COLOURS.items() if class_ in used]
     return tag(
         "p", [tag("span", tag("i", class_=class_), f" {text}", class_="key") for class_, text in shown], class_="keys"

@@ -79,7 +79,7 @@ def test_plain_data_is_what_json_knows() -> None:
     when = datetime(2026, 11, 23, 2, 14, tzinfo=timezone.utc)  # noqa: UP017
     found = given.plain({1: (Text("a"), True, None, 1.5, float("nan"), when, Vault())})
     assert found == {"1": ["a", True, None, 1.5, None, "2026-11-23T02:14:00+00:00", "(Vault)"]}
-    assert type(found["1"][0]) is str
+    assert found["1"][0].__class__ is str
     json.dumps(found)
 
 

@@ -104,7 +104,7 @@ def test_a_task_that_failed_comes_first() -> None:
     failed = {"title": "Serve from the survivor", "host": "kvm2", "result": {"failed": True, "msg": "no fence"}}
     found = cases.built(runbook="failover", after=cases.side(None, "protected-secondary"), tasks=[failed])["summary"]
     assert found["sentence"].startswith(
-        "Failover did not come to its end: “Serve from the survivor” failed on kvm2; web1 has"
+        "Failover did not come to its end: 'Serve from the survivor' failed on kvm2; web1 has"
     )
     assert found["tone"] == "bad"
 
