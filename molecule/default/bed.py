@@ -48,7 +48,7 @@ def main(verb: str, *words: str) -> None:
 
 def verify(bed: Bed, acks: Path, known: dict) -> None:
     host = OTHER[known["lost"]]
-    live = bed.xml(host, "--migratable")
+    live = bed.xml(host)
     survivor.serves(bed, acks)
     print(f"{host}: the guest answers and was never rebooted")
     survivor.left_nothing(bed, host)

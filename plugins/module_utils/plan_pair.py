@@ -19,7 +19,7 @@ PAUSE = "pause-before-switchover"
 MIGRATING = ("setup", "active", "pre-switchover", "device")
 IDLE = ("none", "completed", "cancelled", "failed")
 SWITCH_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs meanwhile
-# Milliseconds to the first checkpoint: what the guest sends is held until then, since the two have yet to fall into step.
+# Milliseconds to the first checkpoint: what the guest sends is held until then, since the two have yet to fall in step.
 FIRST_DELAY = 20
 CHECKPOINT_TIMEOUT = 30.0  # seconds on top of the checkpoint delay
 JOB_TIMEOUT = 30.0

@@ -98,7 +98,7 @@ def cold_start(bed: Bed, host: str, live_before: str) -> None:
     """It starts afresh, and what libvirt held of the running domain before differs at most in -incoming."""
     bed.ssh(host, f"{VIRSH} start web1")
     guest.wait(bed.lab, timeout=180)
-    live = bed.xml(host, "--migratable")
+    live = bed.xml(host)
     assert "-incoming" not in live
     lines = _steady(live_before), _steady(live)
     assert lines[0] == lines[1], "\n".join(difflib.unified_diff(*lines, "before", "now", lineterm=""))
@@ -108,7 +108,8 @@ def _steady(live: str) -> list[str]:
     """The live XML without the record, -incoming and what is new at each start (ids, terminals, labels)."""
     text = domain.canonical(domain.unprotect(live))
     text = re.sub(r"<qemu:arg value=\"(-incoming|defer)\"[^>]*>(</qemu:arg>)?\s*", "", text)
-    text = re.sub(r" (id|port|tty|path)=\"[^\"]*\"", "", text)
+    text = re.sub(r" (id|port|tty|path|index)=\"[^\"]*\"", "", text)
+    text = re.sub(r"<target dev=\"vnet[0-9]+\">", "<target>", text)
     lines = [line.strip() for line in re.sub(r"(?=<)", "\n", text).splitlines()]
     kept = [line for line in lines if line and not re.match(r"</?(seclabel|label|imagelabel)", line)]
     return [line for line in kept if not line.startswith("</")]
