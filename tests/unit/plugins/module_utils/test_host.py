@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
 import stat
-import subprocess
-import sys
+import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -242,24 +243,24 @@ def test_a_device_that_is_not_there_is_neither_up_nor_down() -> None:
 # One run at a time
 
 
-HOLD = """
-import sys, time
-from ansible_collections.lockstep.colo.plugins.module_utils import host
-host.RUN_DIRECTORY = sys.argv[1]
-with host.lock("web1", "the first", 0):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+def hold(held: Event) -> None:
+    with host.lock("web1", "the first", 0):
+        held.set()
+        time.sleep(60)
 
 
 @pytest.fixture
 def other_run(tmp_path, monkeypatch):
     """Another process that works on web1."""
     monkeypatch.setattr(host, "RUN_DIRECTORY", str(tmp_path))
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
+    fork = multiprocessing.get_context("fork")
+    held = fork.Event()
+    process = fork.Process(target=hold, args=(held,), daemon=True)
+    process.start()
+    assert held.wait(10)
+    yield process
+    process.kill()
+    process.join()
 
 
 def test_a_second_run_is_refused_with_the_name_of_the_first(other_run) -> None:
@@ -278,4 +279,5 @@ def test_the_lock_goes_with_its_holder(other_run) -> None:
 def test_what_is_urgent_ends_the_other_run_and_says_whose_it_was(other_run) -> None:
     with host.lock("web1", "me", 10, take_over=True) as ended:
         assert ended == "the first"
-    assert other_run.wait(10) == -signal.SIGKILL
+    other_run.join(10)
+    assert other_run.exitcode == -signal.SIGKILL
