@@ -107,15 +107,8 @@ def test_the_whole_way_in_its_order() -> None:
         "migrate-continue",
     ]  # fmt: skip
     assert [found.index(name) for name in order] == sorted(found.index(name) for name in order)
-    assert found[-2:] == ["wait", "migrate-set-parameters"]
-    assert primary(recorded("described-primary")).steps[-2].arguments["until"] == "checkpoint"
-
-
-def test_the_first_checkpoint_comes_soon_and_the_others_as_wanted() -> None:
-    plan = primary(recorded("described-primary"))
-    delays = [s.arguments["arguments"] for s in plan.steps if s.arguments.get("command") == "migrate-set-parameters"]
-    assert delays == [{"x-checkpoint-delay": plan_pair.FIRST_DELAY}, {"x-checkpoint-delay": 2000}]
-    assert commands(plan).index("migrate-set-parameters") < commands(plan).index("migrate")
+    assert found[-1] == "wait"
+    assert primary(recorded("described-primary")).steps[-1].arguments["until"] == "checkpoint"
 
 
 def test_the_guest_stands_still_once_for_all_disks() -> None:
