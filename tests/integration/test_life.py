@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What comes after the first protection: changing sides, being off, coming back, and being ordinary again.
 
-The tests build on each other, in this order.
+The tests go on from each other, in this order; each finds the pair protected.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def test_a_guest_that_powers_itself_off_stays_off_until_it_is_started(bed: Bed, 
     bed.deploy().good()
 
 
+@pytest.mark.long
 def test_both_hosts_lose_their_power_and_only_the_newest_copy_runs_again(bed: Bed, before: str) -> None:
     for host in ("kvm1", "kvm2"):
         bed.power_off(host)
@@ -77,6 +78,7 @@ def test_both_hosts_lose_their_power_and_only_the_newest_copy_runs_again(bed: Be
     bed.deploy().good()
 
 
+@pytest.mark.long
 def test_a_stale_copy_that_is_back_alone_never_runs(bed: Bed, before: str) -> None:
     bed.power_off("kvm1")
     bed.failover("kvm1").good()
@@ -97,6 +99,7 @@ def test_a_stale_copy_that_is_back_alone_never_runs(bed: Bed, before: str) -> No
     assert "web1 is protected: the guest on kvm2" in bed.deploy().good().text
 
 
+@pytest.mark.long
 def test_what_was_edited_meanwhile_survives_and_the_rest_is_as_before(bed: Bed, before: str) -> None:
     bed.playbook("switchover", "-e", "colo_guest_host=kvm2").good()
     boot = bed.get()
