@@ -27,6 +27,11 @@ sys.path.insert(0, str(ROOT / ".cache" / "collections"))
 from ansible_collections.lockstep.colo.plugins.module_utils import verdict  # noqa: E402
 from ansible_collections.lockstep.colo.plugins.module_utils.codec import from_data  # noqa: E402
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation  # noqa: E402
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (  # noqa: E402
+    STANDBY_STEPS,
+    SWITCH_STEPS,
+    SYNC_STEPS,
+)
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAME = "web1"
@@ -206,39 +211,11 @@ def first_deploy(lab: Recorder) -> None:
     lab.record("described-secondary", "kvm2")
     names = {"start the standby, paused, waiting for the guest": "started-secondary"}
     lab.follow("secondary", "kvm2", "kvm1", names)
-    names = {
-        "disk vda: attach the guest's device to colo-vda-park": "one-parked-secondary",
-        "disk vdb: attach the guest's device to colo-vdb-park": "parked-secondary",
-        "disk vda: attach the guest's device to colo-vda": "half-in-secondary",
-        "remove layer colo-vdb-park": "layered-secondary",
-        "disk vda: export it to the primary": "exporting-secondary",
-    }
-    lab.follow("secondary", "kvm2", "described-primary", names)
+    lab.follow("secondary", "kvm2", "described-primary", STANDBY_STEPS)
     lab.record("listening-secondary", "kvm2")
-    names = {
-        "stop the guest": "stopped-primary",
-        "disk vda: attach the guest's device to colo-vda-park": "one-parked-primary",
-        "disk vdb: attach the guest's device to colo-vdb-park": "parked-primary",
-        "disk vda: add layer colo-vda (quorum)": "parked-with-quorum-primary",
-        "disk vda: attach the guest's device to colo-vda": "half-in-primary",
-        "disk vdb: attach the guest's device to colo-vdb": "attached-stopped-primary",
-        "let the guest go on": "going-on-with-parks-primary",
-        "remove layer colo-vdb-park": "quorum-in-primary",
-        "disk vda: connect to the standby": "connected-primary",
-        "disk vdb: copy everything to the standby": "syncing-primary",
-    }
-    lab.follow("primary", "kvm1", "listening-secondary", names, "disk vdb: copy everything to the standby", SLOW)
+    lab.follow("primary", "kvm1", "listening-secondary", SYNC_STEPS, "disk vdb: copy everything to the standby", SLOW)
     lab.record("syncing-secondary", "kvm2")
-    names = {
-        "wait for the full sync": "mirror-ready-primary",
-        "send the guest's memory to the standby": "migrating-primary",
-        "wait until only the switch is left": "pre-switchover-primary",
-        "disk vda: wait for the end of it": "one-concluded-primary",
-        "disk vda: replicate every write": "one-attached-primary",
-        "disk vdb: forget the copying": "all-attached-primary",
-        "add colo-compare colo-net1-compare": "filters-in-primary",
-    }
-    lab.follow("primary", "kvm1", "listening-secondary", names, "wait for lockstep")
+    lab.follow("primary", "kvm1", "listening-secondary", SWITCH_STEPS, "wait for lockstep")
     lab.record("incomplete-secondary", "kvm2")
     lockstep(lab, "kvm1", "kvm2")
 

@@ -18,6 +18,36 @@ WANTED = Wanted(
     disks=(WantedDisk("vda", "qcow2"), WantedDisk("vdb", "qcow2")), address="10.77.0.1", peer_address="10.77.0.2"
 )
 
+# What the half-way states were recorded after: the title of a step of colo_pair's plans, to the recording's name.
+STANDBY_STEPS = {
+    "disk vda: attach the guest's device to colo-vda-park": "one-parked-secondary",
+    "disk vdb: attach the guest's device to colo-vdb-park": "parked-secondary",
+    "disk vda: attach the guest's device to colo-vda": "half-in-secondary",
+    "remove layer colo-vdb-park": "layered-secondary",
+    "disk vda: export it to the primary": "exporting-secondary",
+}
+SYNC_STEPS = {
+    "stop the guest": "stopped-primary",
+    "disk vda: attach the guest's device to colo-vda-park": "one-parked-primary",
+    "disk vdb: attach the guest's device to colo-vdb-park": "parked-primary",
+    "disk vda: add layer colo-vda (quorum)": "parked-with-quorum-primary",
+    "disk vda: attach the guest's device to colo-vda": "half-in-primary",
+    "disk vdb: attach the guest's device to colo-vdb": "attached-stopped-primary",
+    "let the guest go on": "going-on-with-parks-primary",
+    "remove layer colo-vdb-park": "quorum-in-primary",
+    "disk vda: connect to the standby": "connected-primary",
+    "disk vdb: copy everything to the standby": "syncing-primary",
+}
+SWITCH_STEPS = {
+    "wait for the full sync": "mirror-ready-primary",
+    "send the guest's memory to the standby": "migrating-primary",
+    "wait until only the switch is left": "pre-switchover-primary",
+    "disk vda: wait for the end of it": "one-concluded-primary",
+    "disk vda: replicate every write": "one-attached-primary",
+    "disk vdb: forget the copying": "all-attached-primary",
+    "add colo-compare colo-net1-compare": "filters-in-primary",
+}
+
 
 @cache
 def recorded(name: str) -> Observation:
