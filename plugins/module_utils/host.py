@@ -15,6 +15,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ VHOST_DEVICE = "/dev/vhost-net"
 DELETED = " (deleted)"
 RUN_DIRECTORY = "/run/lockstep-colo"  # the libvirt hook of the role host knows it too
 LOCK_POLL = 0.1  # seconds
+FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, process
 PID_FILE = "/run/libvirt/qemu/{}.pid"
 
 
@@ -197,18 +199,18 @@ def lock(domain: str, holder: str, patience: float, *, take_over: bool = False) 
         deadline = time.monotonic() + patience
         while not _locked_now(file):
             file.seek(0)
-            pid, _space, other = file.read().partition(" ")
+            other = file.read()
             if time.monotonic() >= deadline:
                 raise ColoError(
                     f"another run works on this domain: {other or 'it has not said its name'}",
                     remedy="Wait until it ends, then run again; or end it, and this one goes on from where it was",
                 )
-            if take_over and pid.isdigit():
+            if take_over and (pid := _lock_holder(file)):
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(LOCK_POLL)
         file.truncate(0)
-        file.write(f"{os.getpid()} {holder}")
+        file.write(holder)
         file.flush()
         yield other if take_over else None
 
@@ -222,6 +224,13 @@ def _locked_now(file: TextIO) -> bool:
             return False
         raise
     return True
+
+
+def _lock_holder(file: TextIO) -> int | None:
+    """The process that has the lock, as the kernel knows it: what the file says may be of one that has ended."""
+    wanted = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind, _whence, _start, _length, pid = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
+    return None if kind == fcntl.F_UNLCK else pid
 
 
 @contextlib.contextmanager
