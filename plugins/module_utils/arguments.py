@@ -90,8 +90,8 @@ def _invocation(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _where(module: AnsibleModule) -> str:
-    host, name = module.params["host"], module.params["name"]
-    return ", ".join(f"{kind} {value}" for kind, value in (("host", host), ("domain", name)) if value)
+    places = (("host", module.params["host"]), ("domain", module.params["name"]))
+    return ", ".join(f"{kind} {value}" for kind, value in places if value)
 
 
 def _need_libraries(module: AnsibleModule) -> None:

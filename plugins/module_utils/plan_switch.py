@@ -72,11 +72,12 @@ def _where(record: Record) -> dict[str, str | int]:
 
 
 def _primary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
+    phase = verdict.pair(seen, peer).phase
     if seen.domain is None or seen.record is None or seen.record.role != "primary":
         yield Problem("this host is not the primary of a pair", "Look with lockstep.colo.status which one is")
-    elif verdict.pair(seen, peer).phase != "protected":
+    elif phase != "protected":
         yield Problem(
-            f"the pair is {verdict.pair(seen, peer).phase}, not protected",
+            f"the pair is {phase}, not protected",
             "Run lockstep.colo.deploy first: only a healthy pair changes sides",
         )
     elif not verdict.completed(peer):
