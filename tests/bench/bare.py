@@ -7,6 +7,8 @@ starts with the connection to libvirt open and all names known. Prints JSON: `ms
 """
 
 import json
+import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -78,6 +80,12 @@ class Bare:
     def tree(self):
         return etree.fromstring(self.domain.XMLDesc())
 
+    def permit(self):
+        """Let libvirt's hook of the role host pass the start that follows, as the modules do."""
+        directory = pathlib.Path("/run/lockstep-colo")
+        directory.mkdir(mode=0o700, exist_ok=True)
+        (directory / self.uuid).write_text(str(os.getpid()), encoding="ascii")
+
     def tap(self):
         return self.tree().find("devices/interface/target").get("dev")
 
@@ -139,6 +147,7 @@ def listen(bare):
         return {"driver": "qcow2", "node-name": f"colo-vda-{name}", "file": file, "backing": backing}
 
     home = f"/var/lib/libvirt/images/colo/{bare.uuid}"
+    bare.permit()
     began = time.monotonic()
     bare.domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
     bare.times.append(["start", round((time.monotonic() - began) * 1000, 2)])
