@@ -267,6 +267,7 @@ class _Session:
             "name": domain.name(),
             "uuid": domain.UUIDString(),
             "state": self._state(domain),
+            "ended_by": self._ended_by(domain),
             "persistent": bool(domain.isPersistent()),
             "autostart": bool(domain.autostart()) if domain.isPersistent() else False,
             "inactive_xml": domain.XMLDesc(lv.VIR_DOMAIN_XML_INACTIVE | secure),
@@ -284,6 +285,16 @@ class _Session:
             )
         }  # fmt: skip
         return states.get(domain.state()[0], "unknown")
+
+    def _ended_by(self, domain: Any) -> str | None:
+        """Of a domain that does not run, why: shutdown, destroyed, crashed, ..., in libvirt's words."""
+        lv = self.libvirt
+        state, reason = domain.state()
+        if state != lv.VIR_DOMAIN_SHUTOFF:
+            return None
+        prefix = "VIR_DOMAIN_SHUTOFF_"
+        reasons = {getattr(lv, name): name.removeprefix(prefix).lower() for name in dir(lv) if name.startswith(prefix)}
+        return reasons.get(reason)
 
     def _record(self, domain: Any) -> str | None:
         lv = self.libvirt

@@ -109,7 +109,13 @@ class Domain:
     unsupported: tuple[str, ...] = ()
     tainted: tuple[str, ...] = ()
     vhost: bool = False  # the running QEMU has /dev/vhost-net open
+    ended_by: str | None = None  # of a domain that is shut off, libvirt's reason: shutdown, destroyed, crashed, ...
     deleted: tuple[str, ...] = ()  # files that the running QEMU has open and that are no longer there
+
+    @property
+    def powered_itself_off(self) -> bool:
+        """Whether its guest ended as it wanted to: no failure, and nothing to be recovered from elsewhere."""
+        return self.ended_by == "shutdown"
 
     @property
     def active(self) -> bool:

@@ -123,6 +123,7 @@ def _domain(found: dict[str, Any]) -> Domain:
         name=found["name"],
         uuid=found["uuid"],
         state=found["state"],
+        ended_by=found["ended_by"],
         persistent=found["persistent"],
         autostart=found["autostart"],
         machine=xml.machine(current),

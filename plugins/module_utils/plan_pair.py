@@ -335,7 +335,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """A standby that listens, or is in lockstep; whatever is neither is started afresh: it has no guest to lose."""
     refuse_if(_secondary_problems(seen, peer))
     whole = not seen.removed_images
-    if seen.domain.active and seen.monitor and seen.monitor.colo == "secondary" and whole:
+    if seen.domain.active and seen.monitor and seen.monitor.colo == "secondary" and whole and not _left_behind(peer):
         return _completed(seen, peer)
     if seen.domain.active and seen.monitor and _listens(seen) and whole:
         return Plan((), seen)
@@ -354,6 +354,11 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         seen = _started(seen, peer)
     steps += _standby_steps(seen)
     return Plan(tuple(steps), _listening(seen))
+
+
+def _left_behind(peer: Observation) -> bool:
+    """Whether the guest runs on its host without a standby, as when it powered itself off and was started again."""
+    return peer.domain.active and peer.monitor is not None and peer.monitor.migration.status in IDLE
 
 
 def _secondary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:

@@ -64,7 +64,7 @@ def _peer_problems(seen: Observation, peer: Observation | None, unproven: bool) 
                 f"both hosts have a copy of generation {peer.record.generation} that ran alone",
                 "Compare the two guests' disks, and undefine the domain on the host whose copy is to be given up",
             )
-    elif peer.monitor and peer.monitor.colo == "secondary" and verdict.completed(peer):
+    elif verdict.outlived(seen, peer):
         yield Problem(
             f"the standby on {there} still has the guest as it ran last",
             "Serve from there with lockstep.colo.failover; or destroy the standby, and run again",

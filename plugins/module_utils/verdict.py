@@ -70,6 +70,12 @@ def completed(seen: Observation) -> bool:
     return seen.record.complete == seen.record.generation
 
 
+def outlived(primary: Observation, standby: Observation) -> bool:
+    """Whether a standby has the guest as it ran last, and the primary ended otherwise than by its guest's will."""
+    ended = not primary.domain.active and not primary.domain.powered_itself_off
+    return ended and standby.monitor is not None and standby.monitor.colo == "secondary" and completed(standby)
+
+
 def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
     """The verdict over a pair; None for a host that could not be reached. Which is which the records say."""
     seen = [one for one in (primary, secondary) if one is not None]
@@ -87,6 +93,11 @@ def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
         state = "degraded"
         where = other.host.name if other else "the other host"
         problems.append(f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen")
+    if state == "powered_off" and other is not None and outlived(holder, other):
+        problems.append(
+            f"the standby on {other.host.name} still has the guest as it ran last: failover serves from there, and it "
+            "is lost when that standby ends"
+        )
     if other is not None and other.record and other.generation < holder.generation:
         problems.append(
             f"the copy on {other.host.name} is stale (generation {other.generation}, "

@@ -51,14 +51,12 @@ def test_a_healthy_pair_changes_sides_and_back(bed: Bed, before: str, tmp_path: 
 
 def test_a_guest_that_powers_itself_off_stays_off_until_it_is_started(bed: Bed, before: str) -> None:
     bed.get("cgi-bin/poweroff")
-    wait_for("the guest to be off on both hosts", lambda: not ran(bed, "kvm1") and not ran(bed, "kvm2"))
-    bed.ssh("kvm2", f"{VIRSH} destroy web1 2>/dev/null; true")
+    wait_for("the guest to be off", lambda: not ran(bed, "kvm1"))
     refused = bed.deploy()
     assert refused.code != 0
     assert "lockstep.colo.start" in refused.said()
     assert not ran(bed, "kvm1")
-    for host in ("kvm1", "kvm2"):
-        assert "of a COLO pair: its disks may not be the newest copy" in start_refused(bed, host)
+    assert "of a COLO pair: its disks may not be the newest copy" in start_refused(bed, "kvm1")
     bed.playbook("start").good()
     assert ran(bed, "kvm1")
     assert bed.playbook("start").good().changed == 0

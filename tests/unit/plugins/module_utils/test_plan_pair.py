@@ -344,6 +344,15 @@ def test_a_standby_is_complete_only_when_a_whole_checkpoint_was_seen(proof: Chec
     assert plan_pair.secondary(WANTED, seen, replace(peer, checkpoints=proof)).steps == ()
 
 
+def test_a_standby_that_its_primary_left_behind_is_ended() -> None:
+    standby = recorded("protected-secondary")
+    assert [step.action for step in plan_pair.secondary(WANTED, standby, recorded("described-primary")).steps] == [
+        "destroy"
+    ]
+    for peer in ("protected-primary", "pre-switchover-primary"):
+        assert "destroy" not in [step.action for step in plan_pair.secondary(WANTED, standby, recorded(peer)).steps]
+
+
 def test_a_standby_in_lockstep_is_not_ended() -> None:
     with pytest.raises(Refusal, match="the standby is in lockstep"):
         plan_pair.absent(recorded("protected-secondary"), recorded("protected-primary"))

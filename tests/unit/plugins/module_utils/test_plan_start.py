@@ -77,3 +77,10 @@ def test_a_copy_that_was_given_away_is_not_started() -> None:
 
 def test_a_domain_without_a_pair_is_left_to_virsh() -> None:
     assert "virsh start" in refused(recorded("unprotected-primary"), None)
+
+
+def test_a_standby_that_has_the_guest_as_it_ran_last_is_not_passed_over() -> None:
+    running = recorded("protected-secondary")
+    assert "still has the guest as it ran last" in refused(PRIMARY, running)
+    by_itself = replace(PRIMARY, domain=replace(PRIMARY.domain, ended_by="shutdown"))
+    assert [step.action for step in plan_start.start(by_itself, running).steps] == ["start"]

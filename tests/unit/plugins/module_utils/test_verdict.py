@@ -150,3 +150,16 @@ def test_what_an_operator_should_know_is_said() -> None:
     assert any("autostart is on" in note for note in verdict.notes(noisy))
     assert any("runs alone, unprotected" in note for note in verdict.notes(recorded("failed-over-secondary")))
     assert any("-incoming" in note for note in verdict.notes(recorded("failed-over-secondary")))
+
+
+def test_a_standby_that_outlived_its_primary_is_named_as_what_can_serve() -> None:
+    primary = recorded("protected-primary")
+    off = replace(primary, domain=replace(primary.domain, state="shutoff"), monitor=None)
+    words = "the standby on kvm2 still has the guest as it ran last"
+    found = verdict.pair(off, recorded("protected-secondary"))
+    assert (found.phase, found.holder) == ("powered_off", "kvm1")
+    assert any(words in problem for problem in found.problems)
+    for standby in ("incomplete-secondary", "listening-secondary"):
+        assert not any(words in problem for problem in verdict.pair(off, recorded(standby)).problems)
+    by_itself = replace(off, domain=replace(off.domain, ended_by="shutdown"))
+    assert not any(words in problem for problem in verdict.pair(by_itself, recorded("protected-secondary")).problems)
