@@ -15,6 +15,7 @@ from typing import Any
 from . import handover, host
 from .errors import ColoError, Timeout
 from .hypervisor import Hypervisor
+from .isolated import Answers, Isolated
 from .observation import Checkpoints
 from .observe import watch
 from .step import Plan, Step
@@ -45,6 +46,8 @@ class Outcome:
     pivoted: bool = False
     served_at: float | None = None
     checkpoints: Checkpoints | None = None
+    answers: Answers | None = None
+    damaged: dict[str, str] = field(default_factory=dict)  # images that were checked and found wrong: what is wrong
     changed: bool = False
 
 
@@ -74,6 +77,16 @@ class Apply:
         self.domain = domain
         self.outcome = Outcome()
         self._began = began
+        self._isolated: Isolated | None = None
+
+    def __enter__(self) -> Apply:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        """Give up what is held between steps."""
+        if self._isolated:
+            self._isolated.close()
+            self._isolated = None
 
     def run(self, plan: Plan) -> Outcome:
         """Carry out the steps up to the first pivot; an error names the step and leaves the rest undone."""
@@ -172,6 +185,19 @@ class Apply:
 
     def _remove(self, _step: Step, path: str) -> None:
         host.remove(path)
+
+    def _isolate(self, _step: Step, devices: list[str]) -> None:
+        self._isolated = Isolated()
+        for device in devices:
+            self._isolated.take(device)
+
+    def _ask_guest(self, _step: Step, devices: dict[str, str], addresses: list[str], seconds: float) -> None:
+        self.outcome.answers = self._isolated.ask(devices, addresses, seconds)
+
+    def _check_image(self, step: Step, path: str) -> None:
+        wrong = host.check_image(path, step.timeout)
+        if wrong:
+            self.outcome.damaged[path] = wrong
 
     # Waits
 

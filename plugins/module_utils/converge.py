@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from .apply import Apply, Done
+from .apply import Apply, Done, Outcome
 from .errors import ColoError
 from .hypervisor import Hypervisor
 from .observation import Observation
@@ -33,6 +33,7 @@ class Result:
     finished: bool = True
     served_after: float | None = None
     seconds: float = 0.0
+    outcome: Outcome = field(default_factory=Outcome)
 
 
 def converge(
@@ -55,21 +56,23 @@ def converge(
     result = Result(seen, plan.after, list(plan.steps), changed=plan.changes)
     if check:
         return result
-    apply = Apply(hypervisor, domain, began)
-    outcome = apply.outcome
-    try:
-        for _round in range(MAX_ROUNDS):
-            apply.run(plan)
-            if not outcome.pivoted:
-                break
-            plan = decide(observe())
-            result.steps[len(outcome.done) :] = plan.steps
-        else:
-            raise ColoError(f"no end after {MAX_ROUNDS} rounds of observing and planning", remedy="Please report this")
-    except ColoError as error:
-        if rescue and outcome.changed:
-            _rescue(apply, observe, lambda now: rescue(seen, now), error)
-        raise
+    with Apply(hypervisor, domain, began) as apply:
+        outcome = apply.outcome
+        try:
+            for _round in range(MAX_ROUNDS):
+                apply.run(plan)
+                if not outcome.pivoted:
+                    break
+                plan = decide(observe())
+                result.steps[len(outcome.done) :] = plan.steps
+            else:
+                words = f"no end after {MAX_ROUNDS} rounds of observing and planning"
+                raise ColoError(words, remedy="Please report this")
+        except ColoError as error:
+            if rescue and outcome.changed:
+                _rescue(apply, observe, lambda now: rescue(seen, now), error)
+            raise
+    result.outcome = outcome
     result.done, result.changed = outcome.done, outcome.changed
     result.finished, result.served_after = outcome.finished, outcome.served_at
     result.after = replace(observe() if outcome.done else seen, checkpoints=outcome.checkpoints)

@@ -48,6 +48,10 @@ class Timeout(ColoError):
     """A call or a condition that did not come within its time; nothing is known about its outcome."""
 
 
+class CommandFailed(ColoError):
+    """A command of the host that ended with an error; ``what`` has its own words."""
+
+
 class QmpError(ColoError):
     """QEMU refused a command. ``kind`` is QMP's error class, such as ``GenericError`` or ``CommandNotFound``."""
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TextIO
 
 from .codec import from_data, to_data
-from .errors import ColoError, Timeout
+from .errors import ColoError, CommandFailed, Timeout
 from .observation import Image, Marker
 from .process import run
 from .vocabulary import PORT_RANGE
@@ -263,9 +263,18 @@ def image(path: str, image_format: str) -> Image:
 def _locked(path: str, image_format: str) -> bool:
     try:
         run("qemu-img", "info", "-f", image_format, "--output=json", path)
-    except ColoError as error:
+    except CommandFailed as error:
         return "lock" in error.what
     return False
+
+
+def check_image(path: str, deadline: float) -> str | None:
+    """What ``qemu-img check`` finds wrong with a qcow2 image that nobody has open; None when nothing is."""
+    try:
+        run("qemu-img", "check", "-q", "-f", "qcow2", path, deadline=deadline)
+    except CommandFailed as error:
+        return error.what
+    return None
 
 
 def create_image(path: str, image_format: str, size: int, owner: str, group: str) -> None:

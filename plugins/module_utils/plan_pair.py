@@ -418,10 +418,11 @@ def _just_started(seen: Observation) -> bool:
 
 
 def _unfinished(seen: Observation) -> list[Step]:
-    """A standby starts again: what it had completed before counts no more, durably, before the sync overwrites it."""
+    """What this standby had completed before counts no more: written down before the sync overwrites it, or the primary
+    leaves it behind."""
     if seen.record.complete is None:
         return []
-    return [_record("write that the standby is incomplete", seen, replace(seen.record, complete=None))]
+    return [_record("write that the standby may not be promoted", seen, replace(seen.record, complete=None))]
 
 
 def _record(title: str, seen: Observation, record: Record) -> Step:
@@ -495,6 +496,18 @@ def _completed(seen: Observation, peer: Observation) -> Plan:
         record = replace(record, complete=record.generation)
         steps.append(_record("write that the standby has completed a checkpoint", seen, record))
     return Plan(tuple(steps), replace(seen, domain=replace(seen.domain, record=record)))
+
+
+def expendable(seen: Observation) -> Plan:
+    """Write down, durably, that this standby may no longer be promoted: its primary is about to go on without it.
+
+    What the primary writes from then on a promotion of this standby would lose.
+    """
+    if seen.domain is None or seen.record is None or not seen.domain.active:
+        return Plan((), seen)
+    refuse_if(_role_problems(seen, "secondary"))
+    after = replace(seen, domain=replace(seen.domain, record=replace(seen.record, complete=None)))
+    return Plan(tuple(_unfinished(seen)), after)
 
 
 def absent(seen: Observation, peer: Observation | None) -> Plan:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from . import domain as xml
 from . import graph, layers, verdict
-from .observation import Observation
+from .observation import Monitor, Observation
 from .plan_pair import PAUSE, X_COLO, release, undo
 from .step import Plan, Problem, Step, qmp, refuse_if, wait
 
@@ -113,19 +113,19 @@ def promote(seen: Observation) -> Plan:
     return Plan((*steps, *_tidy(_served(seen))), _ordinary(seen))
 
 
-def _serve(seen: Observation) -> list[Step]:
-    monitor = seen.monitor
+def take_over(monitor: Monitor) -> list[Step]:
+    """The standby's guest runs by itself."""
     steps = []
     if monitor.exports:
         steps.append(qmp("stop serving the disks to the peer", "nbd-server-stop"))
     if monitor.colo == "secondary":
         steps.append(qmp("let the guest of this host take over", "x-colo-lost-heartbeat"))
-    steps += layers.remove_objects(monitor)
-    steps += [
-        Step(f"set the link of {nic.tap} up", "link", {"device": nic.tap, "up": True})
-        for nic in seen.domain.nics
-        if nic.tap and not nic.tap_up
-    ]
+    return [*steps, *layers.remove_objects(monitor)]
+
+
+def _serve(seen: Observation) -> list[Step]:
+    steps = take_over(seen.monitor)
+    steps += [layers.set_link(nic.tap, up=True) for nic in seen.domain.nics if nic.tap and not nic.tap_up]
     if steps:
         steps[-1] = replace(steps[-1], serves=True)
         steps.append(qmp("tell the switches where the guest is", "announce-self", ANNOUNCE))
@@ -142,6 +142,11 @@ def _served(seen: Observation) -> Observation:
 
 def _tidy(seen: Observation) -> list[Step]:
     """Everything of the pair out of the running QEMU, then out of the persistent XML, then the overlays' files."""
+    return [*take_out(seen), *_settle(seen)]
+
+
+def take_out(seen: Observation) -> list[Step]:
+    """Everything of the pair out of a running QEMU that has taken over; the standby's writes go into its disks."""
     monitor = seen.monitor
     steps = layers.remove_sockets(monitor)
     if X_COLO in monitor.migration.capabilities:

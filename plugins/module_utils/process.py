@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import subprocess
 
-from .errors import ColoError, Timeout
+from .errors import ColoError, CommandFailed, Timeout
 
 COMMAND_DEADLINE = 20.0  # seconds
 
 
 def run(*command: str, deadline: float = COMMAND_DEADLINE) -> str:
-    """Run a command and return what it printed; ColoError when it is missing, fails, or misses its deadline."""
+    """Run a command and return what it printed.
+
+    Raises CommandFailed when it ends with an error, Timeout when it misses its deadline, ColoError when it is missing.
+    """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=deadline, check=False)
     except FileNotFoundError:
@@ -23,5 +26,5 @@ def run(*command: str, deadline: float = COMMAND_DEADLINE) -> str:
     except subprocess.TimeoutExpired:
         raise Timeout(f"{' '.join(command)} did not end within {deadline:g} s") from None
     if done.returncode:
-        raise ColoError(f"{' '.join(command)} failed: {(done.stderr or done.stdout).strip()}")
+        raise CommandFailed(f"{' '.join(command)} failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout

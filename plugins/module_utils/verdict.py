@@ -121,6 +121,16 @@ def _without_holder(seen: list[Observation], missing: bool) -> Verdict:
     return Verdict(state, None, (*notes(standby), words))
 
 
+def _proxy_notes(seen: Observation) -> list[str]:
+    """What was changed by hand where packets are compared: answers may go out that the standby never gave."""
+    if seen.record.role == "alone" or seen.monitor is None or seen.monitor.brief or seen.monitor.colo == "none":
+        return []
+    try:
+        return [f"the packet proxy was changed, deploy will {step.title}" for step in layers.mend_proxies(seen)]
+    except ColoError as error:
+        return [error.what]
+
+
 def notes(seen: Observation) -> list[str]:
     """What an operator should know of this host's half, in plain words."""
     found = []

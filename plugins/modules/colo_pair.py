@@ -38,10 +38,12 @@ options:
       - V(started) starts the domain of a pair that runs nowhere, if this host provably has its newest copy.
       - V(handed_over) ends the guest on the primary for the standby to take over, which waits for it in
         M(lockstep.colo.colo_failover) with the same O(token).
-      - V(started) and V(handed_over) are for the primary.
+      - V(expendable) writes down that the standby may not be promoted any more, before its primary goes on without it;
+        it stays in lockstep.
+      - V(started) and V(handed_over) are for the primary, V(expendable) is for the secondary.
     type: str
     default: present
-    choices: [present, absent, started, handed_over]
+    choices: [present, absent, started, handed_over, expendable]
   token:
     description: For O(state=handed_over), what the waiting standby knows the primary by; made anew for each switchover.
     type: str
@@ -138,6 +140,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoEr
 from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
 
+STATES_OF_ONE = {"started": "primary", "handed_over": "primary", "expendable": "secondary"}
 RESCUES = {("primary", "present"): plan_pair.rescue, ("primary", "handed_over"): plan_switch.keep}
 
 
@@ -150,7 +153,7 @@ def main() -> None:
             "state": {
                 "type": "str",
                 "default": "present",
-                "choices": ["present", "absent", "started", "handed_over"],
+                "choices": ["present", "absent", *STATES_OF_ONE],
             },
             "token": {"type": "str", "no_log": True},
             "unproven": {"type": "bool", "default": False},
@@ -167,10 +170,10 @@ def main() -> None:
 
 def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
     wanted, state, role = arguments.wanted(params), params["state"], params["role"]
-    alone = state in ("absent", "started")
+    alone = state in ("absent", "started", "expendable")
     peer = arguments.peer(params) if alone else arguments.reachable_peer(params)
-    if role == "secondary" and state in ("started", "handed_over"):
-        raise ColoError(f"a secondary cannot be {state}", remedy="State role primary, on the host that has the guest")
+    if STATES_OF_ONE.get(state, role) != role:
+        raise ColoError(f"a {role} cannot be {state}", remedy=f"State role {STATES_OF_ONE[state]}, on its host")
 
     def look():
         if check and params["projected"] is not None:
@@ -182,6 +185,8 @@ def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
             return plan_pair.absent(seen, peer)
         if state == "started":
             return plan_start.start(seen, peer, params["unproven"])
+        if state == "expendable":
+            return plan_pair.expendable(seen)
         if state == "handed_over":
             return plan_switch.hand_over(seen, peer, params["token"])
         return plan_pair.primary(wanted, seen, peer) if role == "primary" else plan_pair.secondary(wanted, seen, peer)

@@ -7,6 +7,7 @@ The tests go on from each other, in this order; each finds the pair protected.
 from __future__ import annotations
 
 import difflib
+import json
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,18 @@ def test_what_was_edited_meanwhile_survives_and_the_rest_is_as_before(bed: Bed, 
     for host in ("kvm1", "kvm2"):
         assert not bed.ssh(host, f"find {DIRECTORY} -type f").strip()
     assert bed.playbook("unprotect").good().changed == 0
+
+
+def test_a_drill_proves_a_standby_and_disproves_what_it_does_not_answer_for(bed: Bed, before: str) -> None:
+    bed.deploy().good()
+    boot = bed.get()
+    addresses = {"colo_drill_addresses": ["10.77.0.50", "10.77.0.99"]}
+    run = bed.playbook("drill", "-e", json.dumps(addresses))
+    assert run.code == 2, run.text[-4000:]
+    assert "No answer from 10.77.0.99." in run.said()
+    assert "The guest runs on kvm1, protected again." in run.said()
+    assert bed.get() == boot
+    good = bed.playbook("drill", "-e", json.dumps({"colo_drill_addresses": ["10.77.0.50"]})).good()
+    assert "10.77.0.50 answered, and its images are sound" in good.said()
+    assert bed.get() == boot
+    assert bed.deploy().good().changed == 0

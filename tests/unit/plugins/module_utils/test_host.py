@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import host
-from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, CommandFailed
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Image, Marker
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import FIXTURES
 
@@ -194,7 +194,7 @@ def test_an_image_in_use_is_seen_by_its_lock(
 ) -> None:
     def run(*command: str) -> str:
         if words and "-U" not in command:
-            raise ColoError(f"qemu-img failed: {words}")
+            raise CommandFailed(f"qemu-img failed: {words}")
         return '{"format": "raw", "virtual-size": 4096}'
 
     monkeypatch.setattr(host, "run", run)
