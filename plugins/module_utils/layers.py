@@ -155,6 +155,10 @@ def delete_node(node: str) -> Step:
     return qmp(f"remove layer {node}", "blockdev-del", {"node-name": node})
 
 
+def set_link(tap: str, *, up: bool) -> Step:
+    return Step(f"set the link of {tap} {'up' if up else 'down'}", "link", {"device": tap, "up": up})
+
+
 def proxies(seen: Observation) -> list[Proxy]:
     """The proxy of each replicated NIC, from the record's channels and the running domain's aliases."""
     return list(_proxies(seen.domain, seen.record))
@@ -181,6 +185,46 @@ def add_part(part: Part) -> Step:
     if part.object:
         return qmp(f"add {part.arguments['qom-type']} {part.name}", "object-add", part.arguments)
     return qmp(f"add socket {part.name}", "chardev-add", part.arguments)
+
+
+def mend_proxies(seen: Observation) -> list[Step]:
+    """What somebody took out of, or changed in, the packet proxies of a pair in lockstep: put back, in its place."""
+    return list(_mend_parts(seen.monitor, proxy_parts(seen)))
+
+
+def proxy_parts(seen: Observation) -> list[Part]:
+    """What the proxies of all NICs consist of on this side of the pair, in the order to add."""
+    if seen.record.role == "primary":
+        return [part for proxy in proxies(seen) for part in proxy.primary(proxy.rewriter in seen.monitor.objects)]
+    return [part for proxy in proxies(seen) for part in proxy.secondary()]
+
+
+def with_proxies(seen: Observation) -> Monitor:
+    """The monitor as it will be once all parts are added."""
+    parts = proxy_parts(seen)
+    objects = {part.name: part.arguments["qom-type"] for part in parts if part.object}
+    chardevs = {part.name: "" for part in parts if not part.object}
+    monitor = seen.monitor
+    return replace(monitor, objects={**monitor.objects, **objects}, chardevs={**monitor.chardevs, **chardevs})
+
+
+def _mend_parts(monitor: Monitor, parts: list[Part]) -> Iterator[Step]:
+    for at, part in enumerate(parts):
+        if not has(monitor, part):
+            yield add_part(replace(part, arguments={**part.arguments, **_place(monitor, part, parts[at + 1 :])}))
+            continue
+        found = monitor.settings.get(part.name, {}) if part.object else {}
+        for key, value in part.settings.items():
+            if found.get(key, value) != value:
+                path = {"path": f"/objects/{part.name}", "property": key, "value": value}
+                yield qmp(f"set {key} of {part.name} back from {found[key]} to {value}", "qom-set", path)
+
+
+def _place(monitor: Monitor, part: Part, later: list[Part]) -> dict[str, str]:
+    """Where a filter goes: packets pass the filters of a NIC in their order, and QEMU appends one that has no place."""
+    netdev = part.arguments.get("netdev")
+    behind = [one.name for one in later if netdev and one.arguments.get("netdev") == netdev and has(monitor, one)]
+    return {"position": f"id={behind[0]}", "insert": "before"} if behind else {}
 
 
 def remove_objects(monitor: Monitor) -> list[Step]:

@@ -10,6 +10,7 @@ Sizes are bytes, ports TCP ports, delays milliseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from .vocabulary import Record
 
@@ -161,6 +162,7 @@ class Monitor:
     jobs: dict[str, Job] = field(default_factory=dict)
     exports: tuple[str, ...] = ()
     objects: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # of our objects: what can be changed of them
     chardevs: dict[str, str] = field(default_factory=dict)
     iothreads: tuple[str, ...] = ()
     brief: bool = False  # only what a standby's promotion has to know was asked

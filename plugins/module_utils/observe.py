@@ -16,6 +16,7 @@ from . import emulator, graph, host
 from .errors import ColoError, LibvirtError, QmpError, Timeout
 from .hypervisor import Hypervisor
 from .observation import Checkpoints, Disk, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
+from .proxy import SETTINGS
 from .vocabulary import Record, VocabularyError
 
 # Every QMP command an observation sends. None of them changes anything; the no-change test holds libvirtd's log
@@ -222,6 +223,15 @@ def _objects(reply: list[dict[str, Any]]) -> dict[str, str]:
     return {item["name"]: item["type"].removeprefix("child<").rstrip(">") for item in reply}
 
 
+def _settings(ask: Callable[..., Any], objects: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """What was set of each part of a packet proxy that can be changed while it is at work."""
+    return {
+        name: {key: ask("qom-get", path=f"/objects/{name}", property=key) for key in SETTINGS[kind]}
+        for name, kind in objects.items()
+        if kind in SETTINGS
+    }
+
+
 def _with_monitor(hypervisor: Hypervisor, seen: Observation, domain: Domain, patience: float) -> Observation:
     try:
         monitor, nodes = read_monitor(hypervisor, domain, patience)
@@ -246,6 +256,7 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
     ask = _asker(hypervisor, domain)
     status = _status(ask, patience)
     version = ask("query-version")["qemu"]
+    objects = _objects(ask("qom-list", path="/objects"))
     monitor = Monitor(
         status=status["status"],
         running=status["running"],
@@ -255,7 +266,8 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
         nodes=_nodes(ask("query-named-block-nodes", flat=True), ask("x-debug-query-block-graph")),
         jobs={job["id"]: _job(job) for job in ask("query-jobs")},
         exports=_exports(ask("query-block-exports")),
-        objects=_objects(ask("qom-list", path="/objects")),
+        objects=objects,
+        settings=_settings(ask, objects),
         chardevs={item["label"]: item["filename"] for item in ask("query-chardev")},
         iothreads=tuple(item["id"] for item in ask("query-iothreads")),
     )

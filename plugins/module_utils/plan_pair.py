@@ -101,12 +101,12 @@ def _port_free(seen: Observation, channel: Channel) -> Iterator[Problem]:
 
 
 def _sockets(seen: Observation) -> list:
-    return [part for proxy in layers.proxies(seen) for part in proxy.primary(False) if not part.object]
+    return [part for part in layers.proxy_parts(seen) if not part.object]
 
 
 def _keep(seen: Observation) -> Plan:
     """Nothing but what drifted, and the proof: a whole checkpoint."""
-    steps = []
+    steps = layers.mend_proxies(seen)
     delay = seen.record.checkpoint_delay
     if seen.monitor.migration.checkpoint_delay != delay:
         steps.append(_set_delay(delay))
@@ -230,13 +230,8 @@ def _replicate(monitor: Monitor, target: str) -> list[Step]:
 
 
 def _filters(seen: Observation) -> list[Step]:
-    parts = [
-        part
-        for proxy in layers.proxies(seen)
-        for part in proxy.primary(proxy.rewriter in seen.monitor.objects)
-        if part.object
-    ]
-    return [layers.add_part(part) for part in parts if not layers.has(seen.monitor, part)]
+    parts = layers.proxy_parts(seen)
+    return [layers.add_part(part) for part in parts if part.object and not layers.has(seen.monitor, part)]
 
 
 def _proof(record: Record) -> Step:
@@ -402,7 +397,7 @@ def _listens(seen: Observation) -> bool:
         and X_COLO in monitor.migration.capabilities
         and all(graph.export(disk.target) in monitor.exports for disk in seen.record.disks)
         and all(disk.node == graph.quorum(disk.target) for disk in layers.replicated(seen))
-        and all(layers.has(monitor, part) for proxy in layers.proxies(seen) for part in proxy.secondary())
+        and all(layers.has(monitor, part) for part in layers.proxy_parts(seen))
     )
 
 
@@ -457,10 +452,8 @@ def _standby_steps(seen: Observation) -> list[Step]:
         below = graph.hidden_layers(by_target[disk.target], layers.libvirt_node(monitor, disk))
         return [*below, graph.quorum_layer(disk.target, graph.replication(disk.target))]
 
-    steps = [_link(nic.tap, up=False) for nic in seen.domain.nics if nic.tap and nic.tap_up]
-    steps += layers.slide_in(seen, stack)
-    parts = [part for proxy in layers.proxies(seen) for part in proxy.secondary()]
-    steps += [layers.add_part(part) for part in parts if not layers.has(monitor, part)]
+    steps = [*_links_down(seen), *layers.slide_in(seen, stack)]
+    steps += [layers.add_part(part) for part in layers.proxy_parts(seen) if not layers.has(monitor, part)]
     steps.append(layers.set_capabilities("make the migration one for COLO", (X_COLO,), on=True))
     steps.append(qmp(f"serve the disks on {nbd.address} port {nbd.port}", "nbd-server-start", {"addr": _inet(nbd)}))
     for disk in layers.replicated(seen):
@@ -479,8 +472,9 @@ def _standby_steps(seen: Observation) -> list[Step]:
     return steps
 
 
-def _link(tap: str, *, up: bool) -> Step:
-    return Step(f"set the link of {tap} {'up' if up else 'down'}", "link", {"device": tap, "up": up})
+def _links_down(seen: Observation) -> list[Step]:
+    """A standby's packets stay off the network."""
+    return [layers.set_link(nic.tap, up=False) for nic in seen.domain.nics if nic.tap and nic.tap_up]
 
 
 def _inet(channel: Channel) -> dict:
@@ -490,7 +484,7 @@ def _inet(channel: Channel) -> dict:
 def _completed(seen: Observation, peer: Observation) -> Plan:
     """Write down, durably, that this standby has completed a checkpoint: only then may it ever be promoted."""
     record = seen.record
-    steps = [_link(nic.tap, up=False) for nic in seen.domain.nics if nic.tap and nic.tap_up]
+    steps = [*_links_down(seen), *layers.mend_proxies(seen)]
     proven = peer.checkpoints is not None and peer.checkpoints.count > 0
     if proven and record.complete != record.generation:
         record = replace(record, complete=record.generation)
@@ -534,7 +528,8 @@ def _in_lockstep(seen: Observation, colo: str) -> Observation:
         graph.quorum(disk.target): Node("quorum", children={"children.1": graph.replication(disk.target)})
         for disk in seen.record.disks
     }
-    monitor = replace(seen.monitor, colo=colo, migration=migration, nodes={**seen.monitor.nodes, **layered})
+    before = layers.with_proxies(seen)
+    monitor = replace(before, colo=colo, migration=migration, nodes={**before.nodes, **layered})
     channels = tuple(f"{channel.address}:{channel.port}" for channel in seen.record.channels())
     return replace(seen, monitor=monitor, peer_sockets=seen.peer_sockets or channels)
 
@@ -542,14 +537,7 @@ def _in_lockstep(seen: Observation, colo: str) -> Observation:
 def _listening(seen: Observation) -> Observation:
     exports = tuple(graph.export(disk.target) for disk in seen.record.disks)
     migration = replace(seen.monitor.migration, status="setup", capabilities=(X_COLO,))
-    parts = [part for proxy in layers.proxies(seen) for part in proxy.secondary()]
-    monitor = replace(
-        seen.monitor,
-        exports=exports,
-        migration=migration,
-        objects={part.name: part.arguments["qom-type"] for part in parts if part.object},
-        chardevs={part.name: "" for part in parts if not part.object},
-    )
+    monitor = replace(layers.with_proxies(seen), exports=exports, migration=migration)
     chosen = {disk.target for disk in seen.record.disks}
     disks = tuple(
         replace(disk, node=graph.quorum(disk.target)) if disk.target in chosen else disk for disk in seen.domain.disks

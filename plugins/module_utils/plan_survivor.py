@@ -158,9 +158,7 @@ def take_out(seen: Observation) -> list[Step]:
         steps.append(
             wait("see the standby's own writes merged into its disks", "committed", COMMIT_TIMEOUT, layers=merging)
         )
-    steps += layers.slide_out(seen)
-    steps += layers.remove_iothread(monitor)
-    return [*steps, *_settle(seen)]
+    return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor)]
 
 
 def _settle(seen: Observation) -> list[Step]:

@@ -22,6 +22,16 @@ from .vocabulary import IOTHREAD, Channel
 
 SOCKET_DIRECTORY = "/var/lib/libvirt/qemu"
 RECONNECT_SECONDS = 1
+# QEMU's own defaults, said so that a change of them by hand is seen: a packet waits COMPARE_TIMEOUT ms for its twin,
+# is looked for every EXPIRED_SCAN_CYCLE ms, and at most MAX_QUEUE_SIZE packets wait on each side.
+COMPARE_SETTINGS = {"compare_timeout": 3000, "expired_scan_cycle": 3000, "max_queue_size": 1024}
+FILTER_SETTINGS = {"status": "on"}
+SETTINGS = {
+    "colo-compare": COMPARE_SETTINGS,
+    "filter-mirror": FILTER_SETTINGS,
+    "filter-redirector": FILTER_SETTINGS,
+    "filter-rewriter": FILTER_SETTINGS,
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,11 @@ class Part:
     name: str
     arguments: dict[str, Any]
     object: bool  # object-add; else chardev-add
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What somebody could have changed of it since it was added, and must not have."""
+        return SETTINGS.get(self.arguments.get("qom-type", ""), {})
 
 
 @dataclass(frozen=True)
@@ -82,6 +97,7 @@ class Proxy:
                     "outdev": self.name("loop-out-client"),
                     "iothread": f"iothread{IOTHREAD}",
                     "vnet_hdr_support": self.vnet_hdr,
+                    **COMPARE_SETTINGS,
                 },
                 object=True,
             ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import graph, layers
+from .errors import ColoError
 from .observation import Observation
 from .plan_pair import MIGRATING
 
@@ -150,6 +151,7 @@ def notes(seen: Observation) -> list[str]:
     if seen.monitor and record.role == "secondary":
         up = [nic.tap for nic in domain.nics if nic.tap_up and seen.monitor.colo != "none"]
         found += [f"{seen.host.name}: link {tap} of the standby is up, its packets reach the network" for tap in up]
+    found += [f"{seen.host.name}: {words}" for words in _proxy_notes(seen)]
     if domain.autostart and record.role != "alone":
         found.append(f"{seen.host.name}: autostart is on, so that an old copy could start by itself")
     return found

@@ -52,6 +52,20 @@ def change_driver(bed: Bed) -> None:
     bed.ssh("kvm1", f"{VIRSH} define /dev/stdin", stdin=xml)
 
 
+def qom_set(bed: Bed, host: str, name: str, key: str, value: object) -> None:
+    arguments = {"path": f"/objects/{name}", "property": key, "value": value}
+    bed.qmp(host, json.dumps({"execute": "qom-set", "arguments": arguments}))
+
+
+def remove_filter(bed: Bed) -> None:
+    bed.qmp("kvm1", json.dumps({"execute": "object-del", "arguments": {"id": "colo-net0-f-out"}}))
+
+
+def edit_standby(bed: Bed) -> None:
+    xml = bed.xml("kvm2", "--inactive").replace("<title>a guest of the lab</title>", "<title>edited</title>")
+    bed.ssh("kvm2", f"{VIRSH} define /dev/stdin", stdin=xml)
+
+
 def overlay(bed: Bed) -> None:
     path = "/var/lib/libvirt/images/web1-overlay.qcow2"
     bed.ssh("kvm1", f"{VIRSH} snapshot-create-as web1 s --disk-only --no-metadata --diskspec vda,file={path}")
@@ -63,10 +77,32 @@ DRIFTS = {
     "standby's link up": (raise_link, "set the link of"),
     "hidden image removed": (remove_hidden, "end the standby that is no use"),
     "standby destroyed": (lambda bed: bed.ssh("kvm2", f"{VIRSH} destroy web1"), "end the lockstep"),
+    "filter switched off": (
+        lambda bed: qom_set(bed, "kvm1", "colo-net0-f-mirror", "status", "off"),
+        "set status of colo-net0-f-mirror back from off to on",
+    ),
+    "filter of the standby switched off": (
+        lambda bed: qom_set(bed, "kvm2", "rewriter-net0", "status", "off"),
+        "set status of rewriter-net0 back from off to on",
+    ),
+    "filter removed": (remove_filter, "add filter-redirector colo-net0-f-out"),
+    "comparison's time-out changed": (
+        lambda bed: qom_set(bed, "kvm1", "colo-net0-compare", "compare_timeout", 9000),
+        "set compare_timeout of colo-net0-compare back from 9000 to 3000",
+    ),
+    "memory and vCPUs edited": (
+        lambda bed: bed.ssh(
+            "kvm1",
+            f"{VIRSH} setmaxmem web1 192M --config && {VIRSH} setmem web1 192M --config"
+            f" && {VIRSH} setvcpus web1 2 --maximum --config",
+        ),
+        "define web1 with the changed XML",
+    ),
+    "standby's XML edited": (edit_standby, "define web1 with the changed XML"),
     "NIC's driver changed": (change_driver, "define web1 with the changed XML"),
     "overlay under the quorum": (overlay, "define web1 with the changed XML"),
 }
-SHORT = ("checkpoint delay changed", "standby destroyed")
+SHORT = ("filter switched off", "standby destroyed")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +111,10 @@ SHORT = ("checkpoint delay changed", "standby destroyed")
 def test_deploy_mends_what_drifted(bed: Bed, protected: str, what: str) -> None:
     change, named = DRIFTS[what]
     change(bed)
+    before = bed.fingerprint()
+    planned = bed.deploy("--check", "--diff").good()
+    assert named in planned.said(), planned.text[-4000:]
+    assert bed.fingerprint() == before, "check mode changed something"
     run = bed.deploy("--diff").good()
     assert named in run.said(), run.text[-4000:]
     assert "web1 is protected" in run.text

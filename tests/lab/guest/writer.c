@@ -185,7 +185,7 @@ int main(int argc, char **argv)
 				next.tv_nsec -= 1000000000L;
 				next.tv_sec++;
 			}
-			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
+			doze_until(&next);
 		}
 	}
 }
