@@ -50,6 +50,7 @@ _UNSUPPORTED_DEVICES = {
     "vsock": "its connections end in the kernel of one host",
     "smartcard": "a card reader of the host cannot be in two hosts",
     "redirdev": "a redirected USB device is connected to one host",
+    "crypto": "QEMU does not migrate it",
 }
 _SECRETS = ("passwd", "passwdValidTo")
 _MEMORY_MODELS = ("nvdimm", "virtio-pmem", "sgx-epc")
@@ -120,6 +121,38 @@ def machine(xml: str) -> str:
     """The machine type, such as pc-i440fx-7.2."""
     element = _parse(xml).find("os/type")
     return "" if element is None else element.get("machine", "")
+
+
+def virt_type(xml: str) -> str:
+    """What runs the guest: kvm, or qemu for QEMU alone."""
+    return _parse(xml).get("type", "")
+
+
+def cpu_mode(xml: str) -> str:
+    """How the guest's CPU is chosen: custom where nothing is said, as libvirt takes it."""
+    element = _parse(xml).find("cpu")
+    return "custom" if element is None else element.get("mode", "custom")
+
+
+def nvram(xml: str) -> str | None:
+    """The type of the UEFI variable store's source; None for a domain that has none."""
+    element = _parse(xml).find("os/nvram")
+    return None if element is None else element.get("type", "file")
+
+
+def files(xml: str) -> list[str]:
+    """The host's files that a start needs, QEMU itself among them, besides the disks that the guest writes to."""
+    root = _parse(xml)
+    tags = ("os/loader", "os/kernel", "os/initrd", "os/dtb", "devices/emulator")
+    found = [(root.findtext(tag) or "").strip() for tag in tags]
+    store = root.find("os/nvram")
+    if store is not None:
+        found.append(store.get("template", ""))
+    for element in root.iterfind("devices/disk"):
+        disk = _disk(element)
+        if (disk.readonly or disk.device != "disk") and disk.type in ("file", "block"):
+            found.append(disk.source or "")
+    return sorted({path for path in found if path})
 
 
 def memory_bytes(xml: str) -> int:
@@ -765,6 +798,8 @@ def _unsupported_nic(interface: etree._Element) -> list[str]:
 
 def _unsupported_disk(element: etree._Element) -> list[str]:
     disk, found = _disk(element), []
+    if disk.device == "floppy" and disk.source and not disk.readonly:
+        found.append(f"disk {disk.target} is a floppy that the guest can write to: only disks are replicated")
     if disk.device == "lun":
         found.append(f"disk {disk.target} of device lun: SCSI commands pass by the replication")
     if disk.type in ("vhostuser", "vhostvdpa", "nvme"):
@@ -796,12 +831,17 @@ def _unsupported_others(root: etree._Element) -> list[str]:
             found.append("input type=passthrough: a device of the host cannot be in two hosts")
     if root.find("launchSecurity") is not None:
         found.append("launchSecurity: encrypted guest memory cannot be checkpointed")
-    found += _unsupported_clock(root)
+    if root.find("features/hyperv[@mode='passthrough']") is not None:
+        found.append("hyperv mode=passthrough: what the CPU of one host offers is not migrated")
+    found += _unsupported_cpu(root)
     return found
 
 
-def _unsupported_clock(root: etree._Element) -> list[str]:
+def _unsupported_cpu(root: etree._Element) -> list[str]:
     """QEMU blocks migration with an invariant TSC, unless its frequency is given."""
+    cpu = root.find("cpu")
+    if cpu is not None and cpu.get("migratable") == "off":
+        return ["cpu migratable=off: it has features of the host that cannot be migrated"]
     fixed = any(t.get("name") == "tsc" and t.get("frequency") for t in root.iterfind("clock/timer"))
     for feature in root.iterfind("cpu/feature"):
         if feature.get("name") == "invtsc" and feature.get("policy", "require") in ("require", "force") and not fixed:

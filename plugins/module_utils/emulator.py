@@ -26,22 +26,35 @@ DRIVERS = ("quorum", "replication", "nbd", "qcow2", "blkdebug", "null-co")
 OBJECTS = ("filter-mirror", "filter-redirector", "filter-rewriter", "colo-compare")
 CAPABILITIES = ("x-colo", "pause-before-switchover")
 COMMANDS = (
-    "blockdev-mirror",
+    "announce-self",
     "block-export-add",
+    "block-job-cancel",
+    "blockdev-mirror",
+    "job-dismiss",
+    "migrate-continue",
     "migrate-incoming",
     "nbd-server-start",
+    "query-block-exports",
     "query-colo-status",
     "x-blockdev-change",
     "x-colo-lost-heartbeat",
+    "x-debug-query-block-graph",
 )
+EVENTS = ("STOP", "RESUME")  # a checkpoint is known by them
 _WITNESS = {"driver": "raw", "object": "iothread", "migration capability": "auto-converge"}
 
 
 def probe(path: str) -> Emulator:
-    """Start the binary without a machine and read its version and what it lacks for COLO."""
-    _capabilities, version, schema = _ask(path, ("qmp_capabilities", "query-version", "query-qmp-schema"))
+    """Start the binary without a machine and read its version, its machine types and what it lacks for COLO."""
+    commands = ("qmp_capabilities", "query-version", "query-qmp-schema", "query-machines")
+    _capabilities, version, schema, machines = _ask(path, commands)
     number = version["qemu"]
-    return Emulator(path, f"{number['major']}.{number['minor']}.{number['micro']}", missing(schema))
+    return Emulator(
+        path,
+        f"{number['major']}.{number['minor']}.{number['micro']}",
+        missing(schema),
+        tuple(sorted(machine["name"] for machine in machines)),
+    )
 
 
 def _ask(path: str, commands: tuple[str, ...]) -> list[Any]:
@@ -89,8 +102,10 @@ def _end(leader: subprocess.Popen) -> None:
 def missing(schema: list[dict]) -> tuple[str, ...]:
     """What of COLO's needs a query-qmp-schema reply does not have, in words."""
     enumerations = [set(item["values"]) for item in schema if item["meta-type"] == "enum"]
-    commands = {item["name"] for item in schema if item["meta-type"] == "command"}
-    lacking = [f"command {name}" for name in COMMANDS if name not in commands]
+    lacking = []
+    for kind, wanted in (("command", COMMANDS), ("event", EVENTS)):
+        known = {item["name"] for item in schema if item["meta-type"] == kind}
+        lacking += [f"{kind} {name}" for name in wanted if name not in known]
     for kind, wanted in (("driver", DRIVERS), ("object", OBJECTS), ("migration capability", CAPABILITIES)):
         known = _members(enumerations, _WITNESS[kind])
         lacking += [f"{kind} {name}" for name in wanted if name not in known]

@@ -15,6 +15,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import struct
 import time
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,7 @@ TCP_SYN_SENT, TCP_LISTEN = "02", "0A"  # include/net/tcp_states.h, as /proc/net/
 IFF_UP = 0x1
 VHOST_DEVICE = "/dev/vhost-net"
 DELETED = " (deleted)"
+STAT_BLOCK = 512  # the unit of st_blocks, stat(2)
 RUN_DIRECTORY = "/run/lockstep-colo"  # the libvirt hook of the role host knows it too
 LOCK_POLL = 0.1  # seconds
 FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, process
@@ -55,15 +57,15 @@ def memory_available() -> int:
     return 0
 
 
-def addresses() -> tuple[str, ...]:
-    """The IP addresses of this host, without loopback."""
+def devices() -> dict[str, str]:
+    """The IP addresses of this host, without loopback, and the network device that has each."""
     links = json.loads(run("ip", "-j", "address"))
-    return tuple(
-        item["local"]
+    return {
+        item["local"]: link["ifname"]
         for link in links
         for item in link.get("addr_info", ())
         if item.get("local") and item.get("scope") != "host"
-    )
+    }
 
 
 def bridges() -> tuple[str, ...]:
@@ -257,7 +259,17 @@ def image(path: str, image_format: str) -> Image:
         return Image(path, exists=True, format="qcow2" if looks_qcow2 else "raw")
     info = json.loads(run("qemu-img", "info", "-U", "-f", image_format, "--output=json", path))
     in_use = _locked(path, image_format)
-    return Image(path, True, info["format"], info["virtual-size"], in_use, os.stat(path).st_ino)
+    inode = os.stat(path).st_ino
+    return Image(path, True, info["format"], info["virtual-size"], in_use, inode, _allocated(path))
+
+
+def _allocated(path: str) -> int:
+    """What a file takes of its filesystem; a block device has all that it will ever have."""
+    status = os.stat(path)
+    if not stat.S_ISBLK(status.st_mode):
+        return status.st_blocks * STAT_BLOCK
+    with open(path, "rb") as device:
+        return device.seek(0, os.SEEK_END)
 
 
 def _locked(path: str, image_format: str) -> bool:

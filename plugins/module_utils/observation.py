@@ -4,7 +4,8 @@
 """What was seen of a domain on one host, as data: the only input of verdict and plan.
 
 Filled by ``observe``, printed by ``colo_info``, handed from one host to the other as ``peer``, recorded for tests.
-Sizes are bytes, ports TCP ports, delays milliseconds.
+Sizes are bytes, ports TCP ports, delays milliseconds, link speeds Mbit/s. What a recording of an earlier version does
+not have is unknown: None, or nothing of a list.
 """
 
 from __future__ import annotations
@@ -22,6 +23,31 @@ class Emulator:
     path: str
     version: str
     missing: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()  # the machine types that it has
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The host's processor as /proc/cpuinfo has it."""
+
+    model: str
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Link:
+    """How fast the hardware below an address is."""
+
+    address: str
+    speed: int
+
+
+@dataclass(frozen=True)
+class ForwardDelay:
+    """Seconds that a port of a bridge listens, and again learns, before packets pass; 0 without STP."""
+
+    bridge: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -35,6 +61,16 @@ class Host:
     ports: tuple[int, ...] = ()  # of the collection's range, in use by anybody
     reserved: tuple[int, ...] = ()  # first ports of the other domains' pairs
     bridges: tuple[str, ...] = ()
+    forward_delays: tuple[ForwardDelay, ...] = ()
+    links: tuple[Link, ...] = ()  # of the addresses of which the speed is known
+    clock: float | None = None  # seconds since the epoch, as this host has it
+    cpu: Cpu | None = None
+    kvm: bool | None = None  # whether there is /dev/kvm
+    apparmor: bool | None = None  # whether libvirt confines its guests with AppArmor
+    apparmor_rules: tuple[str, ...] = ()  # directories that the local rules for every guest let QEMU write to
+
+    def speed(self, address: str | None) -> int | None:
+        return next((link.speed for link in self.links if link.address == address), None)
 
 
 @dataclass(frozen=True)
@@ -76,6 +112,15 @@ class Image:
     virtual_size: int | None = None
     in_use: bool = False
     inode: int | None = None
+    allocated: int | None = None  # what it takes of its filesystem already
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is free for QEMU's user on the filesystem of a directory, which may still have to be made."""
+
+    available: int
+    filesystem: str
 
 
 @dataclass(frozen=True)
@@ -102,6 +147,10 @@ class Domain:
     emulator: str | None
     inactive_xml: str
     live_xml: str | None = None
+    type: str | None = None  # libvirt's: kvm, qemu
+    cpu_mode: str | None = None
+    nvram: str | None = None  # of the UEFI variable store, libvirt's type: file, block, network
+    files: tuple[str, ...] = ()  # of the host, that a start needs besides the disks that the guest writes to
     record: Record | None = None
     live_record: Record | None = None
     live_incoming: bool = False  # libvirt's live XML still carries -incoming from when it was a standby
@@ -188,6 +237,9 @@ class Observation:
     directory: str | None = None
     peer_sockets: tuple[str, ...] = ()  # established TCP connections of this pair's channels
     checkpoints: Checkpoints | None = None
+    space: dict[str, Space] = field(default_factory=dict)  # by directory of images
+    files: dict[str, bool] = field(default_factory=dict)  # whether this host has a file that the peer's domain needs
+    latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few
 
     @property
     def record(self) -> Record | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import domain as xml
-from . import emulator, graph, host
+from . import emulator, equipment, graph, host
 from .errors import ColoError, LibvirtError, QmpError, Timeout
 from .hypervisor import Hypervisor
 from .observation import Checkpoints, Disk, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
@@ -53,15 +54,18 @@ def observe(
     monitor: bool = True,
     brief: bool = False,
     images: Iterable[tuple[str, str]] = (),
+    files: Iterable[str] = (),
     uuid: str | None = None,
     host_name: str | None = None,
+    peer_address: str | None = None,
 ) -> Observation:
     """See domain ``name`` (None: the host alone) on this host.
 
     ``thorough`` adds what a failover has no time for: the emulator's abilities, ports, memory and image headers.
     ``monitor`` asks QEMU itself, and with ``brief`` only what a promotion has to know; without it, only the domain's
-    state and record are seen. ``images`` are (path, format) to look at besides those of the record. ``uuid`` is that of
-    a domain which this host may not have yet. ``host_name`` is the host's name in the inventory.
+    state and record are seen. ``images`` are (path, format) to look at besides those of the record, and ``files`` paths
+    to look for. ``uuid`` is that of a domain which this host may not have yet. ``host_name`` is the host's name in the
+    inventory. ``peer_address``: measure how far that is.
     """
     domain = None
     if name and monitor:
@@ -81,21 +85,35 @@ def observe(
         seen = _with_monitor(hypervisor, seen, domain, CHECKPOINT_PATIENCE if thorough else 0)
     if thorough:
         wanted = dict([*_recorded_images(seen.record), *images])
-        seen = replace(seen, images={path: host.image(path, kind) for path, kind in wanted.items()})
+        seen = replace(
+            seen,
+            images={path: host.image(path, kind) for path, kind in wanted.items()},
+            files=equipment.files(files),
+            space={where: equipment.space(where) for where in {directory, *map(os.path.dirname, wanted)}},
+            latency=equipment.latency(peer_address) if peer_address else None,
+        )
     return seen
 
 
 def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str | None) -> Host:
     path = (domain.emulator if domain else None) or emulator.DEFAULT_EMULATOR
+    devices = host.devices()
     return replace(
         here,
         libvirt=hypervisor.version(),
         emulator=emulator.probe(path),
         memory_available=host.memory_available(),
-        addresses=host.addresses(),
+        addresses=tuple(devices),
         ports=host.ports_in_use(),
         reserved=tuple(sorted(_first_ports(hypervisor, name))),
         bridges=host.bridges(),
+        forward_delays=equipment.forward_delays(),
+        links=equipment.links(devices),
+        clock=round(time.time(), 3),
+        cpu=equipment.cpu(),
+        kvm=equipment.has_kvm(),
+        apparmor=equipment.apparmor(),
+        apparmor_rules=equipment.apparmor_rules(),
     )
 
 
@@ -133,6 +151,10 @@ def _domain(found: dict[str, Any]) -> Domain:
         emulator=xml.emulator(current),
         inactive_xml=found["inactive_xml"],
         live_xml=found["live_xml"],
+        type=xml.virt_type(current),
+        cpu_mode=xml.cpu_mode(current),
+        nvram=xml.nvram(current),
+        files=tuple(xml.files(current)),
         record=xml.read_record(found["inactive_xml"]),
         live_record=xml.read_record(found["live_xml"]) if found["live_xml"] else None,
         live_incoming=bool(found["live_xml"]) and xml.has_incoming(found["live_xml"]),

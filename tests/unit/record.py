@@ -171,7 +171,11 @@ class Recorder:
             for item in schema
             if item["meta-type"] == "enum" and set(WITNESSES) & set(item["values"])
         ]
-        kept += [{"meta-type": "command", "name": item["name"]} for item in schema if item["meta-type"] == "command"]
+        kept += [
+            {"meta-type": item["meta-type"], "name": item["name"]}
+            for item in schema
+            if item["meta-type"] in ("command", "event")
+        ]
         (FIXTURES / "qmp-schema.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
     def sockets_of(self, host: str) -> None:

@@ -49,6 +49,35 @@ def test_memory_that_is_none_is_refused(text: str) -> None:
         domain.memory_bytes(f"<domain>{text}</domain>")
 
 
+def test_what_a_standby_needs_of_its_host() -> None:
+    text = fixture("q35")
+    assert domain.virt_type(text) == "qemu"
+    assert domain.nvram(text) == "file"
+    assert domain.files(text) == ["/usr/bin/qemu-system-x86_64", "/usr/share/OVMF/OVMF_CODE_4M.fd"]
+    assert domain.nvram(fixture("cpu")) is None
+    assert domain.nvram("<domain><os><nvram type='network'/></os></domain>") == "network"
+    assert domain.cpu_mode(fixture("cpu")) == "custom"
+    assert domain.cpu_mode("<domain><cpu mode='host-passthrough'/></domain>") == "host-passthrough"
+    assert domain.cpu_mode("<domain/>") == "custom"
+
+
+def test_the_files_that_a_start_needs_are_those_that_are_not_replicated() -> None:
+    os = (
+        "<kernel>/k</kernel><initrd>/i</initrd><dtb>/d</dtb>"
+        "<nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'>/var/lib/libvirt/qemu/nvram/web1_VARS.fd</nvram>"
+    )
+    disks = (
+        "<disk type='file' device='disk'><source file='/replicated'/><target dev='vda'/></disk>"
+        "<disk type='file' device='disk'><source file='/fixed'/><target dev='vdb'/><readonly/></disk>"
+        "<disk type='file' device='cdrom'><source file='/iso'/><target dev='hda'/><readonly/></disk>"
+        "<disk type='file' device='cdrom'><target dev='hdb'/><readonly/></disk>"
+        "<disk type='network' device='cdrom'><source name='remote'/><target dev='hdc'/><readonly/></disk>"
+        "<disk type='block' device='disk'><source dev='/dev/vg/lv'/><target dev='vdc'/><readonly/></disk>"
+    )
+    text = f"<domain><os>{os}</os><devices>{disks}</devices></domain>"
+    assert domain.files(text) == ["/d", "/dev/vg/lv", "/fixed", "/i", "/iso", "/k", "/usr/share/OVMF/OVMF_VARS_4M.fd"]
+
+
 def test_what_is_missing_is_said_or_has_a_default() -> None:
     for question in (domain.name, domain.uuid):
         with pytest.raises(DomainXmlError, match="no <"):
@@ -177,6 +206,13 @@ def test_of_the_many_disks_and_nics_only_these_cannot_be_carried() -> None:
         (devices("<disk><mirror type='file'/><target dev='vda'/></disk>"), "disk vda has a block job"),
         (devices("<interface type='mcast'><mac address='a'/></interface>"), "interface a of type mcast"),
         (devices("<interface type='hostdev'><mac address='a'/></interface>"), "interface a of type hostdev"),
+        (devices("<crypto model='virtio' type='qemu'/>"), "crypto type=qemu model=virtio"),
+        (
+            devices("<disk device='floppy'><source file='/f.img'/><target dev='fda'/></disk>"),
+            "disk fda is a floppy that the guest can write to",
+        ),
+        ("<domain><features><hyperv mode='passthrough'/></features></domain>", "hyperv mode=passthrough"),
+        ("<domain><cpu mode='host-passthrough' migratable='off'/></domain>", "cpu migratable=off"),
         ("<domain><launchSecurity type='sev'/></domain>", "launchSecurity"),
         ("<domain><cpu><feature name='invtsc' policy='force'/></cpu></domain>", "cpu feature invtsc"),
     ],
@@ -192,7 +228,11 @@ def test_what_cannot_be_carried_is_named(text: str, beginning: str) -> None:
         devices("<memory model='dimm'/>"),
         devices("<video><model><acceleration accel3d='no'/></model></video>"),
         devices("<disk device='cdrom'><target dev='hda'/><readonly/><shareable/></disk>"),
+        devices("<disk device='floppy'><source file='/f.img'/><target dev='fda'/><readonly/></disk>"),
+        devices("<disk device='floppy'><target dev='fda'/></disk>"),
         devices("<input type='tablet'/><rng model='virtio'/>"),
+        "<domain><features><hyperv mode='custom'/></features></domain>",
+        "<domain><cpu mode='host-passthrough' migratable='on'/></domain>",
         "<domain><cpu><feature name='invtsc' policy='disable'/></cpu></domain>",
         "<domain><cpu><feature name='invtsc'/></cpu><clock><timer name='tsc' frequency='1'/></clock></domain>",
     ],

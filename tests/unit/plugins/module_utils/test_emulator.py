@@ -1,15 +1,19 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The probe of an emulator that is no QEMU: it ends, with words, whatever the binary does."""
+"""The probe of an emulator: what it reads of a QEMU, and that it ends, with words, whatever the binary does."""
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import emulator
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import FIXTURES
+
+SCHEMA = json.loads((FIXTURES / "qmp-schema.json").read_text(encoding="utf-8"))
 
 
 def script(tmp_path, body):
@@ -32,6 +36,50 @@ def test_what_does_not_answer_is_named_and_left_behind_by_nothing(tmp_path, monk
         emulator.probe(path)
     assert path in str(error.value)
     assert time.monotonic() - begun < 20
+
+
+def test_what_a_build_lacks_is_told_from_its_schema():
+    assert emulator.missing(SCHEMA) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *[("command", name) for name in emulator.COMMANDS],
+        *[("event", name) for name in emulator.EVENTS],
+        *[("driver", name) for name in emulator.DRIVERS],
+        *[("object", name) for name in emulator.OBJECTS],
+        *[("migration capability", name) for name in emulator.CAPABILITIES],
+    ],
+)
+def test_each_thing_that_a_build_may_lack_is_named(kind, name):
+    named = [
+        item for item in SCHEMA if item["meta-type"] == "enum" or (item["meta-type"], item["name"]) != (kind, name)
+    ]
+    witness = emulator._WITNESS.get(kind)
+    less = [
+        {**item, "values": [value for value in item["values"] if value != name]}
+        if item["meta-type"] == "enum" and witness in item["values"]
+        else item
+        for item in named
+    ]
+    assert emulator.missing(less) == (f"{kind} {name}",)
+
+
+def test_what_a_binary_says_of_itself_is_read(tmp_path):
+    replies = [
+        {},
+        {"qemu": {"major": 10, "minor": 0, "micro": 13}, "package": ""},
+        SCHEMA,
+        [{"name": "pc-i440fx-10.0", "cpu-max": 255}, {"name": "none", "cpu-max": 1}],
+    ]
+    greeting = {"QMP": {"version": {}, "capabilities": []}}
+    (tmp_path / "qmp").write_text(
+        "".join(json.dumps(one) + "\n" for one in [greeting, *[{"return": r} for r in replies]])
+    )
+    path = script(tmp_path, f"cat {tmp_path}/qmp; cat > {tmp_path}/asked")
+    seen = emulator.probe(path)
+    assert seen == emulator.Emulator(path, "10.0.13", (), ("none", "pc-i440fx-10.0"))
 
 
 def test_a_binary_that_is_not_there(tmp_path):

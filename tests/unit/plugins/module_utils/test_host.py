@@ -19,6 +19,15 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 
 PEER = "10.77.0.1"
 PORTS = range(21600, 21616)
+IP_ADDRESS = """[
+{"ifindex":1,"ifname":"lo","operstate":"UNKNOWN","addr_info":[
+ {"family":"inet","local":"127.0.0.1","prefixlen":8,"scope":"host","label":"lo"},
+ {"family":"inet6","local":"::1","prefixlen":128,"scope":"host"}]},
+{"ifindex":2,"ifname":"ifb0","operstate":"DOWN","addr_info":[]},
+{"ifindex":4,"ifname":"eth0","operstate":"UP","addr_info":[
+ {"family":"inet","local":"192.0.2.2","prefixlen":24,"scope":"global","label":"eth0"},
+ {"family":"inet6","local":"fd00::2","prefixlen":64,"scope":"global"},
+ {"family":"inet6","local":"fe80::fc:ff:fe00:1","prefixlen":64,"scope":"link"}]}]"""
 MARKER = Marker("m1", "a80187dd", 7, "secondary", ("/i/vda.qcow2", "/i/vda.active.qcow2"))
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -200,7 +209,9 @@ def test_an_image_in_use_is_seen_by_its_lock(
     monkeypatch.setattr(host, "run", run)
     path = tmp_path / "image"
     path.write_bytes(b"\0" * 8)
-    assert host.image(str(path), "raw") == Image(str(path), True, "raw", 4096, locked, path.stat().st_ino)
+    seen = path.stat()
+    expected = Image(str(path), True, "raw", 4096, locked, seen.st_ino, seen.st_blocks * 512)
+    assert host.image(str(path), "raw") == expected
 
 
 def test_only_an_empty_directory_goes(tmp_path: Path) -> None:
@@ -215,6 +226,11 @@ def test_only_an_empty_directory_goes(tmp_path: Path) -> None:
 
 
 # The network
+
+
+def test_each_address_is_that_of_a_device_and_loopback_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "run", lambda *command: IP_ADDRESS if command == ("ip", "-j", "address") else "[]")
+    assert host.devices() == {"192.0.2.2": "eth0", "fd00::2": "eth0", "fe80::fc:ff:fe00:1": "eth0"}
 
 
 def test_a_port_that_answers_is_reached_and_a_closed_one_is_an_error() -> None:
