@@ -56,6 +56,39 @@ options:
     type: raw
 """
 
+    WANTED = r"""
+options:
+  disks:
+    description: Every disk that the guest can write to. The standby takes them from the primary's record.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      target:
+        description: Target of the disk in the domain's XML, such as V(vda).
+        type: str
+        required: true
+      format:
+        description: Format of the image. It is stated, never probed, and must be what the domain's XML says.
+        type: str
+        required: true
+        choices: [raw, qcow2]
+      path:
+        description: The standby's image. By default in O(directory), or where this host had the disk before.
+        type: path
+  address:
+    description: This host's address for replication. Sockets listen on it alone.
+    type: str
+  peer_address:
+    description: The other host's address for replication.
+    type: str
+  first_port:
+    description:
+      - First of the 16 TCP ports of this pair, within 21600-23199.
+      - By default the first block that is free on both hosts, and later the one that the record has.
+    type: int
+"""
+
     IMAGES = r"""
 options:
   image_owner:

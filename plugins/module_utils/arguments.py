@@ -40,6 +40,17 @@ COMMON = {
 PROJECTED = {"projected": {"type": "raw"}}
 PEER = {"peer": {"type": "raw", "required": True}}
 ROLE = {"role": {"type": "str", "required": True, "choices": ["primary", "secondary"]}}
+DISK = {
+    "target": {"type": "str", "required": True},
+    "format": {"type": "str", "required": True, "choices": ["raw", "qcow2"]},
+    "path": {"type": "path"},
+}
+WANTED = {
+    "disks": {"type": "list", "elements": "dict", "options": DISK, "default": []},
+    "address": {"type": "str"},
+    "peer_address": {"type": "str"},
+    "first_port": {"type": "int"},
+}
 STATE = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
 
 

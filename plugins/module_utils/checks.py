@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 
 from . import layers
 from .observation import Disk, Domain, Host, Nic, Observation
 from .step import Problem, Wanted
-from .vocabulary import PORT_RANGE, PORTS_PER_PAIR
+from .vocabulary import MAX_NICS, PORT_RANGE, PORTS_PER_PAIR
 
 # QEMU 7.2 and 10.0 abort the secondary on q35 at its first checkpoint (our measurement, TCG and KVM). Upstream fixed
 # it in 2026; the first release that was seen to work goes here.
 Q35_WORKS_FROM = (11, 1)
 MEMORY_FACTOR = 2  # the secondary keeps a copy of the guest's RAM beside the RAM itself
+GOOD_SPEED = 1000  # Mbit/s
+GOOD_LATENCY = 5.0  # milliseconds; a checkpoint of a small guest takes ten times that
+CLOCK_TOLERANCE = 60.0  # seconds
 
 
 def emulator(host: Host) -> Iterator[Problem]:
@@ -26,6 +30,11 @@ def emulator(host: Host) -> Iterator[Problem]:
             f"QEMU {host.emulator.version} on {host.name} lacks {', '.join(host.emulator.missing)}",
             "Install a QEMU that is built with it, such as Debian's qemu-system-x86",
         )
+
+
+def libvirt(host: Host) -> Iterator[Problem]:
+    if host.libvirt is None:
+        yield Problem(f"nothing is known of libvirt on {host.name}", "Run the role lockstep.colo.host there")
 
 
 def same_versions(one: Host, other: Host) -> Iterator[Problem]:
@@ -55,6 +64,11 @@ def running(seen: Observation) -> Iterator[Problem]:
         yield Problem(f"the domain is {domain.state}, not running", "Start it, or resume it, and run again")
 
 
+def monitor(seen: Observation) -> Iterator[Problem]:
+    if seen.domain and seen.domain.active and seen.monitor is None:
+        yield Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Find out why, then run again")
+
+
 def _goes_on(seen: Observation) -> bool:
     """Whether a domain that libvirt saw paused runs after all, as after each checkpoint, or was stopped by us."""
     return seen.monitor is not None and (seen.monitor.running or layers.stopped_by_us(seen))
@@ -68,8 +82,81 @@ def machine(domain: Domain, host: Host) -> Iterator[Problem]:
             f"machine type {domain.machine}: QEMU {version} aborts a COLO secondary of q35",
             "Use machine type pc (i440fx), which works on this version",
         )
+
+
+def machine_there(domain: Domain, other: Host) -> Iterator[Problem]:
+    """The standby is started with the very machine type that the guest runs on."""
+    machines = other.emulator.machines if other.emulator else ()
+    if machines and domain.machine not in machines:
+        yield Problem(
+            f"the QEMU of {other.name} has no machine type {domain.machine}",
+            "Install the same QEMU there, or choose a machine type that both have; it takes effect at a cold start",
+        )
+
+
+def devices(domain: Domain) -> Iterator[Problem]:
     for device in domain.unsupported:
         yield Problem(f"COLO cannot carry {device}", "Remove it from the domain; it takes effect at a cold start")
+
+
+def variable_store(domain: Domain) -> Iterator[Problem]:
+    """The standby's UEFI variable store has the path of the primary's, so it must be a file of each host."""
+    if domain.nvram not in (None, "file"):
+        yield Problem(
+            f"its UEFI variable store is of type {domain.nvram}: both hosts would write to the same one",
+            "Use a file of the host, which is what libvirt makes",
+        )
+
+
+def variable_store_untried(domain: Domain) -> Iterator[Problem]:
+    if domain.nvram == "file":
+        yield Problem(
+            "it has a UEFI variable store, which was never tried with COLO; QEMU hands it over with the guest's memory",
+            "Before you rely on it, change a boot entry, try a switchover, and look for the entry there",
+        )
+
+
+def accelerator(domain: Domain, other: Host) -> Iterator[Problem]:
+    if domain.type == "kvm" and other.kvm is False:
+        yield Problem(
+            f"the domain is of type kvm, and {other.name} has no /dev/kvm",
+            "Turn on virtualization in its firmware and load kvm_intel or kvm_amd",
+        )
+
+
+def cpu(domain: Domain, host: Host, other: Host) -> Iterator[Problem]:
+    """A guest that was given the host's processor runs on no other; QEMU alone emulates the same one everywhere."""
+    if _given_to_guest(domain) and host.cpu and other.cpu and host.cpu.model != other.cpu.model:
+        yield Problem(
+            f"the guest has the processor of its host, {host.cpu.model}, and {other.name} has {other.cpu.model}",
+            "Choose a CPU model that both have (virsh hypervisor-cpu-baseline); it takes effect at a cold start",
+        )
+
+
+def cpu_features(domain: Domain, host: Host, other: Host) -> Iterator[Problem]:
+    """What differs between two processors, where that is no reason to refuse.
+
+    A kernel that is older names fewer features of the same processor, and of a named model libvirt makes sure itself
+    when the standby starts.
+    """
+    if domain.type != "kvm" or not (host.cpu and other.cpu):
+        return
+    if host.cpu.model == other.cpu.model:
+        lacking = sorted(set(host.cpu.flags) - set(other.cpu.flags))
+        if lacking:
+            yield Problem(
+                f"the processor of {other.name} lacks {', '.join(lacking)}, which that of {host.name} has",
+                "Bring both hosts to the same kernel, microcode and firmware settings",
+            )
+    elif not _given_to_guest(domain):
+        yield Problem(
+            f"the processors differ: {host.cpu.model} in {host.name}, {other.cpu.model} in {other.name}",
+            "Be sure that the guest's CPU model is one that both have: otherwise the standby will not start",
+        )
+
+
+def _given_to_guest(domain: Domain) -> bool:
+    return domain.type == "kvm" and domain.cpu_mode in ("host-passthrough", "maximum")
 
 
 def disks(domain: Domain, wanted: Wanted) -> Iterator[Problem]:
@@ -85,12 +172,17 @@ def disks(domain: Domain, wanted: Wanted) -> Iterator[Problem]:
         else:
             yield from _disk(disk, want.format)
     for disk in domain.disks:
-        if disk.target not in chosen and disk.device == "disk" and not disk.readonly:
+        if disk.target not in chosen and written(disk):
             yield Problem(
                 "the guest can write to it, and it is not to be replicated: the copies would differ",
                 "Add it to disks, or make it read-only",
                 disk.target,
             )
+
+
+def written(disk: Disk) -> bool:
+    """Whether the guest can write to it, so that it has to be replicated."""
+    return disk.device == "disk" and not disk.readonly
 
 
 def _disk(disk: Disk, stated: str) -> Iterator[Problem]:
@@ -110,6 +202,11 @@ def _disk(disk: Disk, stated: str) -> Iterator[Problem]:
 
 
 def nics(domain: Domain) -> Iterator[Problem]:
+    if len(domain.nics) > MAX_NICS:
+        yield Problem(
+            f"the domain has {len(domain.nics)} NICs, and a pair's block of ports is for {MAX_NICS} at most",
+            "Take the others out of the domain; it takes effect at a cold start",
+        )
     for nic in domain.nics:
         yield from _nic(nic)
         if _vhost(domain, nic):
@@ -133,19 +230,110 @@ def _nic(nic: Nic) -> Iterator[Problem]:
         )
 
 
-def standby_host(domain: Domain, peer: Observation) -> Iterator[Problem]:
-    """What the second host needs before a standby can start there."""
-    active = peer.domain is not None and peer.domain.active
-    needed = MEMORY_FACTOR * domain.memory
-    if not active and peer.host.memory_available < needed:
+def standby_runs(domain: Domain, standby: Observation) -> bool:
+    """Whether it has its memory and its images already."""
+    there = standby.domain
+    return there is not None and there.uuid == domain.uuid and there.active
+
+
+def memory(domain: Domain, standby: Observation) -> Iterator[Problem]:
+    host, needed = standby.host, MEMORY_FACTOR * domain.memory
+    if not standby_runs(domain, standby) and host.memory_available < needed:
         yield Problem(
-            f"{peer.host.name} has {peer.host.memory_available >> 20} MiB of free memory, and a standby of a guest "
+            f"{host.name} has {host.memory_available >> 20} MiB of free memory, and a standby of a guest "
             f"of {domain.memory >> 20} MiB needs {needed >> 20} MiB",
             "Free memory there, or choose another second host",
         )
+
+
+def space(standby: Observation, images: Iterable[tuple[str, str, int | None]]) -> Iterator[Problem]:
+    """Each image of a standby may grow to the size of its disk: overlays as well, if the guest writes everywhere."""
+    growth: dict[str, int] = {}
+    for path, _kind, size in images:
+        room, image = standby.space.get(os.path.dirname(path)), standby.images.get(path)
+        if room and size is not None:
+            taken = image.allocated or 0 if image else 0
+            growth[room.filesystem] = growth.get(room.filesystem, 0) + max(0, size - taken)
+    for filesystem, needed in growth.items():
+        places = {where: room.available for where, room in standby.space.items() if room.filesystem == filesystem}
+        available = min(places.values())
+        if available < needed:
+            yield Problem(
+                f"{standby.host.name} has {available >> 20} MiB free for images in {', '.join(sorted(places))}, "
+                f"which may grow by {needed >> 20} MiB",
+                "Free space there, or choose another place with colo_directory or the path of a disk",
+            )
+
+
+def files(domain: Domain, standby: Observation) -> Iterator[Problem]:
+    for path in domain.files:
+        if standby.files.get(path) is False:
+            yield Problem(
+                f"{standby.host.name} has no {path}, which the domain needs to start",
+                "Copy it there, or take it out of the domain",
+            )
+
+
+def bridges(domain: Domain, other: Host) -> Iterator[Problem]:
     for nic in domain.nics:
-        if nic.bridge and nic.bridge not in peer.host.bridges:
-            yield Problem(f"{peer.host.name} has no bridge {nic.bridge}, which NIC {nic.mac} is on", "Create it there")
+        if nic.bridge and nic.bridge not in other.bridges:
+            yield Problem(f"{other.name} has no bridge {nic.bridge}, which NIC {nic.mac} is on", "Create it there")
+
+
+def forward_delay(domain: Domain, host: Host) -> Iterator[Problem]:
+    """Of the bridges that the domain is on: STP lets a port listen and then learn before it forwards."""
+    used = {nic.bridge for nic in domain.nics}
+    for delay in host.forward_delays:
+        if delay.bridge in used and delay.seconds:
+            yield Problem(
+                f"bridge {delay.bridge} of {host.name} runs STP with a forward delay of {delay.seconds:g} s: clients "
+                f"of a guest that is promoted there wait {2 * delay.seconds:g} s longer",
+                f"Turn STP off (ip link set {delay.bridge} type bridge stp_state 0) if the network has no loops",
+            )
+
+
+def link_speed(host: Host, wanted: str | None) -> Iterator[Problem]:
+    speed = host.speed(wanted)
+    if speed and speed < GOOD_SPEED:
+        yield Problem(
+            f"the link of {wanted} on {host.name} runs at {speed} Mbit/s",
+            f"Use one of {GOOD_SPEED} Mbit/s or more: every write of the guest and its changed memory go over it",
+        )
+
+
+def latency(standby: Observation, primary: Observation) -> Iterator[Problem]:
+    measured = standby.latency if standby.latency is not None else primary.latency
+    if measured is not None and measured > GOOD_LATENCY:
+        yield Problem(
+            f"a packet takes {measured:g} ms from {primary.host.name} to {standby.host.name} and back",
+            f"Use a network with less than {GOOD_LATENCY:g} ms: the guest's answers and checkpoints wait for it",
+        )
+
+
+def clock(one: Host, other: Host) -> Iterator[Problem]:
+    """The guest's RTC follows the clock of its host. The hosts were looked at one after the other."""
+    if one.clock is not None and other.clock is not None and abs(one.clock - other.clock) > CLOCK_TOLERANCE:
+        yield Problem(
+            f"the clocks of {one.name} and {other.name} differ by {abs(one.clock - other.clock):.0f} s",
+            "Have both follow the same time server: what a guest reads as its RTC would jump at a failover",
+        )
+
+
+def apparmor(host: Host, directory: str) -> Iterator[Problem]:
+    if host.apparmor and not any(_within(directory, allowed) for allowed in host.apparmor_rules):
+        yield Problem(
+            f"AppArmor on {host.name} does not let QEMU use {directory}",
+            "Run the role lockstep.colo.host there, which adds the rules",
+        )
+
+
+def _within(directory: str, allowed: str) -> bool:
+    return os.path.commonpath([directory, allowed]) == os.path.normpath(allowed)
+
+
+def two_hosts(one: Host, other: Host) -> Iterator[Problem]:
+    if one.machine_id == other.machine_id:
+        yield Problem("both ends of the pair are the same machine", "Choose two hosts; clones need a machine-id each")
 
 
 def address(host: Host, wanted: str | None) -> Iterator[Problem]:
@@ -180,3 +368,8 @@ def free_block(one: Host, other: Host) -> int | None:
         if not any([*port_problems(one, first), *port_problems(other, first)]):
             return first
     return None
+
+
+def some_block(one: Host, other: Host) -> Iterator[Problem]:
+    if free_block(one, other) is None:
+        yield Problem("no block of ports is free on both hosts", "End what listens in the collection's range")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from . import checks, graph, layers
+from . import checks, graph, layers, preflight
 from . import domain as xml
 from .observation import Disk, Job, Migration, Monitor, Node, Observation
 from .step import Plan, Problem, Step, Wanted, qmp, refuse_if, wait
@@ -31,7 +31,7 @@ JOB_TIMEOUT = 30.0
 
 def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """From a running guest to lockstep, from wherever an earlier run left off."""
-    refuse_if(_primary_problems(seen, peer))
+    refuse_if(_primary_problems(wanted, seen, peer))
     monitor = seen.monitor
     if monitor.migration.status == "colo":
         # A standby that listens is a new one: the one that was in lockstep has ended, and cannot be promoted.
@@ -49,18 +49,18 @@ def _begin_again(seen: Observation) -> Plan:
     return replace(plan, steps=(*before, replace(last, pivot=True)))
 
 
-def _primary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
-    yield from checks.running(seen)
+def _primary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
+    if seen.domain is None or seen.record is None:
+        yield from checks.running(seen)
     if seen.domain is None:
         return
     yield from _role_problems(seen, "primary")
     if seen.record is None:
         return
+    yield from _unmet(wanted, seen, peer)
     if seen.monitor is None:
-        yield Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Find out why, then run again")
         return
     yield from _peer_problems(seen.record, peer)
-    yield from checks.nics(seen.domain)
     if seen.monitor.migration.status == "colo":
         if peer.monitor is None or not (peer.monitor.colo == "secondary" or _listens(peer)):
             yield Problem(
@@ -72,6 +72,12 @@ def _primary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]
     for channel in seen.record.channels():
         if channel.listener == "primary" and not any(layers.has(seen.monitor, p) for p in _sockets(seen)):
             yield from _port_free(seen, channel)
+
+
+def _unmet(wanted: Wanted, primary: Observation, standby: Observation) -> Iterator[Problem]:
+    """What the hosts and the domain do not meet (any more), of what the primary's record was written with."""
+    rows = preflight.of_pair(preflight.recorded(wanted, primary.record), primary, standby)
+    return preflight.problems(rows)
 
 
 def _role_problems(seen: Observation, role: str) -> Iterator[Problem]:
@@ -328,7 +334,7 @@ def _end_job(monitor: Monitor, name: str) -> list[Step]:
 
 def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """A standby that listens, or is in lockstep; whatever is neither is started afresh: it has no guest to lose."""
-    refuse_if(_secondary_problems(seen, peer))
+    refuse_if(_secondary_problems(wanted, seen, peer))
     whole = not seen.removed_images
     if seen.domain.active and seen.monitor and seen.monitor.colo == "secondary" and whole and not _left_behind(peer):
         return _completed(seen, peer)
@@ -356,7 +362,7 @@ def _left_behind(peer: Observation) -> bool:
     return peer.domain.active and peer.monitor is not None and peer.monitor.migration.status in IDLE
 
 
-def _secondary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
+def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
     if seen.domain is None:
         yield Problem("there is no such domain on this host", "Run colo_disk with role secondary here first")
         return
@@ -371,6 +377,8 @@ def _secondary_problems(seen: Observation, peer: Observation) -> Iterator[Proble
         )
     if not seen.domain.active:
         yield from _source_problems(seen, peer)
+        if peer.domain and peer.record:
+            yield from _unmet(wanted, peer, seen)
         for channel in seen.record.channels():
             if channel.listener == "secondary":
                 yield from _port_free(seen, channel)
@@ -508,8 +516,7 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
     """End this host's half of the running pair. The guest goes on; a standby, which has none, is ended."""
     if seen.domain is None or seen.record is None or not seen.domain.active:
         return Plan((), seen)
-    if seen.monitor is None:
-        refuse_if([Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Find out why, then run again")])
+    refuse_if(checks.monitor(seen))
     if seen.record.role != "secondary":
         return undo(seen)
     if seen.monitor.colo == "secondary" and not (peer and peer.monitor and peer.monitor.migration.status != "colo"):

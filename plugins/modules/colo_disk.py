@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - lockstep.colo.colo
   - lockstep.colo.colo.peer
   - lockstep.colo.colo.projected
+  - lockstep.colo.colo.wanted
   - lockstep.colo.colo.images
   - lockstep.colo.colo.attributes
 options:
@@ -37,35 +38,6 @@ options:
     type: str
     default: present
     choices: [present, absent]
-  disks:
-    description: Every disk that the guest can write to. The standby takes them from the primary's record.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      target:
-        description: Target of the disk in the domain's XML, such as V(vda).
-        type: str
-        required: true
-      format:
-        description: Format of the image. It is stated, never probed, and must be what the domain's XML says.
-        type: str
-        required: true
-        choices: [raw, qcow2]
-      path:
-        description: The standby's image. By default in O(directory), or where this host had the disk before.
-        type: path
-  address:
-    description: This host's address for replication. Sockets listen on it alone.
-    type: str
-  peer_address:
-    description: The other host's address for replication.
-    type: str
-  first_port:
-    description:
-      - First of the 16 TCP ports of this pair, within 21600-23199.
-      - By default the first block that is free on both hosts, and later the one that the record has.
-    type: int
   checkpoint_delay:
     description: Longest time between two checkpoints, in milliseconds.
     type: int
@@ -138,16 +110,10 @@ observation:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_domain
+from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_domain, preflight
 from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
 from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
-
-DISK = {
-    "target": {"type": "str", "required": True},
-    "format": {"type": "str", "required": True, "choices": ["raw", "qcow2"]},
-    "path": {"type": "path"},
-}
 
 
 def main() -> None:
@@ -158,10 +124,7 @@ def main() -> None:
             **arguments.ROLE,
             **arguments.STATE,
             **arguments.PROJECTED,
-            "disks": {"type": "list", "elements": "dict", "options": DISK, "default": []},
-            "address": {"type": "str"},
-            "peer_address": {"type": "str"},
-            "first_port": {"type": "int"},
+            **arguments.WANTED,
             "checkpoint_delay": {"type": "int", "default": arguments.DEFAULTS.checkpoint_delay},
             "image_owner": {"type": "str", "default": arguments.DEFAULTS.image_owner},
             "image_group": {"type": "str", "default": arguments.DEFAULTS.image_group},
@@ -175,15 +138,12 @@ def describe(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
     wanted = arguments.wanted(params)
     peer = arguments.peer(params) if params["state"] == "absent" else arguments.reachable_peer(params)
     secondary = params["role"] == "secondary"
-    images = plan_domain.standby_images(wanted, peer) if secondary and peer else []
-    uuid = peer.domain.uuid if secondary and peer and peer.domain else None
+    sights = preflight.sights(wanted, peer) if secondary and peer else {}
 
     def look():
         if check and params["projected"] is not None:
             return arguments.observation(params["projected"], "projected")
-        return observe(
-            hypervisor, params["name"], params["directory"], host_name=params["host"], images=images, uuid=uuid
-        )
+        return observe(hypervisor, params["name"], params["directory"], host_name=params["host"], **sights)
 
     def decide(seen):
         if params["state"] == "absent":

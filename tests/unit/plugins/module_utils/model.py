@@ -101,7 +101,9 @@ def _link(seen: Observation, device: str, up: bool) -> Observation:
 def _destroy(seen: Observation) -> Observation:
     disks = tuple(replace(disk, node=None) for disk in seen.domain.disks)
     domain = replace(seen.domain, state="shutoff", live_xml=None, live_record=None, disks=disks)
-    return replace(seen, domain=domain, monitor=None, host=replace(seen.host, ports=()), peer_sockets=())
+    images = {path: replace(image, in_use=False) for path, image in seen.images.items()}
+    host = replace(seen.host, ports=())
+    return replace(seen, domain=domain, monitor=None, host=host, peer_sockets=(), images=images)
 
 
 def _add_iothread(seen: Observation, number: int) -> Observation:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import domain as xml
-from ansible_collections.lockstep.colo.plugins.module_utils import plan_domain
+from ansible_collections.lockstep.colo.plugins.module_utils import plan_domain, preflight
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Domain, Image, Marker, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.step import Plan, Refusal, Wanted
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
@@ -222,7 +222,7 @@ SHARED = replace(
             recording(DESCRIBED, generation=5),
             "Two guests must not run",
         ),
-        (recording(STANDBY, generation=9), DESCRIBED, "is newer .generation 9."),
+        (recording(STANDBY, generation=9), DESCRIBED, "has a newer copy of this domain .generation 9."),
         (STANDBY, RUNNING, "the peer is not the primary of a pair"),
         (STANDBY, recorded("failed-over-secondary"), "the peer is not the primary of a pair"),
         (STANDBY, EMPTY, "the peer is not the primary of a pair"),
@@ -263,8 +263,8 @@ def test_what_was_complete_stays_so_only_in_its_generation() -> None:
 
 def test_images_to_look_at_are_those_that_will_be_made() -> None:
     made = {step.arguments["path"] for step in secondary().steps if step.action == "create_image"}
-    assert {path for path, _format in plan_domain.standby_images(Wanted(), DESCRIBED)} == made
-    assert plan_domain.standby_images(Wanted(), RUNNING) == []
+    assert {path for path, _format in preflight.sights(Wanted(), DESCRIBED)["images"]} == made
+    assert preflight.sights(Wanted(), EMPTY) == {}
 
 
 def test_a_standby_goes_altogether_and_nothing_else_with_it() -> None:
@@ -282,4 +282,4 @@ def test_a_standby_goes_altogether_and_nothing_else_with_it() -> None:
 def test_the_fixtures_are_what_they_are_taken_for() -> None:
     assert isinstance(STANDBY.marker, Marker)
     assert isinstance(RUNNING.domain, Domain)
-    assert set(STANDBY.images) == {path for path, _format in plan_domain.standby_images(Wanted(), DESCRIBED)}
+    assert set(STANDBY.images) == {path for path, _format in preflight.sights(Wanted(), DESCRIBED)["images"]}
