@@ -16,6 +16,7 @@ author:
   - the lockstep.colo contributors (@lockstep)
 extends_documentation_fragment:
   - lockstep.colo.colo
+  - lockstep.colo.colo.wanted
   - lockstep.colo.colo.attributes
 attributes:
   diff_mode:
@@ -27,7 +28,9 @@ options:
     required: false
   peer:
     description:
-      - What this module returned on the other host, or V(unreachable). With it, the verdict over the pair is returned.
+      - What this module returned on the other host, or V(unreachable). With it, the verdict over the pair is returned,
+        and RV(preflight) is about the pair.
+      - Where the peer has the guest, this host is looked at as the one that its standby is to be on.
     type: raw
   monitor:
     description: Whether to ask QEMU itself. Without it, nothing waits for a QEMU that hangs.
@@ -51,6 +54,20 @@ EXAMPLES = r"""
     name: web1
     watch: 5
   register: web1
+
+- name: Hold both hosts against what a pair of them needs
+  lockstep.colo.colo_info:
+    name: web1
+    peer: "{{ web1 }}"
+    address: 10.0.0.2
+    peer_address: 10.0.0.1
+  register: other
+  delegate_to: kvm2
+
+- name: Refuse with everything that is wrong
+  ansible.builtin.assert:
+    that: other.preflight | selectattr('state', 'eq', 'wrong') | length == 0
+    fail_msg: "{{ other.preflight | selectattr('state', 'eq', 'wrong') | map(attribute='found') | join('. ') }}"
 
 - name: Say how it is
   ansible.builtin.debug:
@@ -76,8 +93,47 @@ problems:
   type: list
   elements: str
   sample: ["kvm1: libvirt marks the domain as tainted until its next cold start"]
+preflight:
+  description:
+    - What this host, its domain and, with O(peer), the pair must have, one row for each requirement. A requirement that
+      several things violate has a row for each of them.
+    - O(disks), O(address), O(peer_address) and O(first_port) say what is wanted; otherwise it is what the record says,
+      or every disk that the guest can write to.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    requirement:
+      description: Its name.
+      type: str
+      sample: memory
+    host:
+      description: The host that it is about; none where it is about both together.
+      type: str
+      sample: kvm2
+    disk:
+      description: The disk that it is about, if it is about one.
+      type: str
+    needed:
+      description: What is needed, in plain words.
+      type: str
+      sample: 4096 MiB
+    found:
+      description: What was found; where that is not enough, a whole sentence.
+      type: str
+      sample: kvm2 has 1200 MiB of free memory, and a standby of a guest of 2048 MiB needs 4096 MiB
+    state:
+      description:
+        - V(ok), V(wrong), V(note) or V(unknown). With one that is V(wrong) no pair is formed; V(note) is something that
+          could be better.
+      type: str
+      sample: wrong
+    remedy:
+      description: What to do about it; empty where nothing is to be done.
+      type: str
+      sample: Free memory there, or choose another second host
 unfit:
-  description: Why this host cannot be part of a pair, with a remedy each; empty when it can.
+  description: The rows of RV(preflight) that keep this host from being part of any pair, as what and remedy.
   returned: always
   type: list
   elements: dict
@@ -102,7 +158,7 @@ import time
 from dataclasses import asdict, replace
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils import arguments, checks, verdict
+from ansible_collections.lockstep.colo.plugins.module_utils import arguments, preflight, verdict
 from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe, watch
 
@@ -111,6 +167,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **arguments.COMMON,
+            **arguments.WANTED,
             "name": {"type": "str", "aliases": ["domain"]},
             "peer": {"type": "raw"},
             "monitor": {"type": "bool", "default": True},
@@ -123,9 +180,18 @@ def main() -> None:
 
 
 def look(hypervisor: Hypervisor, params: dict) -> dict:
+    peer = arguments.peer(params)
+    wanted = arguments.wanted(params)
+    sights = _sights(wanted, peer) if peer else {}
+
     def seen_now():
         return observe(
-            hypervisor, params["name"], params["directory"], host_name=params["host"], monitor=params["monitor"]
+            hypervisor,
+            params["name"],
+            params["directory"],
+            host_name=params["host"],
+            monitor=params["monitor"],
+            **sights,
         )
 
     seen = seen_now()
@@ -137,16 +203,24 @@ def look(hypervisor: Hypervisor, params: dict) -> dict:
         rates = _rates(before, seen, time.monotonic() - started)
     result = {
         "changed": False,
-        "unfit": [asdict(problem) for problem in checks.emulator(seen.host)],
+        "preflight": [asdict(row) for row in preflight.seen_here(wanted, seen, peer)],
+        "unfit": [asdict(one) for one in preflight.problems(preflight.of_host(seen.host, wanted.directory))],
         **arguments.seen(seen, secrets=params["secrets"]),
     }
     for name, rate in rates.items():
         result["sync"][name]["rate"] = rate
     if params["peer"] is not None:
-        peer = arguments.peer(params)
         result["phase"] = verdict.phase(seen, peer)
         result["verdict"] = asdict(verdict.pair(seen, peer))
     return result
+
+
+def _sights(wanted, peer) -> dict:
+    """What to look at besides: how far the peer is, and what a standby of its guest would find here."""
+    record = peer.record
+    address = wanted.peer_address or (record.local.address if record else None)
+    there = record is None or record.role != "secondary"
+    return {"peer_address": address, **(preflight.sights(wanted, peer) if there else {})}
 
 
 def _rates(before, after, seconds: float) -> dict[str, int]:

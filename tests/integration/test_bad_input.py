@@ -251,6 +251,15 @@ def test_unknown_file_in_the_way(bed: Bed, described: dict, home: str) -> None:
     assert bed.ssh("kvm2", f"cat {home}/vda.active.qcow2") == "precious\n"
 
 
+def test_deploy_says_at_once_what_is_wrong_on_both_hosts(bed: Bed, home: str) -> None:
+    bed.ssh("kvm2", f"mkdir -p {home} && echo precious > {home}/vda.active.qcow2")
+    run = bed.deploy("-e", '{"colo_disks": [{"target": "vda", "format": "raw"}]}')
+    assert run.code != 0
+    assert "its format was stated as raw, and the domain says qcow2" in run.text
+    assert f"{home}/vda.active.qcow2 exists and is not ours" in run.text
+    assert bed.ssh("kvm2", f"cat {home}/vda.active.qcow2") == "precious\n"
+
+
 def test_image_of_another_size(bed: Bed, described: dict, home: str) -> None:
     ours(bed, described, home, "128M")
     assert f"is qcow2 of {128 << 20} bytes, and qcow2 of {256 << 20} bytes is needed" in secondary(bed, described)
