@@ -27,7 +27,15 @@ class Libvirt:
 
     def describe(self, name: str) -> dict[str, Any]:
         xml = fixture("q35")
-        found = {"name": name, "uuid": "u", "state": "shutoff", "persistent": True, "autostart": False, "tainted": []}
+        found = {
+            "name": name,
+            "uuid": "u",
+            "state": "shutoff",
+            "persistent": True,
+            "autostart": False,
+            "tainted": [],
+            "ended_by": None,
+        }
         return {**found, "inactive_xml": xml, "live_xml": None}
 
     def version(self) -> str:
