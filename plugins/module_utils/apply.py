@@ -138,9 +138,19 @@ class Apply:
         with host.start_permit(uuid):
             self.hypervisor.start_paused(xml)
 
-    def _start(self, _step: Step, uuid: str) -> None:
+    def _start(self, step: Step, uuid: str) -> None:
         with host.start_permit(uuid):
-            self.hypervisor.start(self.domain)
+            self.hypervisor.start(self.domain, step.timeout)
+
+    def _managed_save(self, step: Step, uuid: str) -> None:
+        host.note_save(uuid)
+        self.hypervisor.managed_save(self.domain, step.timeout)
+
+    def _define_saved(self, _step: Step, xml: str) -> None:
+        self.hypervisor.define_saved(self.domain, xml)
+
+    def _forget_save(self, _step: Step, uuid: str) -> None:
+        host.forget_save(uuid)
 
     def _destroy(self, _step: Step) -> None:
         self.hypervisor.destroy(self.domain)

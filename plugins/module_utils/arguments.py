@@ -181,8 +181,8 @@ def seen(observation: Observation, *, secrets: bool = False) -> dict[str, Any]:
     """An observation as modules return it: without passwords, unless they are asked for to make a standby."""
     data = to_data(observation)
     if data["domain"] and not secrets:
-        for key in ("inactive_xml", "live_xml"):
-            if data["domain"][key]:
+        for key in ("inactive_xml", "live_xml", "saved_xml"):
+            if data["domain"].get(key):
                 data["domain"][key] = redacted(data["domain"][key])
     return {
         "phase": verdict.phase(observation),

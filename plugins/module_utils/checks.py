@@ -209,15 +209,19 @@ def nics(domain: Domain) -> Iterator[Problem]:
         )
     for nic in domain.nics:
         yield from _nic(nic)
-        if _vhost(domain, nic):
+
+
+def vhost(domain: Domain) -> Iterator[Problem]:
+    for nic in domain.nics:
+        if uses_vhost(domain, nic):
             yield Problem(
                 f"NIC {nic.mac} uses vhost: its packets go past QEMU, which has to compare them",
-                "Give the interface <driver name='qemu'/> (virsh edit) and start the domain afresh; "
-                "a new domain can have it from the beginning",
+                "Give the interface <driver name='qemu'/> (virsh edit) and start the domain afresh, or have it done to "
+                "the running guest with colo_vhost=save_and_restore; a new domain can have it from the beginning",
             )
 
 
-def _vhost(domain: Domain, nic: Nic) -> bool:
+def uses_vhost(domain: Domain, nic: Nic) -> bool:
     if not nic.model.startswith("virtio"):
         return False
     return nic.driver == "vhost" or (nic.driver != "qemu" and domain.vhost)

@@ -235,6 +235,23 @@ def _lock_holder(file: TextIO) -> int | None:
     return None if kind == fcntl.F_UNLCK else pid
 
 
+def _note(uuid: str) -> Path:
+    return _run_directory() / f"{uuid}.saved"
+
+
+def note_save(uuid: str) -> None:
+    """Note that a run is about to save this domain in order to restore it, until the host reboots."""
+    _note(uuid).touch()
+
+
+def forget_save(uuid: str) -> None:
+    _note(uuid).unlink(missing_ok=True)
+
+
+def is_noted(uuid: str) -> bool:
+    return os.path.exists(f"{RUN_DIRECTORY}/{uuid}.saved")
+
+
 @contextlib.contextmanager
 def start_permit(uuid: str) -> Iterator[None]:
     """Let libvirt's hook, which the role host installs, pass one start of this domain while this process lives.

@@ -126,8 +126,17 @@ class Hypervisor:
         """Start a domain with ``xml``, its guest paused; what is persistently defined of it stays as it is."""
         self._call("start_paused", xml, deadline=START_DEADLINE)
 
-    def start(self, domain: str) -> None:
-        self._call("start", domain, deadline=START_DEADLINE)
+    def start(self, domain: str, deadline: float = START_DEADLINE) -> None:
+        """Start a domain; from its managed save, if there is one."""
+        self._call("start", domain, deadline=deadline)
+
+    def managed_save(self, domain: str, deadline: float) -> None:
+        """Write the guest's memory to libvirt's managed save, and end its QEMU; the next start restores it."""
+        self._call("managed_save", domain, deadline=deadline)
+
+    def define_saved(self, domain: str, xml: str) -> None:
+        """Change the XML with which a managed save is restored."""
+        self._call("define_saved", domain, xml)
 
     def destroy(self, domain: str) -> None:
         self._call("destroy", domain, deadline=START_DEADLINE)
@@ -272,6 +281,7 @@ class _Session:
             "autostart": bool(domain.autostart()) if domain.isPersistent() else False,
             "inactive_xml": domain.XMLDesc(lv.VIR_DOMAIN_XML_INACTIVE | secure),
             "live_xml": domain.XMLDesc(secure) if active else None,
+            "saved_xml": self._saved_xml(domain, secrets),
             "tainted": self._taints(domain) if active else [],
         }
 
@@ -285,6 +295,18 @@ class _Session:
             )
         }  # fmt: skip
         return states.get(domain.state()[0], "unknown")
+
+    def _saved_xml(self, domain: Any, secrets: bool) -> str | None:
+        """With which XML libvirt restores the guest from the managed save that it has of it."""
+        if not domain.isPersistent() or not domain.hasManagedSaveImage():
+            return None
+        return domain.managedSaveGetXMLDesc(self.libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE if secrets else 0)
+
+    def managed_save(self, name: str) -> None:
+        self._domain(name).managedSave(self.libvirt.VIR_DOMAIN_SAVE_RUNNING)
+
+    def define_saved(self, name: str, xml: str) -> None:
+        self._domain(name).managedSaveDefineXML(xml, self.libvirt.VIR_DOMAIN_SAVE_RUNNING)
 
     def _ended_by(self, domain: Any) -> str | None:
         """Of a domain that does not run, why: shutdown, destroyed, crashed, ..., in libvirt's words."""

@@ -159,6 +159,8 @@ class Domain:
     unsupported: tuple[str, ...] = ()
     tainted: tuple[str, ...] = ()
     vhost: bool = False  # the running QEMU has /dev/vhost-net open
+    saved_xml: str | None = None  # with which libvirt would restore the guest, where it has a managed save of it
+    saved_by_us: bool = False  # a run of ours made that save and has not restored it
     ended_by: str | None = None  # of a domain that is shut off, libvirt's reason: shutdown, destroyed, crashed, ...
     deleted: tuple[str, ...] = ()  # files that the running QEMU has open and that are no longer there
 

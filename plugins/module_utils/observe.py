@@ -143,6 +143,8 @@ def _domain(found: dict[str, Any]) -> Domain:
         uuid=found["uuid"],
         state=found["state"],
         ended_by=found["ended_by"],
+        saved_xml=found["saved_xml"],
+        saved_by_us=host.is_noted(found["uuid"]),
         persistent=found["persistent"],
         autostart=found["autostart"],
         machine=xml.machine(current),

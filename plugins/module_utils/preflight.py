@@ -247,7 +247,8 @@ def _domain(wanted: Wanted, primary: Observation, domain: Domain) -> Iterator[Re
         chosen,
         checks.disks(domain, wanted),
     )
-    yield from _rows("NICs", host, "on a bridge, one queue, no vhost", nics, checks.nics(domain))
+    yield from _rows("NICs", host, "on a bridge, one queue", nics, checks.nics(domain))
+    yield from _rows("vhost", host, "no NIC that uses it", "none", checks.vhost(domain))
 
 
 def _place(wanted: Wanted, primary: Observation, standby: Observation, domain: Domain) -> Iterator[Requirement]:

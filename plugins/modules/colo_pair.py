@@ -40,10 +40,13 @@ options:
         M(lockstep.colo.colo_failover) with the same O(token).
       - V(expendable) writes down that the standby may not be promoted any more, before its primary goes on without it;
         it stays in lockstep.
-      - V(started) and V(handed_over) are for the primary, V(expendable) is for the secondary.
+      - V(without_vhost) takes the virtio NICs of a running guest off vhost, which COLO needs. Its memory is saved, and
+        it is restored with QEMU itself carrying its packets. It stands still meanwhile, and neither boots nor loses
+        connections. A run that was cut off is finished by the next one, or by C(virsh start), with vhost as before.
+      - V(started), V(handed_over) and V(without_vhost) are for the primary, V(expendable) is for the secondary.
     type: str
     default: present
-    choices: [present, absent, started, handed_over, expendable]
+    choices: [present, absent, started, handed_over, expendable, without_vhost]
   token:
     description: For O(state=handed_over), what the waiting standby knows the primary by; made anew for each switchover.
     type: str
@@ -134,13 +137,24 @@ observation:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_pair, plan_start, plan_switch
+from ansible_collections.lockstep.colo.plugins.module_utils import (
+    arguments,
+    plan_pair,
+    plan_start,
+    plan_switch,
+    plan_vhost,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
 
-STATES_OF_ONE = {"started": "primary", "handed_over": "primary", "expendable": "secondary"}
+STATES_OF_ONE = {
+    "started": "primary",
+    "handed_over": "primary",
+    "expendable": "secondary",
+    "without_vhost": "primary",
+}
 RESCUES = {("primary", "present"): plan_pair.rescue, ("primary", "handed_over"): plan_switch.keep}
 
 
@@ -170,7 +184,7 @@ def main() -> None:
 
 def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
     wanted, state, role = arguments.wanted(params), params["state"], params["role"]
-    alone = state in ("absent", "started", "expendable")
+    alone = state in ("absent", "started", "expendable", "without_vhost")
     peer = arguments.peer(params) if alone else arguments.reachable_peer(params)
     if STATES_OF_ONE.get(state, role) != role:
         raise ColoError(f"a {role} cannot be {state}", remedy=f"State role {STATES_OF_ONE[state]}, on its host")
@@ -185,6 +199,8 @@ def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
             return plan_pair.absent(seen, peer)
         if state == "started":
             return plan_start.start(seen, peer, params["unproven"])
+        if state == "without_vhost":
+            return plan_vhost.save_and_restore(seen)
         if state == "expendable":
             return plan_pair.expendable(seen)
         if state == "handed_over":

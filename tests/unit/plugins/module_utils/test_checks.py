@@ -145,7 +145,7 @@ def test_vhost_is_refused_by_what_it_says_and_by_what_qemu_has_open(
     changes: dict[str, Any], open_vhost: bool, refused: bool
 ) -> None:
     domain = replace(replace(DOMAIN, nics=(replace(DOMAIN.nics[0], **changes),)), vhost=open_vhost)
-    problems = list(checks.nics(domain))
+    problems = list(checks.vhost(domain))
     assert bool(problems) is refused
     if refused:
         assert "vhost" in problems[0].what

@@ -35,6 +35,7 @@ class Libvirt:
             "autostart": False,
             "tainted": [],
             "ended_by": None,
+            "saved_xml": None,
         }
         return {**found, "inactive_xml": xml, "live_xml": None}
 

@@ -144,7 +144,7 @@ VIOLATIONS: list[Violation] = [
     ("devices", WRONG, lambda p: p.domain(unsupported=("tpm: x", "vsock: y")), "COLO cannot carry tpm: x"),
     ("UEFI variable store", WRONG, lambda p: p.domain(nvram="network"), "variable store is of type network"),
     ("disks", WRONG, lambda p: p.wants(disks=WANTED.disks[:1]), "the guest can write to it, and it is not to be"),
-    ("NICs", WRONG, lambda p: nic(p, driver="vhost"), f"NIC {FIRST_NIC.mac} uses vhost"),
+    ("vhost", WRONG, lambda p: nic(p, driver="vhost"), f"NIC {FIRST_NIC.mac} uses vhost"),
     ("accelerator", WRONG, lambda p: p.there(kvm=False), "of type kvm, and kvm2 has no /dev/kvm"),
     ("CPU", WRONG, lambda p: p.there(cpu=XEON).domain(cpu_mode="host-passthrough"), "and kvm2 has Intel Xeon"),
     ("memory", WRONG, lambda p: p.there(memory_available=255 * MIB), "kvm2 has 255 MiB of free memory"),
