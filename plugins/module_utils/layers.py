@@ -228,9 +228,16 @@ def _place(monitor: Monitor, part: Part, later: list[Part]) -> dict[str, str]:
 
 
 def remove_objects(monitor: Monitor) -> list[Step]:
-    """Remove our filters, then what compares their packets: whatever of them is there, from whichever role."""
-    ours = sorted((name for name in monitor.objects if graph.is_ours(name)), key=lambda name: name.endswith("-compare"))
+    """Remove our filters and what compares their packets: whatever of them is there, from whichever role.
+
+    First what leads packets to the comparison, and only after it what takes from it those that it lets go of.
+    """
+    ours = sorted((name for name in monitor.objects if graph.is_ours(name)), key=_order_of_removal)
     return [qmp(f"remove {name}", "object-del", {"id": name}) for name in ours]
+
+
+def _order_of_removal(name: str) -> tuple[int, str]:
+    return 0 if name.endswith("-f-in") else 1 if name.endswith("-compare") else 2, name
 
 
 def remove_sockets(monitor: Monitor) -> list[Step]:

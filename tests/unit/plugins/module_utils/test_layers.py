@@ -100,10 +100,10 @@ def test_a_record_that_names_what_the_domain_has_not_is_an_error() -> None:
         layers.proxies(replace(seen, domain=replace(seen.domain, nics=())))
 
 
-def test_filters_go_before_what_compares_their_packets() -> None:
+def test_what_feeds_a_comparison_goes_before_it_and_what_takes_from_it_after_it() -> None:
     found = [step.arguments["arguments"]["id"] for step in layers.remove_objects(recorded("protected-primary").monitor)]
-    assert len(found) == 8
-    assert {name.rpartition("-")[2] for name in found[-2:]} == {"compare"}
+    parts = [name.rpartition("-")[2] for name in found]
+    assert parts == ["in"] * 2 + ["compare"] * 2 + ["mirror", "out"] * 2
 
 
 def test_each_nic_has_its_ports_and_its_alias() -> None:
