@@ -18,6 +18,7 @@ from .vocabulary import IOTHREAD, Record
 
 LIBVIRT_PREFIX = "libvirt-"
 JOB_FILTERS = ("mirror_top", "commit_top")
+UNKNOWN_DIRECTORY = "(the directory of the domain's monitor)"  # of a QEMU that is still to be started
 INCOMING = "inmigrate"  # run state of a QEMU that waits for its guest: nothing to stop, nothing to resume
 
 
@@ -161,10 +162,11 @@ def set_link(tap: str, *, up: bool) -> Step:
 
 def proxies(seen: Observation) -> list[Proxy]:
     """The proxy of each replicated NIC, from the record's channels and the running domain's aliases."""
-    return list(_proxies(seen.domain, seen.record))
+    directory = (seen.monitor and seen.monitor.socket_directory) or UNKNOWN_DIRECTORY
+    return list(_proxies(seen.domain, seen.record, directory))
 
 
-def _proxies(domain: Domain, record: Record) -> Iterator[Proxy]:
+def _proxies(domain: Domain, record: Record, directory: str) -> Iterator[Proxy]:
     by_mac = {nic.mac: nic for nic in domain.nics}
     ports = {(channel.kind, channel.nic): channel for channel in record.channels()}
     for known in record.nics:
@@ -174,7 +176,7 @@ def _proxies(domain: Domain, record: Record) -> Iterator[Proxy]:
                 f"the record names NIC {known.mac}, which the running domain does not have",
                 remedy="Run colo_disk again, so that the record has the domain's NICs",
             )
-        yield Proxy(nic.alias, nic.model, ports["mirror", known.mac], ports["compare", known.mac], domain.uuid)
+        yield Proxy(nic.alias, nic.model, ports["mirror", known.mac], ports["compare", known.mac], directory)
 
 
 def has(monitor: Monitor, part: Part) -> bool:

@@ -15,6 +15,8 @@ from typing import Any
 
 from .vocabulary import Record
 
+MONITOR_CHARDEV = "charmonitor"  # libvirt's name for it
+
 
 @dataclass(frozen=True)
 class Emulator:
@@ -217,6 +219,12 @@ class Monitor:
     chardevs: dict[str, str] = field(default_factory=dict)
     iothreads: tuple[str, ...] = ()
     brief: bool = False  # only what a standby's promotion has to know was asked
+
+    @property
+    def socket_directory(self) -> str | None:
+        """Where libvirt has this QEMU's monitor, ``unix:DIRECTORY/monitor.sock,server=on``; made anew at each start."""
+        path = self.chardevs.get(MONITOR_CHARDEV, "").partition("unix:")[2].partition(",")[0]
+        return path.rpartition("/")[0] or None
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@
                what compares equal -> client
     secondary  rewriter: makes the sequence numbers of its TCP connections those of the primary's
 
-colo-compare talks to the filters beside it over sockets of the same QEMU; they are unix sockets in a directory where
-QEMU's user may bind (our measurement: /run/libvirt/qemu is not one).
+colo-compare talks to the filters beside it over sockets of the same QEMU; they are unix sockets in the directory that
+libvirt made for this domain's monitor, which is the one where both QEMU's user and AppArmor let it bind (our measurement).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 from .graph import PREFIX
 from .vocabulary import IOTHREAD, Channel
 
-SOCKET_DIRECTORY = "/var/lib/libvirt/qemu"
 RECONNECT_SECONDS = 1
 # QEMU's own defaults, said so that a change of them by hand is seen: a packet waits COMPARE_TIMEOUT ms for its twin,
 # is looked for every EXPIRED_SCAN_CYCLE ms, and at most MAX_QUEUE_SIZE packets wait on each side.
@@ -50,13 +49,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Proxy:
-    """One NIC's proxy. ``vnet_hdr`` is true for virtio-net: without it nothing would be compared, silently."""
+    """One NIC's proxy. ``vnet_hdr`` is true for virtio-net: without it nothing would be compared, silently.
+
+    ``directory``: where the domain's QEMU may bind its sockets.
+    """
 
     alias: str
     model: str
     mirror: Channel
     compare: Channel
-    uuid: str
+    directory: str
 
     @property
     def vnet_hdr(self) -> bool:
@@ -141,7 +143,7 @@ class Proxy:
     def _unix(self, part: str, *, server: bool, path: str | None = None) -> Part:
         address = {
             "type": "unix",
-            "data": {"path": f"{SOCKET_DIRECTORY}/{PREFIX}{self.uuid}-{self.alias}-{path or part}"},
+            "data": {"path": f"{self.directory}/{self.name(path or part)}"},
         }
         return self._socket(part, address, server=server, **({"wait": False} if server else {}))
 

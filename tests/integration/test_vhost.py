@@ -32,7 +32,9 @@ def one_run(bed: Bed) -> list[str]:
 
 
 def test_a_guest_is_saved_and_restored_without_vhost_though_the_first_run_is_cut_off(bed: Bed, tmp_path) -> None:
-    core = subprocess.run(["tar", "-cz", "-C", ROOT / "plugins", "module_utils"], check=True, capture_output=True).stdout
+    core = subprocess.run(
+        ["tar", "-cz", "-C", ROOT / "plugins", "module_utils"], check=True, capture_output=True
+    ).stdout
     bed.ssh("kvm1", "mkdir -p /root/core && base64 -d | tar -xz -C /root/core", stdin=base64.b64encode(core).decode())
     boot = bed.get()
     probe.start(bed.lab, tmp_path)

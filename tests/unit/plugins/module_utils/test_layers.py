@@ -111,3 +111,9 @@ def test_each_nic_has_its_ports_and_its_alias() -> None:
     assert [proxy.alias for proxy in proxies] == ["net0", "net1"]
     ports = [channel.port for proxy in proxies for channel in (proxy.mirror, proxy.compare)]
     assert len(set(ports)) == 4
+
+
+def test_the_local_sockets_are_beside_the_monitor_of_this_very_run() -> None:
+    seen = recorded("described-primary")
+    assert {proxy.directory for proxy in layers.proxies(seen)} == {"/var/lib/libvirt/qemu/domain-1-web1"}
+    assert {proxy.directory for proxy in layers.proxies(replace(seen, monitor=None))} == {layers.UNKNOWN_DIRECTORY}

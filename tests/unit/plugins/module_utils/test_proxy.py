@@ -7,12 +7,13 @@ from ansible_collections.lockstep.colo.plugins.module_utils import proxy
 from ansible_collections.lockstep.colo.plugins.module_utils.proxy import Part, Proxy
 from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import Channel
 
+DIRECTORY = "/var/lib/libvirt/qemu/domain-1-web1"
 MIRROR = Channel("mirror", "primary", "10.0.0.1", 21602, nic="52:54:00:00:00:01")
 COMPARE = Channel("compare", "primary", "10.0.0.1", 21603, nic="52:54:00:00:00:01")
 
 
 def of(model: str = "virtio", alias: str = "net0") -> Proxy:
-    return Proxy(alias, model, MIRROR, COMPARE, "a80187dd")
+    return Proxy(alias, model, MIRROR, COMPARE, DIRECTORY)
 
 
 def names(parts: list[Part]) -> list[str]:
@@ -98,7 +99,7 @@ def test_the_local_sockets_are_those_of_this_domain_and_nic() -> None:
     assert paths["colo-net1-loop-in"] == paths["colo-net1-loop-in-client"]
     assert paths["colo-net1-loop-out"] == paths["colo-net1-loop-out-client"]
     assert len(set(paths.values())) == 2
-    assert all(path.startswith("/var/lib/libvirt/qemu/colo-a80187dd-net1-") for path in paths.values())
+    assert all(path.startswith(f"{DIRECTORY}/colo-net1-") for path in paths.values())
     assert all(len(path) < 108 for path in paths.values()), "sun_path of unix(7)"
 
 
