@@ -9,7 +9,7 @@
     secondary  rewriter: makes the sequence numbers of its TCP connections those of the primary's
 
 colo-compare talks to the filters beside it over sockets of the same QEMU; they are unix sockets in the directory that
-libvirt made for this domain's monitor, which is the one where both QEMU's user and AppArmor let it bind (our measurement).
+libvirt made for this domain's monitor, the one where AppArmor lets QEMU bind as well (our measurement).
 """
 
 from __future__ import annotations

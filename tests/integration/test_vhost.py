@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Taking a running guest off vhost. The lab's hosts have no vhost_net, so that a NIC uses it is said; the rest is real."""
+"""Taking a running guest off vhost. The hosts have no vhost_net: that a NIC uses it is only said, the rest is real."""
 
 from __future__ import annotations
 
