@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,14 +77,15 @@ REPOSITORY = "/srv/lab-apt"  # where hosts see the packages
 RECIPE = 3  # raise it when the code below builds something else from the same lists
 
 
-def _key(*parts: object) -> str:
+def key(*parts: object) -> str:
+    """A name for what is built from these parts by the code below."""
     return hashlib.sha256(json.dumps([RECIPE, SUITE, *parts]).encode()).hexdigest()[:12]
 
 
 def layer_path(lab: Lab, name: str) -> Path:
     """Where a layer lies; its name changes with what it is made from."""
-    key = {"base": _key(BASE), "full": _key(BASE, FULL, EXTRA), "apt": _key(BASE, FULL, EXTRA)}[name]
-    return lab.cache / "layers" / f"{name}-{key}"
+    made_from = {"base": [BASE], "full": [BASE, FULL, EXTRA], "apt": [BASE, FULL, EXTRA]}[name]
+    return lab.cache / "layers" / f"{name}-{key(*made_from)}"
 
 
 def repository(lab: Lab) -> Path:
@@ -114,11 +115,16 @@ def build(lab: Lab) -> None:
     if not apt.exists():
         say("building layer apt: a repository of the downloaded packages")
         _build_apt(lab, base, apt, log)
-    used = {layer for facts in lab.directory.glob("labs/*/lab.json") for layer in _layers_of(facts)}
-    for old in lab.cache.joinpath("layers").iterdir():
-        if old not in (base, full, apt) and str(old) not in used:
-            remove_tree(old)
+    remove_unused(lab, set(lab.cache.joinpath("layers").iterdir()) - {base, full, apt})
     say("layers are ready")
+
+
+def remove_unused(lab: Lab, outdated: Iterable[Path]) -> None:
+    """Remove what no lab was made from."""
+    used = {layer for facts in lab.directory.glob("labs/*/lab.json") for layer in _layers_of(facts)}
+    for old in outdated:
+        if str(old) not in used:
+            remove_tree(old)
 
 
 def _layers_of(facts: Path) -> list[str]:
@@ -128,41 +134,32 @@ def _layers_of(facts: Path) -> list[str]:
 def _build_base(base: Path, log: Path) -> None:
     making = base.with_name("making-base")
     remove_tree(making)
+    bootstrap(making, SUITE, BASE, MASKED, log)
+    making.rename(base)
+
+
+def bootstrap(target: Path, suite: str, packages: Sequence[str], masked: Sequence[str], log: Path) -> None:
+    """A Debian of that suite in a directory, without what every host has to have for itself."""
     run(
-        ["mmdebstrap", "--variant=minbase", f"--include={','.join(BASE)}", SUITE, making],
-        timeout=600,
+        ["mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, target],
+        timeout=900,
         log=log,
     )
-    for unit in MASKED:
-        (making / "etc/systemd/system" / unit).unlink(missing_ok=True)
-        (making / "etc/systemd/system" / unit).symlink_to("/dev/null")
+    for unit in masked:
+        (target / "etc/systemd/system" / unit).unlink(missing_ok=True)
+        (target / "etc/systemd/system" / unit).symlink_to("/dev/null")
     # Every host gets its own at its first boot.
-    for key in making.glob("etc/ssh/ssh_host_*"):
-        key.unlink()
-    write(making / "etc/machine-id", "")
-    making.rename(base)
+    for key_file in target.glob("etc/ssh/ssh_host_*"):
+        key_file.unlink()
+    write(target / "etc/machine-id", "")
 
 
 def _build_full(lab: Lab, base: Path, full: Path, log: Path) -> None:
     making = full.with_name("making-full")
     remove_tree(making)
     making.mkdir()
-    debs = repository(lab)
-    (debs / "partial").mkdir(parents=True, exist_ok=True)
     kernel = lab.cache / "kernel"
-    with chroot(lab, [base], making, binds={debs: "/var/cache/apt/archives"}) as root:
-        (root / "etc/resolv.conf").unlink(missing_ok=True)
-        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
-        write(root / "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
-        options = ["-q", "-y", "--no-install-recommends", "-o", "APT::Keep-Downloaded-Packages=true"]
-        options += ["-o", "Binary::apt-get::APT::Keep-Downloaded-Packages=true", "-o", "APT::Sandbox::User=root"]
-        options += ["-o", "Dpkg::Options::=--force-unsafe-io"]
-
-        def apt_get(*words: str) -> None:
-            command = ["chroot", root, "apt-get", *options, *words]
-            run(command, timeout=900, log=log, env={"DEBIAN_FRONTEND": "noninteractive"})
-
-        apt_get("update")
+    with apt_chroot(lab, base, making, repository(lab), log) as (root, apt_get):
         # Downloaded before the installation, so that a bare host finds everything that it may ask for.
         apt_get("install", "--download-only", *FULL, *EXTRA)
         apt_get("install", *FULL)
@@ -184,8 +181,6 @@ def _build_full(lab: Lab, base: Path, full: Path, log: Path) -> None:
         for package in root.glob("root/linux-image-*.deb"):
             shutil.move(package, kernel / package.name)
         run(["chroot", root, "apt-get", "clean", "-o", "Dir::Cache::archives=/root/"], log=log)
-        shutil.rmtree(root / "var/lib/apt/lists")
-        (root / "usr/sbin/policy-rc.d").unlink()
         # The two hosts are one machine to dmidecode; to libvirt they have to be two.
         with (root / "etc/libvirt/libvirtd.conf").open("a", encoding="utf-8") as handle:
             handle.write(
@@ -196,26 +191,60 @@ def _build_full(lab: Lab, base: Path, full: Path, log: Path) -> None:
     making.rename(full)
 
 
+@contextlib.contextmanager
+def apt_chroot(
+    lab: Lab, base: Path, upper: Path, debs: Path, log: Path
+) -> Iterator[tuple[Path, Callable[..., object]]]:
+    """A file system above `base` in which apt reaches its mirror, keeps packages in `debs` and starts no service."""
+    (debs / "partial").mkdir(parents=True, exist_ok=True)
+    with chroot(lab, [base], upper, binds={debs: "/var/cache/apt/archives"}) as root:
+        (root / "etc/resolv.conf").unlink(missing_ok=True)
+        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+        write(root / "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
+        options = ["-q", "-y", "--no-install-recommends", "-o", "APT::Keep-Downloaded-Packages=true"]
+        options += ["-o", "Binary::apt-get::APT::Keep-Downloaded-Packages=true", "-o", "APT::Sandbox::User=root"]
+        options += ["-o", "Dpkg::Options::=--force-unsafe-io"]
+
+        def apt_get(*words: str) -> None:
+            command = ["chroot", root, "apt-get", *options, *words]
+            run(command, timeout=900, log=log, env={"DEBIAN_FRONTEND": "noninteractive"})
+
+        apt_get("update")
+        yield root, apt_get
+        shutil.rmtree(root / "var/lib/apt/lists")
+        (root / "usr/sbin/policy-rc.d").unlink()
+
+
 def _build_apt(lab: Lab, base: Path, apt: Path, log: Path) -> None:
     debs = repository(lab)
+    index(debs)
+    making = apt.with_name("making-apt")
+    remove_tree(making)
+    making.mkdir()
+    with chroot(lab, [base], making, binds={debs: REPOSITORY}) as root:
+        use_repository(root)
+        run(["chroot", root, "apt-get", "-q", "update"], timeout=120, log=log)
+    making.rename(apt)
+
+
+def index(debs: Path) -> None:
+    """Make a directory of packages a repository."""
     shutil.rmtree(debs / "partial", ignore_errors=True)
     (debs / "lock").unlink(missing_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stanzas = list(pool.map(_stanza, sorted(debs.glob("*.deb"))))
     write(debs / "Packages", "\n".join(stanzas))
-    making = apt.with_name("making-apt")
-    remove_tree(making)
-    making.mkdir()
-    with chroot(lab, [base], making, binds={debs: REPOSITORY}) as root:
-        for old in (root / "etc/apt/sources.list.d").iterdir():
-            old.unlink()
-        write(
-            root / "etc/apt/sources.list",
-            f"# lab: hosts have no network beyond the lab\ndeb [trusted=yes] file:{REPOSITORY} ./\n",
-        )
-        write(root / "etc/apt/apt.conf.d/90lab", 'APT::Sandbox::User "root";\nAcquire::Languages "none";\n')
-        run(["chroot", root, "apt-get", "-q", "update"], timeout=120, log=log)
-    making.rename(apt)
+
+
+def use_repository(root: Path) -> None:
+    """Have apt in a file system know the repository, and nothing else."""
+    for old in (root / "etc/apt/sources.list.d").iterdir():
+        old.unlink()
+    write(
+        root / "etc/apt/sources.list",
+        f"# lab: hosts have no network beyond the lab\ndeb [trusted=yes] file:{REPOSITORY} ./\n",
+    )
+    write(root / "etc/apt/apt.conf.d/90lab", 'APT::Sandbox::User "root";\nAcquire::Languages "none";\n')
 
 
 def _stanza(package: Path) -> str:
