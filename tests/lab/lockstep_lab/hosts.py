@@ -1,25 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two hosts: systemd-nspawn machines with their own systemd, sshd and libvirtd, on an overlay each.
+"""The two hosts (container.py): what can be done with and to them.
 
-A host is: a directory (upper layer = its disk), a network namespace, a cgroup, and the processes in the cgroup.
+A host is a directory with its disk, a link on the LAN, a cgroup, and the processes in the cgroup.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import stat
 import subprocess
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import accel, guestimage, network, rootfs
-from .common import CLIENT_ADDRESS, HOSTS, Lab, LabError, mounts, remove_tree, run, say, write
-
-BOOT_TIMEOUT = 90.0
+from . import accel, container, guestimage, network, rootfs
+from .common import HOSTS, Lab, LabError, remove_tree, run, say, write
 
 
 def check_name(host: str) -> str:
@@ -83,75 +79,22 @@ def _remove_cgroups(lab: Lab, host: str) -> None:
 # --- one host --------------------------------------------------------------------------------------------------------
 
 
-def _prepare(lab: Lab, host: str, *, bare: bool) -> None:
-    """Mount a host's overlay and, the first time, write what makes it this host."""
-    directory, root = lab.host_dir(host), lab.host_root(host)
-    for name in ("upper", "work", "root"):
-        (directory / name).mkdir(parents=True, exist_ok=True)
-    if str(root) not in mounts():
-        rootfs.mount_overlay(rootfs.stack(lab, bare=bare), directory / "upper", directory / "work", root)
-    if (root / "etc/hostname").exists() and (root / "etc/hostname").read_text(encoding="utf-8").strip() == host:
-        return
-    names = "".join(f"{address} {name}\n" for name, address in HOSTS.items())
-    write(root / "etc/hosts", f"127.0.0.1 localhost\n{names}{CLIENT_ADDRESS} client\n")
-    write(root / "etc/machine-id", f"{uuid.uuid4().hex}\n", 0o444)
-    (root / "etc/resolv.conf").unlink(missing_ok=True)
-    write(root / "etc/resolv.conf", "# lab: no names from outside\n")
-    (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
-    shutil.copy(lab.state / "key.pub", root / "root/.ssh/authorized_keys")
-    for kind in ("ed25519", "ecdsa"):
-        run(["ssh-keygen", "-q", "-N", "", "-t", kind, "-C", host, "-f", root / f"etc/ssh/ssh_host_{kind}_key"])
-    write(
-        root / "etc/ssh/sshd_config.d/lab.conf",
-        "PermitRootLogin prohibit-password\nUseDNS no\nMaxStartups 100\nMaxSessions 100\n",
-    )
-    (root / rootfs.REPOSITORY.lstrip("/")).mkdir(parents=True, exist_ok=True)
-    write(root / "etc/hostname", f"{host}\n")  # last: it says that the rest is there
-
-
 def boot(lab: Lab, host: str) -> None:
     """Start a host and wait until it can be worked with."""
-    facts = lab.facts()
-    bare = bool(facts["bare"])
     if not running(lab, host):
         say(f"{host}: starting")
-        network.make_host(lab, host)
-        _prepare(lab, host, bare=bare)
-        guestimage.install(lab, lab.host_root(host))
-        _start(lab, host, kvm=bool(facts["kvm"]))
-    _wait(lab, host, bare=bare)
+        container.prepare(lab, host)
+        _start(lab, host, container.command(lab, host), container.ENVIRONMENT)
+    _wait(lab, host, bare=bool(lab.facts()["bare"]), timeout=container.BOOT_TIMEOUT)
 
 
-def _start(lab: Lab, host: str, *, kvm: bool) -> None:
-    name, root = lab.host_ns(host), lab.host_root(host)
+def _start(lab: Lab, host: str, command: list[str], environment: dict[str, str]) -> None:
     _remove_cgroups(lab, host)
-    groups = [hierarchy / name for hierarchy in _cgroup_mounts()[1]]
+    groups = [hierarchy / lab.host_ns(host) for hierarchy in _cgroup_mounts()[1]]
     for group in groups:
         group.mkdir(exist_ok=True)
-    command = ["systemd-nspawn", "-q", "-D", str(root), "-M", name, "-b", "--register=no", "--keep-unit"]
-    command += [
-        f"--network-namespace-path=/run/netns/{name}",
-        "--capability=all",
-        "--console=pipe",
-        "--bind=/dev/net/tun",
-    ]
-    command += [f"--hostname={host}", f"--bind-ro={rootfs.repository(lab)}:{rootfs.REPOSITORY}", "--resolv-conf=off"]
-    command += ["--timezone=off", "--link-journal=no"]
-    if kvm:
-        # A node of its own: the groups of the machine's are not the host's. (Not tried where the lab was written.)
-        node = lab.host_dir(host) / "kvm"
-        if not node.exists():
-            os.mknod(node, stat.S_IFCHR, Path("/dev/kvm").stat().st_rdev)
-            node.chmod(0o666)
-        command += [f"--bind={node}:/dev/kvm"]
-    # The shell joins the groups and becomes nspawn, so that no process of the host is ever outside them.
+    # The shell joins the groups and becomes the host, so that no process of the host is ever outside them.
     join = "".join(f"echo $$ > '{group}/cgroup.procs' && " for group in groups) + 'exec "$@"'
-    environment = {
-        **os.environ,
-        "SYSTEMD_SECCOMP": "0",
-        "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
-        "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
-    }
     with (lab.host_dir(host) / "console.log").open("ab") as console:
         subprocess.Popen(
             ["sh", "-c", join, "sh", *command],
@@ -159,19 +102,19 @@ def _start(lab: Lab, host: str, *, kvm: bool) -> None:
             stdout=console,
             stderr=console,
             start_new_session=True,
-            env=environment,
+            env={**os.environ, **environment},
         )
     deadline = time.monotonic() + 5
     while not running(lab, host) and time.monotonic() < deadline:
         time.sleep(0.01)  # until the shell has joined the groups
 
 
-def _wait(lab: Lab, host: str, *, bare: bool) -> None:
+def _wait(lab: Lab, host: str, *, bare: bool, timeout: float) -> None:
     """Until ssh answers, br0 has its address and libvirtd serves."""
     tests = f"ip -br address show br0 | grep -q {HOSTS[host]}/"
     if not bare:
         tests += " && virsh -q -c qemu:///system version >/dev/null"
-    deadline = time.monotonic() + BOOT_TIMEOUT
+    deadline = time.monotonic() + timeout
     answer = ""
     while time.monotonic() < deadline:
         if not running(lab, host):
@@ -190,7 +133,7 @@ def _wait(lab: Lab, host: str, *, bare: bool) -> None:
             return
         answer = (done.stdout + done.stderr).strip()
         time.sleep(0.3)
-    raise LabError(f"{host} did not come up within {BOOT_TIMEOUT:g} s: {answer}\n{_console(lab, host)}")
+    raise LabError(f"{host} did not come up within {timeout:g} s: {answer}\n{_console(lab, host)}")
 
 
 def _console(lab: Lab, host: str) -> str:
