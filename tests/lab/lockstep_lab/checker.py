@@ -7,12 +7,14 @@ which was written after n was safe. Such a number counts as superseded, and only
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import shlex
 import struct
+import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,29 +92,57 @@ def verify(disk_bytes: mmap.mmap | bytes, numbers: Iterable[int], disk: int) -> 
 
 
 def check(lab: Lab, host: str, image: str, acks: Path, *, disk: int = 0, live: bool = False) -> dict[str, Any]:
-    """Verify an image on a host, which may be powered off. An image in use is refused, unless `live`."""
+    """Verify an image on a host. An image in use is refused, unless `live`."""
     if host not in HOSTS:
         raise LabError(f"no host {host!r}")
+    numbers = probe.acknowledged(Path(acks), disk)
+    if not numbers:
+        say(f"nothing was acknowledged for disk {disk} in {acks}: the check proves nothing, so it fails")
+    say(f"reading {image} of {host}")
+    share = ["-U"] if live else []
+    in_reach = _fetched if lab.facts().get("instances") else _in_place
+    with (
+        in_reach(lab, host, image, share) as raw,
+        raw.open("rb") as handle,
+        mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return {"host": host, "image": image, **verify(content, numbers, disk)}
+
+
+@contextlib.contextmanager
+def _in_place(lab: Lab, host: str, image: str, share: list[str]) -> Iterator[Path]:
+    """The content of an image, in the file system of a container, which may be powered off."""
     root = lab.host_root(host)
     if str(root) not in mounts():
         raise LabError(f"{host} has no disk: the lab {lab.name} is not up")
     if not (root / image.lstrip("/")).is_file():
         raise LabError(f"{host} has no image {image}")
-    numbers = probe.acknowledged(Path(acks), disk)
-    if not numbers:
-        say(f"nothing was acknowledged for disk {disk} in {acks}: the check proves nothing, so it fails")
     raw = f"/var/tmp/lab-check-{uuid.uuid4().hex}.raw"
-    outside = root / raw.lstrip("/")
-    say(f"reading {image} of {host}")
-    share = ["-U"] if live else []
     try:
-        information = json.loads(_on_host(lab, host, ["qemu-img", "info", *share, "--output=json", image]))
-        convert = ["qemu-img", "convert", *share, "-f", information["format"], "-O", "raw", image, raw]
-        _on_host(lab, host, convert)
-        with outside.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return {"host": host, "image": image, **verify(content, numbers, disk)}
+        _convert(lab, host, image, share, "raw", raw)
+        yield root / raw.lstrip("/")
     finally:
-        outside.unlink(missing_ok=True)
+        (root / raw.lstrip("/")).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _fetched(lab: Lab, host: str, image: str, share: list[str]) -> Iterator[Path]:
+    """The content of an image, fetched from an instance, which has to be on: its disk is its own."""
+    packed = f"/var/tmp/lab-check-{uuid.uuid4().hex}.qcow2"  # holes are not sent
+    with tempfile.TemporaryDirectory(dir=lab.state) as directory:
+        here, raw = Path(directory, "packed.qcow2"), Path(directory, "content.raw")
+        try:
+            _convert(lab, host, image, share, "qcow2", packed)
+            hosts.fetch(lab, host, packed, here)
+        finally:
+            hosts.ssh(lab, host, f"rm -f {packed}", check=False)
+        run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", here, raw], timeout=300)
+        yield raw
+
+
+def _convert(lab: Lab, host: str, image: str, share: list[str], kind: str, target: str) -> None:
+    information = json.loads(_on_host(lab, host, ["qemu-img", "info", *share, "--output=json", image]))
+    _on_host(lab, host, ["qemu-img", "convert", *share, "-f", information["format"], "-O", kind, image, target])
 
 
 def _on_host(lab: Lab, host: str, words: list[str]) -> str:

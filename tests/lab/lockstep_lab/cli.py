@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import checker, guest, hosts, network, probe
+from . import checker, diskimage, guest, hosts, network, probe
 from .common import GUEST_ADDRESS, HOSTS, SOURCE, Lab, LabError, ensure_tools
 
 LOCKED = {"up", "down", "power-off", "power-on", "freeze", "thaw", "cut", "mend", "guest-define", "guest-remove"}
@@ -30,8 +30,12 @@ def _parser() -> argparse.ArgumentParser:
             added.add_argument("host", choices=HOSTS)
         return added
 
-    verb("up", "build what is missing and boot both hosts").add_argument(
+    up = verb("up", "build what is missing and boot both hosts")
+    up.add_argument(
         "--bare", action="store_true", help="hosts with ssh and Python alone; packages are there for apt to install"
+    )
+    up.add_argument(
+        "--instances", choices=diskimage.SUITES, help="bare hosts of that suite as VMs, with a KVM that works"
     )
     verb("down", "remove everything but the cache").add_argument("--purge", action="store_true", help="the cache too")
     verb("status", "what there is, as JSON")
@@ -61,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "--writer-rate", type=int, default=shape.writer_rate, help="records a second, 0 = as fast as it goes"
     )
     define.add_argument("--no-writer", action="store_true")
+    define.add_argument("--no-vhost", action="store_true", help="keep the NICs' packets in QEMU, as COLO needs them")
     define.add_argument("--start", action="store_true")
     remove = verb("guest-remove", "remove a guest and its images from all hosts that are on")
     remove.add_argument("--name", default=shape.name)
@@ -112,7 +117,7 @@ def _run(lab: Lab, words: argparse.Namespace) -> int:
     result: object = None
     match words.verb:
         case "up":
-            hosts.up(lab, bare=words.bare)
+            hosts.up(lab, bare=words.bare, instances=words.instances)
         case "down":
             hosts.down(lab, purge=words.purge)
         case "status":
@@ -133,7 +138,7 @@ def _run(lab: Lab, words: argparse.Namespace) -> int:
         case "guest-define":
             wanted = guest.Guest(
                 words.name, words.address, words.disks, words.nics, words.format, words.size, words.machine,
-                words.memory, words.writer_rate, not words.no_writer,
+                words.memory, words.writer_rate, not words.no_writer, not words.no_vhost,
             )  # fmt: skip
             guest.define(lab, words.host, wanted, start=words.start)
         case "guest-remove":

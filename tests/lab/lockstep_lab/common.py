@@ -185,6 +185,7 @@ TOOLS = {  # command -> Debian package
     "nc": "netcat-openbsd",
     "ssh": "openssh-client",
     "dpkg-deb": "dpkg",
+    "mkfs.ext4": "e2fsprogs",
     "unshare": "util-linux",
 }
 

@@ -29,6 +29,7 @@ class Guest:
     memory: int = 128
     writer_rate: int = 0
     writer: bool = True
+    vhost: bool = True  # as libvirt likes: with vhost wherever the host has it
 
     @property
     def targets(self) -> list[str]:
@@ -81,13 +82,14 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
     </disk>"""
         for target in guest.targets
     )
+    driver = "" if guest.vhost else "\n      <driver name='qemu'/>"
     addresses = [guest.address, _second_address(guest.address)][: guest.nics]
     nics = "".join(
         f"""
     <interface type='bridge'>
       <mac address='{_mac(address)}'/>
       <source bridge='br0'/>
-      <model type='virtio'/>
+      <model type='virtio'/>{driver}
     </interface>"""
         for address in addresses
     )
@@ -132,9 +134,8 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
 def define(lab: Lab, host: str, guest: Guest, *, start: bool) -> None:
     """Make the images and the domain on a host; what is there already stays, unless it differs in what can be seen."""
     facts = lab.facts()
-    if facts["bare"]:
-        raise LabError("the lab is up bare: there is no libvirt in the hosts to define a guest with")
-    hosts.check_name(host)
+    if not hosts.ssh(lab, host, "command -v virsh || true").stdout:
+        raise LabError(f"{host} is bare: it has no libvirt to define a guest with; the role `host` installs it")
     known = hosts.ssh(lab, host, f"{VIRSH} domstate {guest.name}", check=False)
     if known.returncode == 0:
         say(f"{host}: {guest.name} is defined already ({known.stdout.strip()}); `guest-remove` it for another shape")

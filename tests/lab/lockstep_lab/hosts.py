@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two hosts (container.py): what can be done with and to them.
+"""The two hosts, be they containers (container.py) or VM instances (instance.py): what can be done with and to them.
 
 A host is a directory with its disk, a link on the LAN, a cgroup, and the processes in the cgroup.
 """
@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
-from . import accel, container, guestimage, network, rootfs
+from . import accel, container, diskimage, guestimage, instance, network, rootfs
 from .common import HOSTS, Lab, LabError, remove_tree, run, say, write
 
 
@@ -79,13 +80,19 @@ def _remove_cgroups(lab: Lab, host: str) -> None:
 # --- one host --------------------------------------------------------------------------------------------------------
 
 
+def _machine(lab: Lab) -> ModuleType:
+    """The module that knows what the hosts of this lab are."""
+    return instance if lab.facts().get("instances") else container
+
+
 def boot(lab: Lab, host: str) -> None:
     """Start a host and wait until it can be worked with."""
+    machine = _machine(lab)
     if not running(lab, host):
         say(f"{host}: starting")
-        container.prepare(lab, host)
-        _start(lab, host, container.command(lab, host), container.ENVIRONMENT)
-    _wait(lab, host, bare=bool(lab.facts()["bare"]), timeout=container.BOOT_TIMEOUT)
+        machine.prepare(lab, host)
+        _start(lab, host, machine.command(lab, host), machine.ENVIRONMENT)
+    _wait(lab, host, bare=bool(lab.facts()["bare"]), timeout=machine.BOOT_TIMEOUT)
 
 
 def _start(lab: Lab, host: str, command: list[str], environment: dict[str, str]) -> None:
@@ -152,6 +159,11 @@ def ssh(
 ) -> subprocess.CompletedProcess[str]:
     """Run a shell command on a host."""
     return run([*ssh_command(lab, host), command], timeout=timeout, check=check, stdin=stdin)
+
+
+def fetch(lab: Lab, host: str, source: str, target: Path) -> None:
+    """Copy a file from a host."""
+    run(["scp", "-q", "-F", lab.ssh_config, f"{check_name(host)}:{source}", target], timeout=300)
 
 
 # --- what can happen to a host ---------------------------------------------------------------------------------------
@@ -226,20 +238,28 @@ def both(action: Callable[[str], None]) -> None:
             done.result()
 
 
-def up(lab: Lab, *, bare: bool) -> None:
-    """Build what is missing and boot both hosts."""
-    if any(running(lab, host) for host in HOSTS) and bool(lab.facts()["bare"]) != bare:
-        raise LabError(f"the lab is up {'with packages' if bare else 'bare'}; run `lab down` first")
+def up(lab: Lab, *, bare: bool, instances: str | None = None) -> None:
+    """Build what is missing and boot both hosts: containers, or bare VM instances of a Debian suite."""
+    kind = {"bare": bare or instances is not None, "instances": instances}
+    if any(running(lab, host) for host in HOSTS):
+        there = {key: lab.facts().get(key) for key in kind}
+        if there != kind:
+            raise LabError(f"the lab is up as {there}, and {kind} is wanted; run `lab down` first")
     lab.state.mkdir(parents=True, exist_ok=True)
     rootfs.build(lab)
     guestimage.build(lab)
     layers = [str(path) for path in rootfs.stack(lab, bare=bare)]
+    if instances:
+        diskimage.build(lab, instances)
+        layers.append(str(diskimage.path(lab, instances)))
     stale = (lab.state / "lab.json").exists() and lab.facts().get("layers") != layers
     if stale and not any(running(lab, host) for host in HOSTS):
         say("the hosts' disks belong to other layers; starting from fresh ones")
         _forget(lab)
         lab.state.mkdir(parents=True)
-    lab.remember(name=lab.name, bare=bare, layers=layers, kvm=accel.kvm_works(lab))
+    works = accel.kvm_works(lab)
+    # In instances KVM works even where it does not on this machine.
+    lab.remember(name=lab.name, layers=layers, machine_kvm=works, kvm=works or instances is not None, **kind)
     _access(lab)
     network.make_lan(lab)
     both(lambda host: boot(lab, host))

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's network: a LAN namespace with a bridge, one namespace for each host, one for the client.
+"""The lab's network: a LAN namespace with a bridge, one namespace for each container, one for the client.
 
     client ns            LAN ns                 host ns (kvm1, kvm2)
     lan0 10.77.0.100 --- client |            |
                                 | br0 (LAN)  | kvm1 --- lan0 - br0 10.77.0.1 - taps of the guests
                                 |            | kvm2 --- lan0 - br0 10.77.0.2 - taps of the guests
 
-Nothing of it is in the root namespace, and no route leads out.
+Nothing of it is in the root namespace, and no route leads out. A host that is a VM instance has no namespace; its link
+on the LAN is the tap of its QEMU.
 """
 
 from __future__ import annotations
@@ -65,12 +66,23 @@ def make_host(lab: Lab, host: str) -> None:
     _add_namespace(namespace)
     _ip(lab.lan_ns, "link", "add", host, "type", "veth", "peer", "name", "lan0", "netns", namespace)
     _ip(namespace, "link", "add", "br0", *_BRIDGE)
-    # With an address of its own the bridge keeps it when taps join.
-    _ip(namespace, "link", "set", "br0", "address", f"52:54:77:00:00:{int(HOSTS[host].rsplit('.', 1)[1]):02x}")
+    _ip(namespace, "link", "set", "br0", "address", bridge_address(host))
     _ip(namespace, "link", "set", "lan0", "master", "br0", "up")
     _ip(namespace, "address", "add", f"{HOSTS[host]}/24", "dev", "br0")
     _ip(namespace, "link", "set", "br0", "up")
     mend(lab, host)
+
+
+def make_tap(lab: Lab, host: str) -> None:
+    """A tap for an instance that is about to boot, on the LAN in the place of a container's link."""
+    remove_host(lab, host)
+    _ip(lab.lan_ns, "tuntap", "add", "dev", host, "mode", "tap")
+    mend(lab, host)
+
+
+def bridge_address(host: str) -> str:
+    """The MAC address of a host's br0: with one of its own the bridge keeps it when taps join."""
+    return f"52:54:77:00:00:{int(HOSTS[host].rsplit('.', 1)[1]):02x}"
 
 
 def remove_host(lab: Lab, host: str) -> None:
