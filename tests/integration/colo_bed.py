@@ -134,9 +134,9 @@ class Bed:
 
     # the hosts
 
-    def up(self, *, bare: bool = False) -> None:
+    def up(self, *, bare: bool = False, instances: str | None = None) -> None:
         with self.lab.lock():
-            hosts.up(self.lab, bare=bare)
+            hosts.up(self.lab, bare=bare, instances=instances)
 
     def down(self) -> None:
         with self.lab.lock():
@@ -184,7 +184,9 @@ class Bed:
         for host in HOSTS:
             self.ssh(host, f"rm -rf {DIRECTORY}/*-*-*-*-*")
         self.disks = disks
-        shape = guest.Guest(disks=disks, nics=nics, writer_rate=rate)
+        # Only instances have a vhost, which the collection refuses.
+        vhost = not self.lab.facts().get("instances")
+        shape = guest.Guest(disks=disks, nics=nics, writer_rate=rate, vhost=vhost)
         xml = guest.domain_xml(shape, kvm=bool(self.lab.facts()["kvm"]))
         for target, kind in self.formats.items():
             path = f"{guest.IMAGES}/web1-{target}.{kind}"

@@ -53,6 +53,13 @@ def ordinary(bed: Bed, host: str, before: str) -> None:
     assert domain.canonical(now) != domain.canonical(other), "compares nothing"
 
 
+def confined(bed: Bed, host: str) -> None:
+    """AppArmor holds the guest's QEMU, and does not only complain."""
+    label = bed.ssh(host, "cat /proc/$(cat /run/libvirt/qemu/web1.pid)/attr/current").strip()
+    assert label.startswith("libvirt-"), label
+    assert label.endswith("(enforce)"), label
+
+
 def snapshots(bed: Bed, host: str) -> None:
     """An external snapshot, and back: libvirt understands the disks again."""
     options = " ".join(f"--diskspec {target},file={path.strip()}.snap" for target, path in bed.images(host).items())
