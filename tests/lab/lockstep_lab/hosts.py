@@ -240,7 +240,7 @@ def both(action: Callable[[str], None]) -> None:
 
 def up(lab: Lab, *, bare: bool, instances: str | None = None) -> None:
     """Build what is missing and boot both hosts: containers, or bare VM instances of a Debian suite."""
-    kind = {"bare": bare or instances is not None, "instances": instances}
+    kind: dict[str, object] = {"bare": bare or instances is not None, "instances": instances}
     if any(running(lab, host) for host in HOSTS):
         there = {key: lab.facts().get(key) for key in kind}
         if there != kind:
@@ -251,7 +251,8 @@ def up(lab: Lab, *, bare: bool, instances: str | None = None) -> None:
     layers = [str(path) for path in rootfs.stack(lab, bare=bare)]
     if instances:
         diskimage.build(lab, instances)
-        layers.append(str(diskimage.path(lab, instances)))
+        kind["image"] = str(diskimage.path(lab, instances))
+        layers.append(kind["image"])
     stale = (lab.state / "lab.json").exists() and lab.facts().get("layers") != layers
     if stale and not any(running(lab, host) for host in HOSTS):
         say("the hosts' disks belong to other layers; starting from fresh ones")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 
-from . import diskimage, guestimage, identity, network, rootfs
+from . import guestimage, identity, network, rootfs
 from .common import HOSTS, Lab, remove_tree, run, write
 
 BOOT_TIMEOUT = 300.0
@@ -52,8 +52,7 @@ def prepare(lab: Lab, host: str) -> None:
     guestimage.install(lab, own)
     for name, content in _network(host).items():
         write(own / "etc/systemd/network" / name, content)
-    image = diskimage.path(lab, lab.facts()["instances"])
-    run(["cp", "--sparse=always", image / "root.ext4", making], timeout=120)
+    run(["cp", "--sparse=always", f"{lab.facts()['image']}/root.ext4", making], timeout=120)
     run(["unshare", "--mount", "sh", "-c", FILL, "sh", making, root, own], timeout=120)
     remove_tree(own)
     making.rename(disk)
@@ -75,7 +74,7 @@ def command(lab: Lab, host: str) -> list[str]:
     facts = lab.facts()
     layers = ":".join(map(str, rootfs.stack(lab, bare=False)))
     enter = ["sh", "-c", ENTER, "sh", layers, lab.host_root(host), lab.host_dir(host)]
-    enter += [diskimage.path(lab, facts["instances"])]
+    enter += [facts["image"]]
     accelerated = ["-accel", "kvm", "-cpu", "host"] if facts["machine_kvm"] else ["-accel", "tcg", "-cpu", "max"]
     number = HOSTS[host].rsplit(".", 1)[1]
     identifier = uuid.uuid5(uuid.NAMESPACE_DNS, f"{host}.{lab.name}.lockstep-lab.invalid")
