@@ -35,6 +35,9 @@ test-molecule: venv  ## the molecule scenario on the lab
 test-integration: venv  ## modules against real libvirt and QEMU, on the lab
 	@$(STAGES) integration
 
+test-kvm: venv  ## VM instances with a working KVM as hosts, Debian 12 and 13; resumes where it was cut off
+	@$(STAGES) kvm
+
 test-long: venv  ## what takes longer: cycles, matrices, kill points; resumes where it was cut off
 	@$(STAGES) long
 

@@ -35,6 +35,7 @@ STAGES: dict[str, list[str]] = {
     "sanity": ["tests/run/sanity {python}"],
     "molecule": ["molecule test"],
     "integration": ["tests/integration/run"],
+    "kvm": ["tests/long/instances"],
     "long": ["tests/integration/run -m long", "tests/long/losses", "tests/long/cycles", "tests/long/kills"],
 }
 TEST = ["lint", "units", "sanity", "molecule", "integration"]
