@@ -272,12 +272,14 @@ def _access(lab: Lab) -> None:
     key = lab.state / "key"
     if not key.exists():
         run(["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-C", lab.name, "-f", key])
+    patience = 30 if lab.facts().get("instances") else 5  # seconds; an emulated host may be busy for long
     entries = "".join(f"Host {host}\n  HostName {address}\n" for host, address in HOSTS.items())
     write(
         lab.ssh_config,
         f"{entries}Host *\n  User root\n  IdentityFile {key}\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n"
-        f"  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n  ConnectTimeout 5\n  ServerAliveInterval 5\n"
-        f"  ServerAliveCountMax 3\n  ProxyCommand ip netns exec {lab.client_ns} nc %h %p\n",
+        f"  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n  ConnectTimeout {patience}\n"
+        f"  ServerAliveInterval {patience}\n  ServerAliveCountMax 3\n"
+        f"  ProxyCommand ip netns exec {lab.client_ns} nc %h %p\n",
     )
     hosts = "".join(
         f"    {host}: {{ansible_host: {address}, colo_address: {address}}}\n" for host, address in HOSTS.items()
