@@ -262,8 +262,8 @@ def unprotect(xml: str) -> str:
 def without_vhost(xml: str) -> str:
     """The XML of a saved guest, with which QEMU itself carries the packets of its virtio NICs.
 
-    In a saved guest libvirt refuses to have a NIC's driver changed, but not the device of its backend. Where that cannot
-    be opened, a NIC for which no driver is stated goes without vhost (our measurement, libvirt 11.3).
+    In a saved guest libvirt refuses to have a NIC's driver changed, but not the device of its backend. Where that is
+    not there, a NIC for which no driver is stated goes without vhost (our measurement, libvirt 11.3).
     """
     root = _parse(xml)
     for interface in root.iterfind("devices/interface"):
