@@ -36,7 +36,13 @@ STAGES: dict[str, list[str]] = {
     "molecule": ["molecule test"],
     "integration": ["tests/integration/run"],
     "kvm": ["tests/long/instances"],
-    "long": ["tests/integration/run -m long", "tests/long/losses", "tests/long/cycles", "tests/long/kills"],
+    "long": [
+        "tests/integration/run -m long",
+        "tests/long/losses",
+        "tests/long/switchovers",
+        "tests/long/cycles",
+        "tests/long/kills",
+    ],
 }
 TEST = ["lint", "units", "sanity", "molecule", "integration"]
 
