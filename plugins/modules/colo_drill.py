@@ -59,14 +59,33 @@ began:
   type: str
   sample: "2026-11-23T02:14:15.123+00:00"
 drill:
-  description:
-    - What the drill came to. C(proven) is whether every address answered, or without addresses some NIC was heard, and
-      no image was found damaged.
-    - C(heard) are the MAC addresses that sent something, C(answered) and C(silent) the addresses that did and did not,
-      C(damaged) what is wrong with images.
+  description: What the drill came to.
   returned: when it was carried out
   type: dict
-  sample: {"proven": true, "heard": ["52:54:00:4d:00:32"], "answered": ["10.77.0.50"], "silent": [], "damaged": {}}
+  contains:
+    proven:
+      description: Whether every address answered, or without addresses some NIC was heard, and no image was damaged.
+      type: bool
+      sample: true
+    heard:
+      description: The MAC addresses that sent something.
+      type: list
+      elements: str
+      sample: ["52:54:00:4d:00:32"]
+    answered:
+      description: The addresses that answered.
+      type: list
+      elements: str
+      sample: ["10.77.0.50"]
+    silent:
+      description: The addresses that did not.
+      type: list
+      elements: str
+      sample: []
+    damaged:
+      description: What is wrong with images, by their path.
+      type: dict
+      sample: {}
 served_after:
   description: Seconds from the first observation until the guest ran by itself.
   returned: when it was carried out
