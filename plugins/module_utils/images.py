@@ -19,8 +19,11 @@ def home(wanted: Wanted, domain: Domain) -> str:
 
 
 def of_primary(wanted: Wanted, domain: Domain) -> tuple[DiskRecord, ...]:
-    """The disks that are wanted and that the domain has, as the primary's record describes them."""
-    disks = {disk.target: disk for disk in domain.disks}
+    """The disks that are wanted and that the domain has, as the primary's record describes them.
+
+    Without those whose image or size is not known: QEMU alone knows the size, and a domain that does not run has none.
+    """
+    disks = {disk.target: disk for disk in domain.disks if disk.source and disk.virtual_size is not None}
     return tuple(
         DiskRecord(want.target, want.format, disks[want.target].source, disks[want.target].virtual_size)
         for want in wanted.disks

@@ -37,6 +37,10 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
 
 def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Record:
     domain, old = _known(seen), seen.record
+    disks = images.of_primary(wanted, domain)
+    unknown = {want.target for want in wanted.disks} - {disk.target for disk in disks}
+    if unknown:
+        raise ColoError(f"QEMU did not say the size of disk {', '.join(sorted(unknown))}", remedy="Run again")
     first_port = wanted.first_port or (old.first_port if old else checks.free_block(seen.host, peer.host))
     return Record(
         role="primary",
@@ -45,7 +49,7 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
         local=Endpoint(seen.host.name, seen.host.machine_id, wanted.address),
         peer=Endpoint(peer.host.name, peer.host.machine_id, wanted.peer_address),
         first_port=first_port,
-        disks=images.of_primary(wanted, domain),
+        disks=disks,
         nics=tuple(NicRecord(nic.mac, nic.driver, nic.driver_element) for nic in xml.nics(domain.inactive_xml)),
         autostart_before=old.autostart_before if old else domain.autostart,
         checkpoint_delay=wanted.checkpoint_delay,

@@ -387,3 +387,16 @@ def test_a_disk_that_is_not_stated_is_looked_at_where_the_record_has_it() -> Non
     found = {path for path, _kind in preflight.sights(stated, DESCRIBED)["images"]}
     assert {f"{HOME}/vda.qcow2", "/other/vdb.qcow2"} <= found
     assert len(found) == 6
+
+
+def test_a_domain_that_does_not_run_is_refused_for_that_and_whatever_else_is_wrong() -> None:
+    seen = recorded("unprotected-primary")
+    disks = tuple(replace(disk, node=None, virtual_size=None) for disk in seen.domain.disks)
+    off = replace(seen, domain=replace(seen.domain, state="shutoff", live_xml=None, disks=disks), monitor=None)
+    wanted = replace(WANTED, disks=(*WANTED.disks, WantedDisk("sda", "raw")))
+    found = [
+        problem.what
+        for problem in preflight.problems(preflight.of_pair(wanted, off, recorded("unprotected-secondary")))
+    ]
+    assert any("not running" in words for words in found)
+    assert any("no such disk" in words for words in found)
