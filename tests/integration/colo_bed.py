@@ -245,12 +245,12 @@ class Bed:
         }
 
     def fingerprint(self, *, graph: bool = True) -> dict[str, Any]:
-        """Both hosts: domains' XML, files with hashes (but for the running guest's own disks), QEMU's graph."""
+        """Both hosts: domains' XML, files with hashes (but for disks that a guest or a standby writes to), QEMU's graph."""
         script = (
             f'for d in $({VIRSH} list --all --name); do echo "domain $d $({VIRSH} domstate $d) '
             f'$({VIRSH} dumpxml --inactive --security-info $d | sha256sum)"; done;'
             f" cd {guest.IMAGES} && find . -printf '%p %y %m %u:%g\\n' | sort;"
-            " find . -type f ! -name 'web1-vd?.*' -exec sha256sum {} + | sort;"
+            " find . -type f ! -name 'web1-vd?.*' ! -path './colo/*/vd*' -exec sha256sum {} + | sort;"
             " ls /etc/libvirt/qemu /etc/libvirt/qemu/autostart 2>/dev/null;"
             " ss -Htln | awk '{print $4}' | grep :2[123] | sort"
         )

@@ -42,8 +42,8 @@ def status(bed: Bed, directory: Path) -> dict:
 
 
 def still_protected(bed: Bed, directory: Path) -> None:
-    """Status says so, and deploy finds nothing to do."""
-    assert status(bed, directory)["phase"] == "protected"
+    """Status says so, if not at a moment in which the guest stands still, and deploy finds nothing to do."""
+    wait_for("status to say protected", lambda: status(bed, directory)["phase"] == "protected")
     assert bed.deploy().good().changed == 0
 
 
