@@ -245,7 +245,7 @@ class Bed:
         }
 
     def fingerprint(self, *, graph: bool = True) -> dict[str, Any]:
-        """Both hosts: domains' XML, files with hashes (but for disks that a guest or a standby writes to), QEMU's graph."""
+        """Both hosts: domains' XML, files (with hashes, but for disks that are written to), QEMU's graph."""
         script = (
             f'for d in $({VIRSH} list --all --name); do echo "domain $d $({VIRSH} domstate $d) '
             f'$({VIRSH} dumpxml --inactive --security-info $d | sha256sum)"; done;'
