@@ -107,8 +107,19 @@ def test_the_whole_way_in_its_order() -> None:
         "migrate-continue",
     ]  # fmt: skip
     assert [found.index(name) for name in order] == sorted(found.index(name) for name in order)
-    assert found[-1] == "wait"
-    assert primary(recorded("described-primary")).steps[-1].arguments["until"] == "checkpoint"
+    assert found[-2:] == ["wait", "migrate-set-parameters"]
+    *_before, proof, delay = primary(recorded("described-primary")).steps
+    assert proof.arguments["until"] == "checkpoint"
+    assert delay.arguments["arguments"] == {"x-checkpoint-delay": 2000}
+
+
+def test_the_first_checkpoint_comes_soon_since_clients_wait_for_it() -> None:
+    delays = [
+        step.arguments["arguments"]["x-checkpoint-delay"]
+        for step in primary(recorded("described-primary")).steps
+        if step.arguments.get("command") == "migrate-set-parameters"
+    ]
+    assert delays == [plan_pair.FIRST_DELAY, 2000]
 
 
 def test_the_guest_stands_still_once_for_all_disks() -> None:
