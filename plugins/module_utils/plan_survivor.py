@@ -141,7 +141,7 @@ def _served(seen: Observation) -> Observation:
 
 
 def _tidy(seen: Observation) -> list[Step]:
-    """Everything of the pair out of the running QEMU, then out of the persistent XML, then the overlays' files."""
+    """Everything of the pair out of the running QEMU, then the overlays' files, then out of the persistent XML."""
     return [*take_out(seen), *_settle(seen)]
 
 
@@ -166,14 +166,14 @@ def _settle(seen: Observation) -> list[Step]:
     record = replace(seen.record, disks=tuple(replace(d, active=None, hidden=None) for d in seen.record.disks))
     after = xml.protect(seen.domain.inactive_xml, record)
     settled = xml.read_record(after)
-    steps = []
+    # Before the record forgets them: files that no record names are nobody's, and the next standby refuses to start.
+    overlays = [path for disk in seen.record.disks for path in (disk.active, disk.hidden) if path]
+    steps = [Step(f"remove {path}", "remove", {"path": path}) for path in overlays]
     if xml.canonical(after) != xml.canonical(seen.domain.inactive_xml):
         steps.append(Step("define the domain as an ordinary one", "define", {"xml": after}))
     if seen.domain.live_record != settled:
         text = xml.with_metadata_element(settled)
         steps.append(Step("write the record in the running domain", "record", {"xml": text, "live": True}))
-    for disk in seen.record.disks:
-        steps += [Step(f"remove {path}", "remove", {"path": path}) for path in (disk.active, disk.hidden) if path]
     return steps
 
 
