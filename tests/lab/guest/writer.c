@@ -106,23 +106,6 @@ static int pattern(uint64_t bytes)
 	return 0;
 }
 
-/*
- * Sleep in short naps. Under TCG, pages that the guest writes stay unwatched after a checkpoint until the TLB is flushed,
- * which with page table isolation every system call does; a guest without any for 20 ms arrived corrupted.
- */
-static void doze_until(const struct timespec *end)
-{
-	const struct timespec nap = {.tv_nsec = 1000000};
-	struct timespec now;
-
-	for (;;) {
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (now.tv_sec > end->tv_sec || (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec))
-			return;
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
-	}
-}
-
 int main(int argc, char **argv)
 {
 	size_t room = 1 << 20;
@@ -185,7 +168,7 @@ int main(int argc, char **argv)
 				next.tv_nsec -= 1000000000L;
 				next.tv_sec++;
 			}
-			doze_until(&next);
+			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
 		}
 	}
 }
