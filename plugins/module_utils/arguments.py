@@ -23,6 +23,7 @@ from .domain import DomainXmlError, canonical, redacted
 from .errors import ColoError
 from .hypervisor import Hypervisor
 from .observation import Job, Observation
+from .observe import observe
 from .schema import LXML_IMPORT_ERROR, VocabularyError
 from .step import Refusal, Step, Wanted, WantedDisk
 
@@ -155,6 +156,13 @@ def observation(value: Any, option: str) -> Observation:
             f"{option} is not what colo_info returns: {error}",
             remedy=f"Give the registered result of lockstep.colo.colo_info, or for a peer the word {UNREACHABLE}",
         ) from None
+
+
+def look(hypervisor: Hypervisor, params: dict[str, Any], *, check: bool = False, **sights: Any) -> Observation:
+    """What is on this host; in check mode what an earlier task of the run said would be, where that is given."""
+    if check and params.get("projected") is not None:
+        return observation(params["projected"], "projected")
+    return observe(hypervisor, params["name"], params["directory"], host_name=params["host"], **sights)
 
 
 def reachable_peer(params: dict[str, Any]) -> Observation:

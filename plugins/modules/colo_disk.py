@@ -109,11 +109,12 @@ observation:
   type: dict
 """
 
+from functools import partial
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_domain, preflight
 from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
 from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
 
 
 def main() -> None:
@@ -139,11 +140,7 @@ def describe(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
     peer = arguments.peer(params) if params["state"] == "absent" else arguments.reachable_peer(params)
     secondary = params["role"] == "secondary"
     sights = preflight.sights(wanted, peer) if secondary and peer else {}
-
-    def look():
-        if check and params["projected"] is not None:
-            return arguments.observation(params["projected"], "projected")
-        return observe(hypervisor, params["name"], params["directory"], host_name=params["host"], **sights)
+    look = partial(arguments.look, hypervisor, params, check=check, **sights)
 
     def decide(seen):
         if params["state"] == "absent":

@@ -116,11 +116,12 @@ observation:
   type: dict
 """
 
+from functools import partial
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_drill
 from ansible_collections.lockstep.colo.plugins.module_utils.converge import Result, converge
 from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
 
 
 def main() -> None:
@@ -140,11 +141,7 @@ def main() -> None:
 def drill(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
     peer = arguments.reachable_peer(params)
     questions = plan_drill.Questions(tuple(params["addresses"]), params["timeout"])
-
-    def look():
-        if check and params["projected"] is not None:
-            return arguments.observation(params["projected"], "projected")
-        return observe(hypervisor, params["name"], params["directory"], host_name=params["host"])
+    look = partial(arguments.look, hypervisor, params, check=check)
 
     def decide(seen):
         return plan_drill.drill(seen, peer, questions)

@@ -119,7 +119,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_survivor, plan_switch
 from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
 from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
 
 FENCE = {
     "host": {"type": "str", "required": True},
@@ -157,15 +156,7 @@ def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
 
     def look():
         depth = depths.pop(0) if depths else "full"
-        seen = observe(
-            hypervisor,
-            params["name"],
-            params["directory"],
-            host_name=params["host"],
-            thorough=False,
-            monitor=depth != "silent",
-            brief=depth == "brief",
-        )
+        seen = arguments.look(hypervisor, params, thorough=False, monitor=depth != "silent", brief=depth == "brief")
         if depth != "silent":
             return seen
         if seen.record is None or seen.record.role != "secondary":

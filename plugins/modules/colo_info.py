@@ -156,11 +156,12 @@ observation:
 
 import time
 from dataclasses import asdict, replace
+from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils import arguments, preflight, verdict
 from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe, watch
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import watch
 
 
 def main() -> None:
@@ -183,17 +184,7 @@ def look(hypervisor: Hypervisor, params: dict) -> dict:
     peer = arguments.peer(params)
     wanted = arguments.wanted(params)
     sights = _sights(wanted, peer) if peer else {}
-
-    def seen_now():
-        return observe(
-            hypervisor,
-            params["name"],
-            params["directory"],
-            host_name=params["host"],
-            monitor=params["monitor"],
-            **sights,
-        )
-
+    seen_now = partial(arguments.look, hypervisor, params, monitor=params["monitor"], **sights)
     seen = seen_now()
     started = time.monotonic()
     rates = {}

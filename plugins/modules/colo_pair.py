@@ -136,6 +136,8 @@ observation:
   type: dict
 """
 
+from functools import partial
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils import (
     arguments,
@@ -147,7 +149,6 @@ from ansible_collections.lockstep.colo.plugins.module_utils import (
 from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
 
 STATES_OF_ONE = {
     "started": "primary",
@@ -189,10 +190,7 @@ def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
     if STATES_OF_ONE.get(state, role) != role:
         raise ColoError(f"a {role} cannot be {state}", remedy=f"State role {STATES_OF_ONE[state]}, on its host")
 
-    def look():
-        if check and params["projected"] is not None:
-            return arguments.observation(params["projected"], "projected")
-        return observe(hypervisor, params["name"], params["directory"], host_name=params["host"])
+    look = partial(arguments.look, hypervisor, params, check=check)
 
     def decide(seen):
         if state == "absent":

@@ -134,3 +134,17 @@ def test_a_host_without_a_domain_is_returned_as_well() -> None:
     seen = Observation(Host("kvm2", "m2"))
     assert arguments.seen(seen)["phase"] == "unprotected"
     assert arguments.seen(seen)["observation"] == to_data(seen)
+
+
+@pytest.mark.parametrize(
+    ("check", "projected", "found"),
+    [(True, to_data(SEEN), SEEN.domain.uuid), (True, None, None), (False, to_data(SEEN), None)],
+)
+def test_what_was_projected_is_seen_in_check_mode_alone(
+    monkeypatch: pytest.MonkeyPatch, check: bool, projected: Any, found: str | None
+) -> None:
+    bare = Observation(Host("kvm2", "m2"))
+    monkeypatch.setattr(arguments, "observe", lambda *_where, **_options: bare)
+    params = {"name": "web1", "directory": "/d", "host": "kvm2", "projected": projected}
+    seen = arguments.look(None, params, check=check)
+    assert (seen.domain.uuid if seen.domain else None) == found
