@@ -13,13 +13,13 @@ import re
 from dataclasses import dataclass
 
 from .schema import NAMESPACE, VocabularyError, etree, validate
-from .vocabulary import IOTHREAD, DiskRecord, NicRecord, Record
+from .vocabulary import IOTHREAD, RUN_DIRECTORY, DiskRecord, NicRecord, Record
 
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 # Every version of our namespace begins like this.
 _NAMESPACE_FAMILY = NAMESPACE.rpartition(":")[0] + ":"
 
-NO_VHOST = "/run/lockstep-colo/no-vhost"  # a vhost device that is not there
+NO_VHOST = f"{RUN_DIRECTORY}/no-vhost"  # a vhost device that is not there
 
 _COMMANDLINE = f"{{{QEMU_NAMESPACE}}}commandline"
 _ARG = f"{{{QEMU_NAMESPACE}}}arg"

@@ -26,7 +26,7 @@ from .codec import from_data, to_data
 from .errors import ColoError, CommandFailed, Timeout
 from .observation import Image, Marker
 from .process import run
-from .vocabulary import PORT_RANGE
+from .vocabulary import PORT_RANGE, RUN_DIRECTORY
 
 MARKER_NAME = "colo.json"
 QCOW2_MAGIC = b"QFI\xfb"
@@ -35,7 +35,6 @@ IFF_UP = 0x1
 VHOST_DEVICE = "/dev/vhost-net"
 DELETED = " (deleted)"
 STAT_BLOCK = 512  # the unit of st_blocks, stat(2)
-RUN_DIRECTORY = "/run/lockstep-colo"  # the libvirt hook of the role host knows it too
 LOCK_POLL = 0.1  # seconds
 FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, process
 PID_FILE = "/run/libvirt/qemu/{}.pid"

@@ -36,6 +36,8 @@ CHANNEL_KINDS = ("migration", "nbd", "mirror", "compare")
 # Below Linux's ephemeral ports (32768 and up) and below libvirt's migration ports (49152-49215).
 PORT_RANGE = range(21600, 23200)
 PORTS_PER_PAIR = 16
+# What a host needs to know until it reboots. The libvirt hook of the role host knows the directory too.
+RUN_DIRECTORY = "/run/lockstep-colo"
 # The I/O thread that compares packets: a number no domain uses by itself, so that ours is known again after a run that
 # was killed.
 IOTHREAD = 990
