@@ -39,12 +39,15 @@ class Done:
 
 @dataclass
 class Outcome:
-    """How far a plan came. ``finished`` is false where a wait for a sync passed its time: QEMU goes on with it."""
+    """How far a plan came. ``finished`` is false where a wait for a sync passed its time: QEMU goes on with it.
+
+    ``served_after`` is seconds from the run's first observation until the guest was free to serve.
+    """
 
     done: list[Done] = field(default_factory=list)
     finished: bool = True
     pivoted: bool = False
-    served_at: float | None = None
+    served_after: float | None = None
     checkpoints: Checkpoints | None = None
     answers: Answers | None = None
     damaged: dict[str, str] = field(default_factory=dict)  # images that were checked and found wrong: what is wrong
@@ -108,7 +111,7 @@ class Apply:
             ended = time.monotonic()
             outcome.done.append(Done(step.title, round(started - self._began, 4), round(ended - self._began, 4)))
             if step.serves:
-                outcome.served_at = round(ended - self._began, 4)
+                outcome.served_after = round(ended - self._began, 4)
             if step.pivot:
                 outcome.pivoted = True
                 return outcome

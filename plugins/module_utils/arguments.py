@@ -176,9 +176,9 @@ def returned(result: Result) -> dict[str, Any]:
     """A run as every module that changes something returns it."""
     return {
         "changed": result.changed,
-        "finished": result.finished,
+        "finished": result.outcome.finished,
         "steps": [step.title for step in result.steps],
-        "done": [asdict(step) for step in result.done],
+        "done": [asdict(step) for step in result.outcome.done],
         "seconds": result.seconds,
         "diff": _diff(result),
         **seen(result.after),

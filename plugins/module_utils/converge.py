@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from .apply import Apply, Done, Outcome
+from .apply import Apply, Outcome
 from .errors import ColoError
 from .hypervisor import Hypervisor
 from .observation import Observation
@@ -23,15 +23,12 @@ Rescue = Callable[[Observation, Observation], Plan]
 
 @dataclass
 class Result:
-    """What a run found, meant to do and did. ``served_after`` is seconds from the first observation."""
+    """What a run found, meant to do and did; ``changed`` in check mode what it would."""
 
     before: Observation
     after: Observation
     steps: list[Step] = field(default_factory=list)
-    done: list[Done] = field(default_factory=list)
     changed: bool = False
-    finished: bool = True
-    served_after: float | None = None
     seconds: float = 0.0
     outcome: Outcome = field(default_factory=Outcome)
 
@@ -57,7 +54,7 @@ def converge(
     if check:
         return result
     with Apply(hypervisor, domain, began) as apply:
-        outcome = apply.outcome
+        outcome = result.outcome = apply.outcome
         try:
             for _round in range(MAX_ROUNDS):
                 apply.run(plan)
@@ -72,9 +69,7 @@ def converge(
             if rescue and outcome.changed:
                 _rescue(apply, observe, lambda now: rescue(seen, now), error)
             raise
-    result.outcome = outcome
-    result.done, result.changed = outcome.done, outcome.changed
-    result.finished, result.served_after = outcome.finished, outcome.served_at
+    result.changed = outcome.changed
     result.after = replace(observe() if outcome.done else seen, checkpoints=outcome.checkpoints)
     result.seconds = round(time.monotonic() - began, 4)
     return result

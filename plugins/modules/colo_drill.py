@@ -147,7 +147,7 @@ def drill(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         return plan_drill.drill(seen, peer, questions)
 
     result = converge(hypervisor, params["name"], look, decide, check=check)
-    found = {} if check else {"drill": _found(result, questions), "served_after": result.served_after}
+    found = {} if check else {"drill": _found(result, questions), "served_after": result.outcome.served_after}
     return {**arguments.returned(result), **found}
 
 

@@ -169,7 +169,7 @@ def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         return plan_survivor.failover(seen, fence, unfenced)
 
     result = converge(hypervisor, params["name"], look, decide, check=check, rescue=plan_survivor.rescue)
-    return {"served_after": result.served_after, **arguments.returned(result)}
+    return {"served_after": result.outcome.served_after, **arguments.returned(result)}
 
 
 if __name__ == "__main__":

@@ -132,12 +132,12 @@ def test_the_time_of_serving_is_the_end_of_the_step_that_serves(clock: Clock, mo
     monkeypatch.setattr(host, "set_link", lambda _device, *, up: clock.sleep(0.25))
     link = Step("up", "link", {"device": "vnet0", "up": True}, serves=True)
     outcome = run(Recording(), link, Step("later", "link", {"device": "vnet1", "up": True}), began=99.0)
-    assert outcome.served_at == 1.25
+    assert outcome.served_after == 1.25
     assert [(done.began, done.ended) for done in outcome.done] == [(1.0, 1.25), (1.25, 1.5)]
 
 
 def test_a_run_without_a_serving_step_has_no_time_of_serving(clock: Clock) -> None:
-    assert run(Recording(), qmp("one", "stop")).served_at is None
+    assert run(Recording(), qmp("one", "stop")).served_after is None
 
 
 def test_a_wait_polls_until_it_is_so(clock: Clock) -> None:

@@ -40,13 +40,13 @@ def test_check_mode_only_says_what_would_follow() -> None:
     assert result.after is WANTED
     assert [step.title for step in result.steps] == ["start", "go"]
     assert result.changed
-    assert result.done == []
+    assert result.outcome.done == []
 
 
 def test_an_empty_plan_changes_nothing_and_looks_once() -> None:
     recording, eyes = Recording(), Eyes()
     result = go(recording, eyes, lambda seen: Plan((), seen))
-    assert (recording.calls, eyes.count, result.changed, result.finished) == ([], 1, False, True)
+    assert (recording.calls, eyes.count, result.changed, result.outcome.finished) == ([], 1, False, True)
     assert result.after == result.before
 
 
@@ -74,7 +74,7 @@ def test_a_pivot_is_followed_by_another_look_and_another_plan() -> None:
     assert recording.commands == ["destroy", "stop", "destroy", "cont"]
     assert seen_by_plan == [1, 2, 3]
     assert [step.title for step in result.steps] == ["start", "known", "start", "go"]
-    assert [done.title for done in result.done] == ["start", "known", "start", "go"]
+    assert [done.title for done in result.outcome.done] == ["start", "known", "start", "go"]
 
 
 def test_pivots_without_end_are_a_defect_that_is_said() -> None:
@@ -145,8 +145,8 @@ def test_a_wait_that_fails_before_any_change_is_not_rescued() -> None:
 
 def test_the_time_of_serving_is_handed_on() -> None:
     plan = Plan((Step("go", "destroy", serves=True),), WANTED)
-    assert go(Recording(), Eyes(), lambda _seen: plan).served_after is not None
-    assert go(Recording(), Eyes(), lambda seen: Plan((), seen)).served_after is None
+    assert go(Recording(), Eyes(), lambda _seen: plan).outcome.served_after is not None
+    assert go(Recording(), Eyes(), lambda seen: Plan((), seen)).outcome.served_after is None
 
 
 def test_a_rescue_that_has_nothing_to_do_claims_nothing() -> None:
