@@ -56,6 +56,25 @@ options:
     type: raw
 """
 
+    HANDOVER = r"""
+options:
+  handover:
+    description:
+      - For a switchover of a healthy pair, made anew for each, and the same on both hosts.
+      - M(lockstep.colo.colo_failover) waits on the standby until the primary's host, where M(lockstep.colo.colo_pair)
+        ends the guest, says so over the replication network and with the token. Then it promotes the standby.
+    type: dict
+    suboptions:
+      token:
+        description: What the waiting standby knows the primary by.
+        type: str
+        required: true
+      timeout:
+        description: Seconds that the two wait for each other. Nothing is changed when they pass.
+        type: float
+        default: 60
+"""
+
     WANTED = r"""
 options:
   disks:

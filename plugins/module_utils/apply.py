@@ -244,6 +244,13 @@ class Apply:
         found = self.hypervisor.glimpse(self.domain)
         return f"the domain is {found['state']}" if found and found["state"] not in ("shutoff", "crashed") else None
 
+    def _until_listening(self, address: str, port: int) -> str | None:
+        try:
+            host.reach(address, port)
+        except ColoError as error:
+            return error.what
+        return None
+
     def _ask(self, command: str) -> Any:
         return self.hypervisor.qmp(self.domain, command)
 

@@ -52,6 +52,11 @@ WANTED = {
     "peer_address": {"type": "str"},
     "first_port": {"type": "int"},
 }
+HANDOVER_OPTIONS = {
+    "token": {"type": "str", "required": True, "no_log": True},
+    "timeout": {"type": "float", "default": 60.0},
+}
+HANDOVER = {"handover": {"type": "dict", "options": HANDOVER_OPTIONS}}
 STATE = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
 
 

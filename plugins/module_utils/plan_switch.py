@@ -24,23 +24,24 @@ HAND_OVER_TIMEOUT = 30.0  # for QEMU to end
 
 @dataclass(frozen=True)
 class Handover:
-    """``token`` is known to the two runs alone; ``timeout`` is how long the standby waits for it, in seconds."""
+    """``token`` is known to the two runs alone; ``timeout`` is how long they wait for each other, in seconds."""
 
     token: str
     timeout: float = 60.0
 
 
-def hand_over(seen: Observation, peer: Observation, token: str) -> Plan:
+def hand_over(seen: Observation, peer: Observation, handover: Handover) -> Plan:
     """The primary's side: end the guest here, once the standby waits for it."""
     if seen.record and seen.record.handed_over and seen.domain and not seen.domain.active:
         return Plan((), seen)
     refuse_if(_primary_problems(seen, peer))
     record = replace(seen.record, handed_over=True)
     where = _where(record)
+    place = f"{where['address']} port {where['port']}"
     text = xml.with_metadata_element(record)
-    hand = {**where, "uuid": seen.domain.uuid, "token": token}
+    hand = {**where, "uuid": seen.domain.uuid, "token": handover.token}
     steps = (
-        Step(f"see that the standby waits on {where['address']} port {where['port']}", "reach", where),
+        wait(f"see that the standby waits on {place}", "listening", handover.timeout, **where),
         Step("write that this copy is handed over", "record", {"xml": text, "live": True}),
         Step("end the guest here, and tell the standby", "hand_over", hand, HAND_OVER_TIMEOUT),
         wait("see libvirt clear up after it", "off", HAND_OVER_TIMEOUT),

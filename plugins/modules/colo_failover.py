@@ -23,10 +23,11 @@ author:
   - the lockstep.colo contributors (@lockstep)
 extends_documentation_fragment:
   - lockstep.colo.colo
+  - lockstep.colo.colo.handover
   - lockstep.colo.colo.attributes
 options:
   fence:
-    description: The registered result of the fence of the other host.
+    description: The registered result of the fence of the other host. With O(handover), none is needed.
     type: dict
     suboptions:
       host:
@@ -41,21 +42,6 @@ options:
         description: How, for the report.
         type: str
         default: ""
-  handover:
-    description:
-      - For a switchover of a healthy pair, in the place of O(fence).
-      - The standby waits until the primary's host says, over the replication network and with the token, that its guest
-        has ended, and is promoted then.
-    type: dict
-    suboptions:
-      token:
-        description: The O(lockstep.colo.colo_pair#module:token) of the run on the primary's host.
-        type: str
-        required: true
-      timeout:
-        description: Seconds to wait. Nothing is changed when they pass.
-        type: float
-        default: 60
   i_accept_that_two_guests_may_run:
     description:
       - Promote without a verified fence. When the other host is alive after all, both guests write and answer, and one
@@ -125,10 +111,6 @@ FENCE = {
     "verified": {"type": "bool", "required": True},
     "method": {"type": "str", "default": ""},
 }
-HANDOVER = {
-    "token": {"type": "str", "required": True, "no_log": True},
-    "timeout": {"type": "float", "default": 60.0},
-}
 
 
 def main() -> None:
@@ -136,7 +118,7 @@ def main() -> None:
         argument_spec={
             **arguments.COMMON,
             "fence": {"type": "dict", "options": FENCE},
-            "handover": {"type": "dict", "options": HANDOVER},
+            **arguments.HANDOVER,
             "i_accept_that_two_guests_may_run": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

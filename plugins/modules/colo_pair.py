@@ -19,6 +19,7 @@ author:
 extends_documentation_fragment:
   - lockstep.colo.colo
   - lockstep.colo.colo.peer
+  - lockstep.colo.colo.handover
   - lockstep.colo.colo.projected
   - lockstep.colo.colo.attributes
 attributes:
@@ -37,7 +38,7 @@ options:
       - V(absent) lets the guest on the primary go on alone, without layers under its disks, or ends the standby.
       - V(started) starts the domain of a pair that runs nowhere, if this host provably has its newest copy.
       - V(handed_over) ends the guest on the primary for the standby to take over, which waits for it in
-        M(lockstep.colo.colo_failover) with the same O(token).
+        M(lockstep.colo.colo_failover) with the same O(handover).
       - V(expendable) writes down that the standby may not be promoted any more, before its primary goes on without it;
         it stays in lockstep.
       - V(without_vhost) takes the virtio NICs of a running guest off vhost, which COLO needs. Its memory is saved, and
@@ -47,9 +48,6 @@ options:
     type: str
     default: present
     choices: [present, absent, started, handed_over, expendable, without_vhost]
-  token:
-    description: For O(state=handed_over), what the waiting standby knows the primary by; made anew for each switchover.
-    type: str
   unproven:
     description:
       - With O(state=started), you vouch for it that the other host, which cannot be reached, has no newer copy.
@@ -170,14 +168,14 @@ def main() -> None:
                 "default": "present",
                 "choices": ["present", "absent", *STATES_OF_ONE],
             },
-            "token": {"type": "str", "no_log": True},
+            **arguments.HANDOVER,
             "unproven": {"type": "bool", "default": False},
             **arguments.PROJECTED,
             "sync_speed": {"type": "int", "default": 0},
             "sync_wait": {"type": "float", "default": arguments.DEFAULTS.sync_wait},
             "sync_timeout": {"type": "int", "default": 0},
         },
-        required_if=[("state", "handed_over", ("token",))],
+        required_if=[("state", "handed_over", ("handover",))],
         supports_check_mode=True,
     )
     arguments.run(module, lambda hypervisor: pair(hypervisor, module.params, module.check_mode))
@@ -202,7 +200,7 @@ def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         if state == "expendable":
             return plan_pair.expendable(seen)
         if state == "handed_over":
-            return plan_switch.hand_over(seen, peer, params["token"])
+            return plan_switch.hand_over(seen, peer, plan_switch.Handover(**params["handover"]))
         return plan_pair.primary(wanted, seen, peer) if role == "primary" else plan_pair.secondary(wanted, seen, peer)
 
     rescue = RESCUES.get((role, state))

@@ -179,6 +179,22 @@ def test_a_migration_that_ended_otherwise_fails_at_once(clock: Clock, status: st
     assert clock.now == 100.0
 
 
+def test_a_standby_that_does_not_listen_yet_is_tried_again(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Exception | None] = [ColoError("refused"), ColoError("refused"), None]
+
+    def reach(*_where: Any) -> None:
+        if answer := answers.pop(0):
+            raise answer
+
+    monkeypatch.setattr(host, "reach", reach)
+    listening = wait("see it", "listening", 5.0, address="10.0.0.2", port=21615)
+    assert not run(Recording(), listening).changed
+    assert answers == []
+    monkeypatch.setattr(host, "reach", lambda *_where: (_ for _ in ()).throw(ColoError("refused")))
+    with pytest.raises(Timeout, match=r"see it: not within 5 s \(refused\)"):
+        run(Recording(), listening)
+
+
 def jobs(**status: str) -> list[dict[str, Any]]:
     return [{"id": name, "status": now, "current-progress": 1, "total-progress": 2} for name, now in status.items()]
 

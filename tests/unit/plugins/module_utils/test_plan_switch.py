@@ -22,19 +22,20 @@ def actions(plan) -> list[str]:
 
 
 def given_away(seen: Observation) -> Observation:
-    return plan_switch.hand_over(seen, SECONDARY, "secret").after
+    return plan_switch.hand_over(seen, SECONDARY, HANDOVER).after
 
 
 def test_the_primary_ends_only_after_it_wrote_that_its_copy_is_given_away() -> None:
-    plan = plan_switch.hand_over(PRIMARY, SECONDARY, "secret")
-    assert actions(plan) == ["reach", "record", "hand_over", "wait"]
+    plan = plan_switch.hand_over(PRIMARY, SECONDARY, HANDOVER)
+    assert actions(plan) == ["wait", "record", "hand_over", "wait"]
+    assert (plan.steps[0].arguments["until"], plan.steps[0].timeout) == ("listening", 30.0)
     assert 'handed-over="yes"' in plan.steps[1].arguments["xml"]
     hand = plan.steps[2].arguments
     assert hand["uuid"] == PRIMARY.domain.uuid
     assert hand["token"] == "secret"
     assert (hand["address"], hand["port"]) == ("10.77.0.2", PRIMARY.record.first_port + 15)
     assert verdict.phase(plan.after) == "stale"
-    assert plan_switch.hand_over(plan.after, SECONDARY, "secret").steps == ()
+    assert plan_switch.hand_over(plan.after, SECONDARY, HANDOVER).steps == ()
 
 
 def test_the_standby_waits_before_anything_is_changed() -> None:
@@ -48,7 +49,7 @@ def test_the_standby_waits_before_anything_is_changed() -> None:
 
 
 def test_both_meet_at_the_same_port() -> None:
-    here = plan_switch.hand_over(PRIMARY, SECONDARY, "secret").steps[2].arguments
+    here = plan_switch.hand_over(PRIMARY, SECONDARY, HANDOVER).steps[2].arguments
     there = plan_switch.take_over(SECONDARY, HANDOVER).steps[0].arguments
     assert {key: here[key] for key in ("address", "port", "token")} == {
         key: there[key] for key in ("address", "port", "token")
@@ -73,7 +74,7 @@ def test_both_meet_at_the_same_port() -> None:
 )
 def test_only_a_healthy_pair_changes_sides(seen: Observation, peer: Observation) -> None:
     with pytest.raises(Refusal) as refusal:
-        plan_switch.hand_over(seen, peer, "secret")
+        plan_switch.hand_over(seen, peer, HANDOVER)
     assert all(problem.remedy for problem in refusal.value.problems)
 
 
