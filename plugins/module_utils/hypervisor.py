@@ -94,17 +94,15 @@ class Hypervisor:
 
         Even the inactive XML waits for that lock; name, state and metadata do not (our measurement, libvirt 11.3).
         """
-        try:
-            return self._call("glimpse", domain)
-        except LibvirtError as error:
-            if error.code == NO_SUCH_DOMAIN:
-                return None
-            raise
+        return self._known("glimpse", domain)
 
     def describe(self, domain: str, secrets: bool = True) -> dict[str, Any] | None:
         """What libvirt says of ``domain`` without asking its monitor; None where it is not known."""
+        return self._known("describe", domain, secrets)
+
+    def _known(self, method: str, *arguments: Any) -> dict[str, Any] | None:
         try:
-            return self._call("describe", domain, secrets)
+            return self._call(method, *arguments)
         except LibvirtError as error:
             if error.code == NO_SUCH_DOMAIN:
                 return None
