@@ -270,11 +270,7 @@ def without_vhost(xml: str) -> str:
         driver = interface.find("driver")
         if not _is_virtio(interface) or (driver is not None and driver.get("name") == "qemu"):
             continue
-        backend = interface.find("backend")
-        if backend is None:
-            backend = etree.Element("backend")
-            _insert(interface, interface.index(interface.find("model")) + 1, backend)
-        backend.set("vhost", NO_VHOST)
+        _after_model(interface, "backend").set("vhost", NO_VHOST)
     return _text(root)
 
 
@@ -552,11 +548,16 @@ def _set_driver(root: etree._Element, mac: str) -> None:
     interface = _find_nic(root, mac, required=False)
     if interface is None or not _is_virtio(interface):
         return
-    driver = interface.find("driver")
-    if driver is None:
-        driver = etree.Element("driver")
-        _insert(interface, interface.index(interface.find("model")) + 1, driver)
-    driver.set("name", "qemu")
+    _after_model(interface, "driver").set("name", "qemu")
+
+
+def _after_model(interface: etree._Element, tag: str) -> etree._Element:
+    """The interface's element of this name, made right after its model where there is none."""
+    element = interface.find(tag)
+    if element is None:
+        element = etree.Element(tag)
+        _insert(interface, interface.index(interface.find("model")) + 1, element)
+    return element
 
 
 def _restore_driver(root: etree._Element, nic: NicRecord) -> None:
