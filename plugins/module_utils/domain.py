@@ -12,6 +12,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
+from .observation import Disk
 from .schema import NAMESPACE, VocabularyError, etree, validate
 from .vocabulary import IOTHREAD, RUN_DIRECTORY, DiskRecord, NicRecord, Record
 
@@ -60,21 +61,6 @@ _MEMORY_MODELS = ("nvdimm", "virtio-pmem", "sgx-epc")
 
 class DomainXmlError(ValueError):
     """Text that is not a domain's XML, or a domain that the wanted change does not fit."""
-
-
-@dataclass(frozen=True)
-class DiskElement:
-    target: str
-    device: str
-    type: str
-    source: str | None
-    format: str | None
-    bus: str
-    alias: str | None
-    readonly: bool
-    shareable: bool
-    has_backing: bool
-    serial: str | None
 
 
 @dataclass(frozen=True)
@@ -179,7 +165,7 @@ def emulator(xml: str) -> str | None:
     return text.strip() if text else None
 
 
-def disks(xml: str) -> list[DiskElement]:
+def disks(xml: str) -> list[Disk]:
     return [_disk(element) for element in _parse(xml).iterfind("devices/disk")]
 
 
@@ -609,11 +595,11 @@ def _first_attribute(element: etree._Element | None, names: tuple[str, ...]) -> 
 # Disks
 
 
-def _disk(element: etree._Element) -> DiskElement:
-    target, driver, backing = element.find("target"), element.find("driver"), element.find("backingStore")
+def _disk(element: etree._Element) -> Disk:
+    target, driver = element.find("target"), element.find("driver")
     if target is None:
         raise DomainXmlError(f"line {element.sourceline}: a disk without a target")
-    return DiskElement(
+    return Disk(
         target=target.get("dev", ""),
         device=element.get("device", "disk"),
         type=element.get("type", "file"),
@@ -623,8 +609,6 @@ def _disk(element: etree._Element) -> DiskElement:
         alias=_alias(element),
         readonly=element.find("readonly") is not None,
         shareable=element.find("shareable") is not None,
-        has_backing=backing is not None and len(backing) > 0,
-        serial=(element.findtext("serial") or "").strip() or None,
     )
 
 

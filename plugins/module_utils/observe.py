@@ -16,7 +16,7 @@ from . import domain as xml
 from . import emulator, equipment, graph, host
 from .errors import ColoError, LibvirtError, QmpError, Timeout
 from .hypervisor import Hypervisor
-from .observation import Checkpoints, Disk, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
+from .observation import Checkpoints, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
 from .proxy import SETTINGS
 from .vocabulary import Record, VocabularyError
 
@@ -160,26 +160,12 @@ def _domain(found: dict[str, Any]) -> Domain:
         record=xml.read_record(found["inactive_xml"]),
         live_record=xml.read_record(found["live_xml"]) if found["live_xml"] else None,
         live_incoming=bool(found["live_xml"]) and xml.has_incoming(found["live_xml"]),
-        disks=tuple(_disk(element) for element in xml.disks(current)),
+        disks=tuple(xml.disks(current)),
         nics=tuple(_nic(element) for element in xml.nics(current)),
         unsupported=tuple(xml.unsupported(current)),
         tainted=tuple(found["tainted"]),
         vhost=host.VHOST_DEVICE in files,
         deleted=tuple(sorted({file.removesuffix(host.DELETED) for file in files if file.endswith(host.DELETED)})),
-    )
-
-
-def _disk(element: xml.DiskElement) -> Disk:
-    return Disk(
-        target=element.target,
-        device=element.device,
-        type=element.type,
-        source=element.source,
-        format=element.format,
-        bus=element.bus,
-        readonly=element.readonly,
-        shareable=element.shareable,
-        alias=element.alias,
     )
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import domain
-from ansible_collections.lockstep.colo.plugins.module_utils.domain import DiskElement, DomainXmlError, NicElement
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import DomainXmlError, NicElement
+from ansible_collections.lockstep.colo.plugins.module_utils.observation import Disk
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import INACTIVE, fixture
 
 
@@ -89,22 +90,9 @@ def test_what_is_missing_is_said_or_has_a_default() -> None:
 
 def test_disks_of_every_kind() -> None:
     found = {disk.target: disk for disk in domain.disks(fixture("disks"))}
-    assert found["sda"] == DiskElement(
-        "sda", "disk", "block", "/dev/vg0/lv0", "raw", "scsi", None, False, False, False, "ABC-123"
-    )
-    assert found["vdb"] == DiskElement(
-        "vdb",
-        "disk",
-        "file",
-        "/var/lib/libvirt/images/fix/chain.qcow2",
-        "qcow2",
-        "virtio",
-        "ua-second",
-        False,
-        False,
-        True,
-        None,
-    )
+    assert found["sda"] == Disk("sda", "disk", "block", "/dev/vg0/lv0", "raw", "scsi", False, False)
+    chain = "/var/lib/libvirt/images/fix/chain.qcow2"
+    assert found["vdb"] == Disk("vdb", "disk", "file", chain, "qcow2", "virtio", False, False, "ua-second")
     assert (found["vdc"].type, found["vdc"].source) == ("network", "x")
     assert (found["vdd"].type, found["vdd"].source) == ("volume", "default/v1")
     assert (found["hda"].device, found["hda"].source, found["hda"].readonly) == ("cdrom", None, True)
@@ -112,14 +100,10 @@ def test_disks_of_every_kind() -> None:
     assert found["sdb"].device == "lun"
 
 
-def test_a_running_domain_has_aliases_taps_and_chains() -> None:
+def test_a_running_domain_has_aliases_and_taps() -> None:
     text = fixture("rich.live")
     disks = domain.disks(text)
-    assert [(disk.alias, disk.has_backing) for disk in disks] == [
-        ("ua-root", True),
-        ("scsi0-0-0-0", False),
-        ("ide0-0-0", False),
-    ]
+    assert [disk.alias for disk in disks] == ["ua-root", "scsi0-0-0-0", "ide0-0-0"]
     assert domain.nics(text)[1] == NicElement(
         "52:54:00:dd:00:02", "virtio", "bridge", "br0", "vnet2", "net1", None, False, 1
     )
