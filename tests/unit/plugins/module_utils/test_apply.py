@@ -190,7 +190,11 @@ def test_a_standby_that_does_not_listen_yet_is_tried_again(clock: Clock, monkeyp
     listening = wait("see it", "listening", 5.0, address="10.0.0.2", port=21615)
     assert not run(Recording(), listening).changed
     assert answers == []
-    monkeypatch.setattr(host, "reach", lambda *_where: (_ for _ in ()).throw(ColoError("refused")))
+
+    def refuse(*_where):
+        raise ColoError("refused")
+
+    monkeypatch.setattr(host, "reach", refuse)
     with pytest.raises(Timeout, match=r"see it: not within 5 s \(refused\)"):
         run(Recording(), listening)
 
