@@ -34,7 +34,7 @@ STAGES: dict[str, list[str]] = {
     ],
     "sanity": ["tests/run/sanity {python}"],
     "molecule": ["molecule test"],
-    "integration": ["tests/integration/run"],
+    "integration": ["tests/integration/run", "tests/long/kills --sample"],
     "kvm": ["tests/long/instances"],
     "long": [
         "tests/integration/run -m long",
