@@ -11,7 +11,7 @@ from dataclasses import replace
 from . import checks, graph, layers, preflight
 from . import domain as xml
 from .observation import Disk, Job, Migration, Monitor, Node, Observation
-from .step import Plan, Problem, Step, Wanted, qmp, refuse_if, wait
+from .step import Plan, Problem, Refusal, Step, Wanted, qmp, refuse_if, wait
 from .vocabulary import Channel, Record
 
 X_COLO = "x-colo"
@@ -346,7 +346,8 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         return Plan((), seen)
     if seen.domain.active and not (_just_started(seen) and whole):
         end = Step("end the standby that is no use", "destroy", pivot=True)
-        return Plan((end,), replace(seen, domain=replace(seen.domain, state="shutoff"), monitor=None))
+        rest = _after_its_end(wanted, seen, peer)
+        return Plan((end, *rest.steps), rest.after)
     steps = []
     if not seen.domain.active:
         steps += _unfinished(seen)
@@ -359,6 +360,19 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         seen = _started(seen, peer)
     steps += _standby_steps(seen)
     return Plan(tuple(steps), _listening(seen))
+
+
+def _after_its_end(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
+    """What follows the end of a standby. What is against it now, as its memory, may go with it: that is asked again."""
+    free = {channel.port for channel in seen.record.channels()}
+    host = replace(seen.host, ports=tuple(port for port in seen.host.ports if port not in free))
+    images = {path: replace(image, in_use=False) for path, image in seen.images.items()}
+    off = replace(seen.domain, state="shutoff", deleted=())
+    ended = replace(seen, host=host, images=images, domain=off, monitor=None)
+    try:
+        return secondary(wanted, ended, peer)
+    except Refusal:
+        return Plan((), ended)
 
 
 def _left_behind(peer: Observation) -> bool:

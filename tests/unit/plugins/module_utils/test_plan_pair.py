@@ -346,9 +346,7 @@ def test_a_standby_is_complete_only_when_a_whole_checkpoint_was_seen(proof: Chec
 
 def test_a_standby_that_its_primary_left_behind_is_ended() -> None:
     standby = recorded("protected-secondary")
-    assert [step.action for step in plan_pair.secondary(WANTED, standby, recorded("described-primary")).steps] == [
-        "destroy"
-    ]
+    assert plan_pair.secondary(WANTED, standby, recorded("described-primary")).steps[0].action == "destroy"
     for peer in ("protected-primary", "pre-switchover-primary"):
         assert "destroy" not in [step.action for step in plan_pair.secondary(WANTED, standby, recorded(peer)).steps]
 
@@ -392,13 +390,24 @@ def test_a_primary_whose_standby_is_gone_is_left_to_a_fence() -> None:
         plan_pair.primary(WANTED, recorded("protected-primary"), gone)
 
 
+def test_a_dry_run_shows_the_new_standby_as_well() -> None:
+    """What follows the end of the old one: the primary's plan needs a peer that listens."""
+    seen = recorded("protected-secondary")
+    lacking = replace(seen, domain=replace(seen.domain, deleted=(seen.record.disks[0].hidden,)))
+    plan = plan_pair.secondary(WANTED, lacking, recorded("protected-primary"))
+    assert "start_paused" in [step.action for step in plan.steps]
+    assert plan.after.monitor.status == layers.INCOMING
+    plan_pair.primary(WANTED, recorded("protected-primary"), plan.after)
+
+
 @pytest.mark.parametrize("name", ["protected-secondary", "listening-secondary", "started-secondary"])
 def test_a_standby_whose_image_was_removed_is_made_anew(name: str) -> None:
     seen = recorded(name)
     path = seen.record.disks[0].hidden
     lacking = replace(seen, domain=replace(seen.domain, deleted=("/tmp/x", path)))
     plan = plan_pair.secondary(WANTED, lacking, recorded("protected-primary"))
-    assert [step.action for step in plan.steps] == ["destroy"]
+    assert plan.steps[0].action == "destroy"
+    assert plan.steps[0].pivot
     other = replace(seen, domain=replace(seen.domain, deleted=("/tmp/x",)))
     assert "destroy" not in [
         step.action for step in plan_pair.secondary(WANTED, other, recorded("protected-primary")).steps
