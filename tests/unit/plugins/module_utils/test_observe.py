@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import emulator, equipment, host
+from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Event
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import (
     Cpu,
     Emulator,
@@ -16,7 +17,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation import (
     Link,
     Space,
 )
-from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe, watch
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import fixture
 
 DIRECTORY = "/var/lib/libvirt/images/colo"
@@ -98,3 +99,23 @@ def test_how_far_the_peer_is_is_measured_only_when_it_is_asked_for(asked: list[s
 def test_a_failover_asks_for_nothing_that_it_can_do_without(asked: list[str]) -> None:
     observe(Libvirt(), "web1", DIRECTORY, thorough=False, brief=True)
     assert {line.split()[0] for line in asked} == {"machine_id", "read_marker"}
+
+
+class Events:
+    """A hypervisor that has collected events already, and collects more."""
+
+    def __init__(self, *collected: str) -> None:
+        self.batches = [list(collected)]
+
+    def watch(self, _name: str) -> None:
+        pass
+
+    def events(self, _patience: float = 0.0) -> list[Event]:
+        return [Event(0.0, name, {}) for name in self.batches.pop(0)] if self.batches else []
+
+
+def test_the_stop_and_resume_of_the_switch_are_no_checkpoint() -> None:
+    assert watch(Events("STOP", "RESUME"), "web1", 0.05, enough=1).count == 0
+    later = Events("STOP", "RESUME")
+    later.batches += [["STOP"], ["RESUME"]]
+    assert watch(later, "web1", 1.0, enough=1).count == 1
