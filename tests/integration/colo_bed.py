@@ -271,14 +271,16 @@ class Bed:
         return found
 
 
-def autopsy(bed: Bed, host: str, into: Path) -> None:
-    """What is left to be seen of a guest that should answer and does not: its console, and QEMU's view of it."""
+def autopsy(bed: Bed, host: str, case: str) -> None:
+    """What is left to be seen of a guest that should answer and does not, in results/logs: console and QEMU's view."""
     asked = "status", "registers -a", "lapic", "irq", "network", "block", "migrate", "virtio"
     script = [f"{VIRSH} domstate --reason web1", "tail -c 20000 /var/log/libvirt/qemu/web1-console.log"]
     script += [f"echo '== info {what}'; {VIRSH} qemu-monitor-command web1 --hmp info {what}" for what in asked]
     script += ["tail -n 60 /var/log/libvirt/qemu/web1.log", "ip -s link; bridge fdb"]
-    into.parent.mkdir(parents=True, exist_ok=True)
-    into.write_text(bed.ssh(host, "; ".join(script) + " 2>&1; true"), encoding="utf-8")
+    logs = ROOT / "results" / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    seen = bed.ssh(host, f"({'; '.join(script)}) 2>&1", check=False)  # the host may be what failed
+    (logs / f"{case}.txt").write_text(seen, encoding="utf-8")
 
 
 def wait_for(what: str, test: Any, timeout: float = 60) -> None:
