@@ -67,7 +67,7 @@ def edit_standby(bed: Bed) -> None:
 
 
 def overlay(bed: Bed) -> None:
-    path = "/var/lib/libvirt/images/web1-overlay.qcow2"
+    path = "/var/lib/libvirt/images/web1-vda.overlay"
     bed.ssh("kvm1", f"{VIRSH} snapshot-create-as web1 s --disk-only --no-metadata --diskspec vda,file={path}")
 
 
