@@ -35,7 +35,10 @@ def _parser() -> argparse.ArgumentParser:
         "--bare", action="store_true", help="hosts with ssh and Python alone; packages are there for apt to install"
     )
     up.add_argument(
-        "--instances", choices=diskimage.SUITES, help="bare hosts of that suite as VMs, with a KVM that works"
+        "--instances",
+        type=diskimage.suites,
+        metavar="SUITE[,SUITE]",
+        help=f"bare hosts of that suite ({', '.join(diskimage.SUITES)}), or one of each, as VMs, with a KVM that works",
     )
     verb("down", "remove everything but the cache").add_argument("--purge", action="store_true", help="the cache too")
     verb("status", "what there is, as JSON")

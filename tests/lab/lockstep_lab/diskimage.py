@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from . import rootfs
-from .common import Lab, remove_tree, run, say, write
+from .common import HOSTS, Lab, remove_tree, run, say, write
 
 SUITES = ("trixie", "bookworm")
 PACKAGES = [*rootfs.BASE, rootfs.KERNEL, "apparmor"]
@@ -22,6 +22,20 @@ MASKED = [unit for unit in rootfs.MASKED if unit.endswith(".timer")]
 MASKED += ["systemd-networkd-wait-online.service", "systemd-firstboot.service"]
 DISK_SIZE = "8G"  # sparse; standbys and snapshots need room
 RECIPE = 2  # raise it when the code below builds something else from the same lists
+
+
+def suites(text: str) -> str:
+    """The suite of both hosts, or that of each of them with a comma between them."""
+    named = text.split(",")
+    if len(named) > len(HOSTS) or not set(named) <= set(SUITES):
+        raise ValueError(text)
+    return text
+
+
+def of_hosts(lab: Lab, text: str) -> dict[str, Path]:
+    """Where the files of each host's suite lie."""
+    named = text.split(",")
+    return dict(zip(HOSTS, (path(lab, suite) for suite in (named[0], named[-1])), strict=True))
 
 
 def path(lab: Lab, suite: str) -> Path:

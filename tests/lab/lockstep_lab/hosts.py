@@ -239,7 +239,7 @@ def both(action: Callable[[str], None]) -> None:
 
 
 def up(lab: Lab, *, bare: bool, instances: str | None = None) -> None:
-    """Build what is missing and boot both hosts: containers, or bare VM instances of a Debian suite."""
+    """Build what is missing and boot both hosts: containers, or bare VM instances of a Debian suite, or of two."""
     kind: dict[str, object] = {"bare": bare or instances is not None, "instances": instances}
     if any(running(lab, host) for host in HOSTS):
         there = {key: lab.facts().get(key) for key in kind}
@@ -250,9 +250,11 @@ def up(lab: Lab, *, bare: bool, instances: str | None = None) -> None:
     guestimage.build(lab)
     layers = [str(path) for path in rootfs.stack(lab, bare=bare)]
     if instances:
-        diskimage.build(lab, instances)
-        kind["image"] = str(diskimage.path(lab, instances))
-        layers.append(kind["image"])
+        for suite in instances.split(","):
+            diskimage.build(lab, suite)
+        images = {host: str(image) for host, image in diskimage.of_hosts(lab, instances).items()}
+        kind["images"] = images
+        layers += dict.fromkeys(images.values())
     stale = (lab.state / "lab.json").exists() and lab.facts().get("layers") != layers
     if stale and not any(running(lab, host) for host in HOSTS):
         say("the hosts' disks belong to other layers; starting from fresh ones")

@@ -52,7 +52,7 @@ def prepare(lab: Lab, host: str) -> None:
     guestimage.install(lab, own)
     for name, content in _network(host).items():
         write(own / "etc/systemd/network" / name, content)
-    run(["cp", "--sparse=always", f"{lab.facts()['image']}/root.ext4", making], timeout=120)
+    run(["cp", "--sparse=always", f"{lab.facts()['images'][host]}/root.ext4", making], timeout=120)
     run(["unshare", "--mount", "sh", "-c", FILL, "sh", making, root, own], timeout=120)
     remove_tree(own)
     making.rename(disk)
@@ -74,7 +74,7 @@ def command(lab: Lab, host: str) -> list[str]:
     facts = lab.facts()
     layers = ":".join(map(str, rootfs.stack(lab, bare=False)))
     enter = ["sh", "-c", ENTER, "sh", layers, lab.host_root(host), lab.host_dir(host)]
-    enter += [facts["image"]]
+    enter += [facts["images"][host]]
     accelerated = ["-accel", "kvm", "-cpu", "host"] if facts["machine_kvm"] else ["-accel", "tcg", "-cpu", "max"]
     number = HOSTS[host].rsplit(".", 1)[1]
     identifier = uuid.uuid5(uuid.NAMESPACE_DNS, f"{host}.{lab.name}.lockstep-lab.invalid")
