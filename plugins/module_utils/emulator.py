@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .errors import ColoError
+from .generation import OPTIONS
 from .observation import Emulator
 from .process import COMMAND_DEADLINE
 
@@ -41,6 +42,7 @@ COMMANDS = (
     "x-debug-query-block-graph",
 )
 EVENTS = ("STOP", "RESUME")  # a checkpoint is known by them
+_SOCKET_WITNESS = "tn3270"  # an option of a socket character device, and of nothing else
 _WITNESS = {"driver": "raw", "object": "iothread", "migration capability": "auto-converge"}
 
 
@@ -54,6 +56,7 @@ def probe(path: str) -> Emulator:
         f"{number['major']}.{number['minor']}.{number['micro']}",
         missing(schema),
         tuple(sorted(machine["name"] for machine in machines)),
+        options(schema),
     )
 
 
@@ -110,6 +113,13 @@ def missing(schema: list[dict]) -> tuple[str, ...]:
         known = _members(enumerations, _WITNESS[kind])
         lacking += [f"{kind} {name}" for name in wanted if name not in known]
     return tuple(lacking)
+
+
+def options(schema: list[dict]) -> tuple[str, ...]:
+    """Which of a socket's options that builds differ in this one has."""
+    objects = [{member["name"] for member in item["members"]} for item in schema if item["meta-type"] == "object"]
+    known = _members(objects, _SOCKET_WITNESS)
+    return tuple(name for name in OPTIONS if name in known)
 
 
 def _members(enumerations: Iterable[set[str]], witness: str) -> set[str]:

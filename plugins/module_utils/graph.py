@@ -5,7 +5,7 @@
 
 The layers (QEMU's docs/block-replication.txt), top first; D is the node libvirt made for the disk:
 
-    primary    quorum [ D, replication(primary) -> nbd client ]
+    primary    quorum [ D, replication(primary) -> nbd client ]      (and, while it is synced, the target of the copy)
     secondary  quorum [ replication(secondary) -> active -> hidden -> D ], and D exported by NBD
 
 The park node takes the guest's disk while layers change: QEMU refuses to put a quorum on a node that a device writes
@@ -36,6 +36,11 @@ def replication(target: str) -> str:
 
 def nbd(target: str) -> str:
     return f"{PREFIX}{target}-nbd"
+
+
+def copy(target: str) -> str:
+    """What the sync writes to where the replication layer needs the other connection before the sync has ended."""
+    return f"{PREFIX}{target}-copy"
 
 
 def active(target: str) -> str:
@@ -82,10 +87,10 @@ def quorum_layer(target: str, child: str) -> dict[str, Any]:
     }
 
 
-def nbd_layer(target: str, address: str, port: int) -> dict[str, Any]:
+def nbd_layer(node: str, target: str, address: str, port: int) -> dict[str, Any]:
     return {
         "driver": "nbd",
-        "node-name": nbd(target),
+        "node-name": node,
         "server": {"type": "inet", "host": address, "port": str(port)},
         "export": export(target),
     }

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from . import graph
+from . import generation, graph
 from .errors import ColoError
 from .observation import Disk, Domain, Monitor, Observation
 from .proxy import Part, Proxy
@@ -102,7 +102,7 @@ def slide_out(seen: Observation) -> list[Step]:
     todo = [disk for disk in replicated(seen) if disk.node != own[disk.target]]
     steps = []
     for disk in replicated(seen):
-        kinds = (graph.quorum, graph.replication, graph.active, graph.hidden, graph.nbd)
+        kinds = (graph.quorum, graph.replication, graph.active, graph.hidden, graph.nbd, graph.copy)
         steps += [delete_node(name) for kind in kinds if (name := kind(disk.target)) in seen.monitor.nodes]
     steps += [_attach(disk, own[disk.target]) for disk in todo]
     return _around(seen, todo, steps)
@@ -163,10 +163,10 @@ def set_link(tap: str, *, up: bool) -> Step:
 def proxies(seen: Observation) -> list[Proxy]:
     """The proxy of each replicated NIC, from the record's channels and the running domain's aliases."""
     directory = (seen.monitor and seen.monitor.socket_directory) or UNKNOWN_DIRECTORY
-    return list(_proxies(seen.domain, seen.record, directory))
+    return list(_proxies(seen.domain, seen.record, directory, generation.options(seen)))
 
 
-def _proxies(domain: Domain, record: Record, directory: str) -> Iterator[Proxy]:
+def _proxies(domain: Domain, record: Record, directory: str, options: tuple[str, ...]) -> Iterator[Proxy]:
     by_mac = {nic.mac: nic for nic in domain.nics}
     ports = {(channel.kind, channel.nic): channel for channel in record.channels()}
     for known in record.nics:
@@ -176,7 +176,7 @@ def _proxies(domain: Domain, record: Record, directory: str) -> Iterator[Proxy]:
                 f"the record names NIC {known.mac}, which the running domain does not have",
                 remedy="Run colo_disk again, so that the record has the domain's NICs",
             )
-        yield Proxy(nic.alias, nic.model, ports["mirror", known.mac], ports["compare", known.mac], directory)
+        yield Proxy(nic.alias, nic.model, ports["mirror", known.mac], ports["compare", known.mac], directory, options)
 
 
 def has(monitor: Monitor, part: Part) -> bool:

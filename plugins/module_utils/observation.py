@@ -26,6 +26,7 @@ class Emulator:
     version: str
     missing: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()  # the machine types that it has
+    options: tuple[str, ...] = ()  # those of a socket that not every build has
 
 
 @dataclass(frozen=True)

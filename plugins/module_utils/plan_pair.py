@@ -8,23 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from . import checks, graph, layers, preflight
+from . import checks, graph, layers, plan_lockstep, preflight
 from . import domain as xml
-from .observation import Disk, Job, Migration, Monitor, Node, Observation
+from .observation import Disk, Migration, Monitor, Node, Observation
+from .plan_lockstep import IDLE, JOB_TIMEOUT, MIGRATING, PAUSE, SWITCH_TIMEOUT, X_COLO
 from .step import Plan, Problem, Refusal, Step, Wanted, qmp, refuse_if, wait
 from .vocabulary import Channel, Record
-
-X_COLO = "x-colo"
-PAUSE = "pause-before-switchover"
-MIGRATING = ("setup", "active", "pre-switchover", "device")
-IDLE = ("none", "completed", "cancelled", "failed")
-SWITCH_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs meanwhile
-# Milliseconds to the first checkpoint: until the two have fallen in step most of what the guest sends is held. Left to
-# the first difference that is found, it took 30 to 300 ms (our measurement, QEMU 10.0).
-FIRST_DELAY = 20
-CHECKPOINT_TIMEOUT = 30.0  # seconds on top of the checkpoint delay
-JOB_TIMEOUT = 30.0
-
 
 # The primary's half
 
@@ -35,10 +24,11 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     monitor = seen.monitor
     if monitor.migration.status == "colo":
         # A standby that listens is a new one: the one that was in lockstep has ended, and cannot be promoted.
-        return _keep(seen) if peer.monitor.colo == "secondary" else _begin_again(seen)
-    if not all(_consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
+        kept = peer.monitor.colo == "secondary" and not plan_lockstep.copying_failed(monitor)
+        return _keep(seen) if kept else _begin_again(seen)
+    if not all(plan_lockstep.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
         return _begin_again(seen)
-    steps = [*_listeners(seen), *_quorums(seen), *_syncs(wanted, seen), *_switch(seen)]
+    steps = [*_listeners(seen), *_quorums(seen), *plan_lockstep.sync(wanted, seen), *plan_lockstep.switch(seen)]
     return Plan(tuple(steps), _in_lockstep(seen, "primary"))
 
 
@@ -111,25 +101,12 @@ def _sockets(seen: Observation) -> list:
 
 
 def _keep(seen: Observation) -> Plan:
-    """Nothing but what drifted, and the proof: a whole checkpoint."""
-    steps = layers.mend_proxies(seen)
+    """Nothing but what drifted, or what an earlier run had still to do, and the proof: a whole checkpoint."""
+    steps = [*plan_lockstep.end_copying(seen), *layers.mend_proxies(seen)]
     delay = seen.record.checkpoint_delay
     if seen.monitor.migration.checkpoint_delay != delay:
-        steps.append(_set_delay(delay))
-    return Plan((*steps, _proof(seen.record)), _in_lockstep(seen, "primary"))
-
-
-def _consistent(monitor: Monitor, target: str) -> bool:
-    """Whether a disk's sync can go on from here. A mirror that ended counts only while the guest stands still."""
-    status = monitor.migration.status
-    job = monitor.jobs.get(graph.sync_job(target))
-    if layers.attached(monitor, target):
-        return status == "pre-switchover"
-    if job is None:
-        return graph.nbd(target) not in monitor.nodes and status in IDLE
-    if job.status == "concluded":
-        return job.error is None and status == "pre-switchover"
-    return job.error is None and graph.nbd(target) in monitor.nodes
+        steps.append(plan_lockstep.set_delay(delay))
+    return Plan((*steps, plan_lockstep.proof(seen.record)), _in_lockstep(seen, "primary"))
 
 
 def _stranded(seen: Observation) -> bool:
@@ -153,104 +130,6 @@ def _quorums(seen: Observation) -> list[Step]:
         return [graph.quorum_layer(disk.target, layers.libvirt_node(seen.monitor, disk))]
 
     return layers.slide_in(seen, quorum)
-
-
-def _syncs(wanted: Wanted, seen: Observation) -> list[Step]:
-    nbd = _channel(seen.record, "nbd")
-    steps: list[Step] = []
-    unsynced = [disk.target for disk in seen.record.disks if not layers.attached(seen.monitor, disk.target)]
-    fresh = [target for target in unsynced if graph.sync_job(target) not in seen.monitor.jobs]
-    if fresh:
-        where = {"address": nbd.address, "port": nbd.port}
-        steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "reach", where))
-    for target in fresh:
-        steps.append(
-            qmp(
-                f"disk {target}: connect to the standby", "blockdev-add", graph.nbd_layer(target, nbd.address, nbd.port)
-            )
-        )
-        steps.append(_mirror(wanted, target))
-    running = [t for t in unsynced if (job := seen.monitor.jobs.get(graph.sync_job(t))) is None or not _ready(job)]
-    if running:
-        jobs = [graph.sync_job(target) for target in running]
-        steps.append(wait("wait for the full sync", "ready", wanted.sync_wait, jobs=jobs))
-    return steps
-
-
-def _mirror(wanted: Wanted, target: str) -> Step:
-    limit = {"speed": wanted.sync_speed} if wanted.sync_speed else {}
-    arguments = {
-        "job-id": graph.sync_job(target),
-        "device": graph.quorum(target),
-        "target": graph.nbd(target),
-        "sync": "full",
-        "auto-dismiss": False,  # a job that ended stays to be asked how
-        **limit,
-    }
-    return qmp(f"disk {target}: copy everything to the standby", "blockdev-mirror", arguments)
-
-
-def _ready(job: Job) -> bool:
-    return job.status in ("ready", "concluded")
-
-
-def _switch(seen: Observation) -> list[Step]:
-    """From a copy that follows to lockstep. The guest stands still from pre-switchover to the first vm_start."""
-    monitor, record = seen.monitor, seen.record
-    migration = _channel(record, "migration")
-    steps = []
-    uri = f"tcp:{migration.address}:{migration.port}"
-    if monitor.migration.status not in MIGRATING:
-        steps += [
-            layers.set_capabilities("make the migration one for COLO", (X_COLO, PAUSE), on=True),
-            replace(_set_delay(FIRST_DELAY), title="have the first checkpoint soon"),
-            qmp("send the guest's memory to the standby", "migrate", {"uri": uri}),
-        ]
-    if monitor.migration.status != "pre-switchover":
-        steps.append(wait("wait until only the switch is left", "migration", SWITCH_TIMEOUT, status=["pre-switchover"]))
-    for disk in record.disks:
-        steps += _replicate(monitor, disk.target)
-    steps += _filters(seen)
-    steps.append(qmp("let the guest go on in lockstep", "migrate-continue", {"state": "pre-switchover"}))
-    steps.append(wait("wait for lockstep", "migration", SWITCH_TIMEOUT, status=["colo"]))
-    return [*steps, _proof(record), _set_delay(record.checkpoint_delay)]
-
-
-def _replicate(monitor: Monitor, target: str) -> list[Step]:
-    job = monitor.jobs.get(graph.sync_job(target))
-    steps = []
-    if not layers.attached(monitor, target):
-        if job is None or job.status != "concluded":
-            steps.append(qmp(f"disk {target}: end the copying", "block-job-cancel", {"device": graph.sync_job(target)}))
-            jobs = [graph.sync_job(target)]
-            steps.append(wait(f"disk {target}: wait for the end of it", "concluded", JOB_TIMEOUT, jobs=jobs))
-        if graph.replication(target) not in monitor.nodes:
-            layer = graph.primary_replication_layer(target)
-            steps.append(qmp(f"disk {target}: add the replication layer", "blockdev-add", layer))
-        names = {"parent": graph.quorum(target), "node": graph.replication(target)}
-        steps.append(qmp(f"disk {target}: replicate every write", "x-blockdev-change", names))
-        steps.append(qmp(f"disk {target}: forget the copying", "job-dismiss", {"id": graph.sync_job(target)}))
-    elif job is not None:
-        steps.append(qmp(f"disk {target}: forget the copying", "job-dismiss", {"id": graph.sync_job(target)}))
-    return steps
-
-
-def _filters(seen: Observation) -> list[Step]:
-    parts = layers.proxy_parts(seen)
-    return [layers.add_part(part) for part in parts if part.object and not layers.has(seen.monitor, part)]
-
-
-def _proof(record: Record) -> Step:
-    limit = record.checkpoint_delay / 1000 + CHECKPOINT_TIMEOUT
-    return wait("see a whole checkpoint", "checkpoint", limit)
-
-
-def _set_delay(delay: int) -> Step:
-    return qmp(f"checkpoint at least every {delay} ms", "migrate-set-parameters", {"x-checkpoint-delay": delay})
-
-
-def _channel(record: Record, kind: str) -> Channel:
-    return next(channel for channel in record.channels() if channel.kind == kind)
 
 
 def undo(seen: Observation) -> Plan:
@@ -470,7 +349,7 @@ def _size(seen: Observation, disk: Disk) -> int | None:
 
 
 def _standby_steps(seen: Observation) -> list[Step]:
-    nbd, migration = _channel(seen.record, "nbd"), _channel(seen.record, "migration")
+    nbd, migration = plan_lockstep.channel(seen.record, "nbd"), plan_lockstep.channel(seen.record, "migration")
     by_target = {disk.target: disk for disk in seen.record.disks}
     monitor = seen.monitor
 
@@ -547,14 +426,14 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
 
 
 def _in_lockstep(seen: Observation, colo: str) -> Observation:
-    delay = seen.record.checkpoint_delay
-    migration = replace(seen.monitor.migration, status="colo", capabilities=(PAUSE, X_COLO), checkpoint_delay=delay)
+    delay, on = seen.record.checkpoint_delay, tuple(sorted(plan_lockstep.capabilities(seen.monitor)))
+    migration = replace(seen.monitor.migration, status="colo", capabilities=on, checkpoint_delay=delay)
     layered = {
         graph.quorum(disk.target): Node("quorum", children={"children.1": graph.replication(disk.target)})
         for disk in seen.record.disks
     }
     before = layers.with_proxies(seen)
-    monitor = replace(before, colo=colo, migration=migration, nodes={**before.nodes, **layered})
+    monitor = replace(before, colo=colo, migration=migration, nodes={**before.nodes, **layered}, jobs={})
     channels = tuple(f"{channel.address}:{channel.port}" for channel in seen.record.channels())
     return replace(seen, monitor=monitor, peer_sockets=seen.peer_sockets or channels)
 

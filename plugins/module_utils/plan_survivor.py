@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from . import domain as xml
 from . import graph, layers, verdict
 from .observation import Monitor, Observation
-from .plan_pair import PAUSE, X_COLO, release, undo
+from .plan_lockstep import PAUSE, X_COLO
+from .plan_pair import release, undo
 from .step import Plan, Problem, Step, qmp, refuse_if, wait
 
 COMMIT_TIMEOUT = 120.0  # seconds for active and hidden to be merged into the disk

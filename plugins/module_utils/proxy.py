@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from . import generation
 from .graph import PREFIX
 from .vocabulary import IOTHREAD, Channel
 
@@ -51,7 +52,7 @@ class Part:
 class Proxy:
     """One NIC's proxy. ``vnet_hdr`` is true for virtio-net: without it nothing would be compared, silently.
 
-    ``directory``: where the domain's QEMU may bind its sockets.
+    ``directory``: where the domain's QEMU may bind its sockets. ``options``: of a socket, that not every QEMU has.
     """
 
     alias: str
@@ -59,6 +60,7 @@ class Proxy:
     mirror: Channel
     compare: Channel
     directory: str
+    options: tuple[str, ...] = ()
 
     @property
     def vnet_hdr(self) -> bool:
@@ -138,7 +140,8 @@ class Proxy:
         return self._socket(part, _inet(channel), server=True, wait=False)
 
     def _client(self, part: str, channel: Channel) -> Part:
-        return self._socket(part, _inet(channel), server=False, reconnect=RECONNECT_SECONDS)
+        again = generation.reconnect(self.options, RECONNECT_SECONDS)
+        return self._socket(part, _inet(channel), server=False, **again)
 
     def _unix(self, part: str, *, server: bool, path: str | None = None) -> Part:
         address = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from . import graph, layers
 from .errors import ColoError
 from .observation import Observation
-from .plan_pair import MIGRATING
+from .plan_lockstep import MIGRATING
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,14 @@ def phase(seen: Observation, peer: Observation | None = None) -> str:
 
 def _primary_phase(seen: Observation) -> str:
     monitor = seen.monitor
+    copying = any(map(graph.is_ours, monitor.jobs))
     if monitor.migration.status == "colo":
         if not all(layers.attached(monitor, disk.target) for disk in seen.record.disks) or not seen.peer_sockets:
             return "degraded"
+        if copying:
+            return "syncing"
         return "protected" if monitor.running and not _without_checkpoints(seen) else "stalled"
-    if monitor.migration.status in MIGRATING or any(map(graph.is_ours, monitor.jobs)):
+    if monitor.migration.status in MIGRATING or copying:
         return "syncing"
     return "unprotected"
 

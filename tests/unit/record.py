@@ -41,6 +41,7 @@ SLOW = 1 << 20  # bytes a second of a sync that is to be seen at work
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 # Enumerations of query-qmp-schema that the fixture keeps, told by one member.
 WITNESSES = ("raw", "iothread", "auto-converge")
+SOCKET_WITNESS = "tn3270"  # of the object with a socket's options
 
 # Runs on a host: observes, or carries out the plan of colo_pair with Apply itself and looks after each named step.
 FOLLOWER = """
@@ -159,7 +160,7 @@ class Recorder:
             ssh.communicate()
 
     def schema(self) -> None:
-        """The part of query-qmp-schema that emulator.missing() looks at."""
+        """The part of query-qmp-schema that emulator looks at."""
         commands = r"{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"query-qmp-schema\"}\n{\"execute\":\"quit\"}\n"
         out = self.output(
             "kvm1", f'printf "{commands}" | {EMULATOR} -machine none -nodefaults -display none -qmp stdio'
@@ -176,7 +177,18 @@ class Recorder:
             for item in schema
             if item["meta-type"] in ("command", "event")
         ]
-        (FIXTURES / "qmp-schema.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        kept += [
+            {
+                "meta-type": "object",
+                "name": item["name"],
+                "members": [{"name": member["name"]} for member in item["members"]],
+            }
+            for item in schema
+            if item["meta-type"] == "object" and SOCKET_WITNESS in {member["name"] for member in item["members"]}
+        ]
+        version = replies[0]["QMP"]["version"]["qemu"]
+        path = FIXTURES / f"qmp-schema-{version['major']}.{version['minor']}.json"
+        path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
     def sockets_of(self, host: str) -> None:
         for table in ("tcp", "tcp6"):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils import graph
+from ansible_collections.lockstep.colo.plugins.module_utils import generation, graph
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import read_record
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import (
     Job,
@@ -33,6 +33,11 @@ class Broken(AssertionError):
 def need(condition: object, words: str) -> None:
     if not condition:
         raise Broken(words)
+
+
+def copied_to(target: str) -> set[str]:
+    """Where a disk may be copied to."""
+    return {graph.nbd(target), graph.copy(target)}
 
 
 def attached_to(seen: Observation) -> dict[str, str | None]:
@@ -127,6 +132,11 @@ def _wait(seen: Observation, until: str, **arguments: Any) -> Observation:
         return _end_mirrors(seen, arguments["jobs"]) if until == "concluded" else seen
     if until == "migration":
         status = arguments["status"][0]
+        if status == "colo" and monitor.migration.status == "active":
+            _need_layers(seen)
+            copies = {name for name, job in monitor.jobs.items() if job.status == "ready" and not job.error}
+            wanted = {graph.sync_job(disk.target) for disk in seen.record.disks}
+            need(copies == wanted, f"up to lockstep only {copies} reach the standby")
         running = {"pre-switchover": False, "cancelled": True, "colo": True}[status]
         words = "running" if running else "finish-migrate"
         seen = _monitor(seen, migration=replace(monitor.migration, status=status), running=running, status=words)
@@ -212,7 +222,7 @@ def _blockdev_del(seen: Observation, monitor: Monitor, arguments: dict[str, Any]
     need(name not in attached_to(seen).values(), f"the guest's device is on {name}")
     above = [other for other, node in monitor.nodes.items() if name in node.children.values()]
     need(not above, f"{name} is used by {above}")
-    busy = {graph.sync_job(target): {graph.quorum(target), graph.nbd(target)} for target in attached_to(seen)}
+    busy = {graph.sync_job(target): {graph.quorum(target), *copied_to(target)} for target in attached_to(seen)}
     jobs = [job for job in monitor.jobs if monitor.jobs[job].status != "concluded" and name in busy.get(job, ())]
     need(not jobs, f"{jobs} copy from or to {name}")
     # What was made in one command with it, such as a protocol node, goes with it.
@@ -234,6 +244,8 @@ def _change(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> O
 def _mirror(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> Observation:
     for name in (arguments["device"], arguments["target"]):
         need(name in monitor.nodes, f"no node {name}")
+    at_once = arguments.get("copy-mode") == "write-blocking"
+    need(at_once is not generation.pauses(monitor.version), "the standby would lack what is written in the switch")
     need(arguments["job-id"] not in monitor.jobs, f"job {arguments['job-id']} is there")
     # QEMU lays a filter of the job over the node; the device moves up to it, and down again when the job ends.
     source, above = arguments["device"], f"#block-{arguments['device']}"
@@ -320,6 +332,8 @@ def _parameters(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) 
 
 def _migrate(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -> Observation:
     need("x-colo" in monitor.migration.capabilities, "an ordinary migration")
+    asked = "pause-before-switchover" in monitor.migration.capabilities
+    need(asked is generation.pauses(monitor.version), f"{monitor.version} would not come to lockstep")
     not_ready = [name for name, job in monitor.jobs.items() if job.status != "ready"]
     need(not not_ready, f"the guest would go before its disks are copied: {not_ready}")
     return _monitor(seen, migration=replace(monitor.migration, status="active"))
@@ -327,12 +341,16 @@ def _migrate(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) ->
 
 def _continue(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -> Observation:
     need(monitor.migration.status == "pre-switchover", f"nothing to continue: {monitor.migration.status}")
-    for target in (disk.target for disk in seen.record.disks):
-        quorum = monitor.nodes[graph.quorum(target)]
-        need(graph.replication(target) in quorum.children.values(), f"{target} is not replicated")
+    _need_layers(seen)
     compares = [name for name, kind in monitor.objects.items() if kind == "colo-compare"]
     need(len(compares) == len(seen.record.nics), f"packets are compared by {compares} alone")
     return _monitor(seen, migration=replace(monitor.migration, status="device"))
+
+
+def _need_layers(seen: Observation) -> None:
+    for target in (disk.target for disk in seen.record.disks):
+        quorum = seen.monitor.nodes[graph.quorum(target)]
+        need(graph.replication(target) in quorum.children.values(), f"{target} is not replicated")
 
 
 def _migrate_cancel(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -> Observation:

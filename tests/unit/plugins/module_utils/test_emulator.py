@@ -13,7 +13,11 @@ from ansible_collections.lockstep.colo.plugins.module_utils import emulator
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import FIXTURES
 
-SCHEMA = json.loads((FIXTURES / "qmp-schema.json").read_text(encoding="utf-8"))
+SCHEMAS = {
+    version: json.loads((FIXTURES / f"qmp-schema-{version}.json").read_text(encoding="utf-8"))
+    for version in ("7.2", "10.0")
+}
+SCHEMA = SCHEMAS["10.0"]
 
 
 def script(tmp_path, body):
@@ -38,8 +42,14 @@ def test_what_does_not_answer_is_named_and_left_behind_by_nothing(tmp_path, monk
     assert time.monotonic() - begun < 20
 
 
-def test_what_a_build_lacks_is_told_from_its_schema():
-    assert emulator.missing(SCHEMA) == ()
+@pytest.mark.parametrize("version", SCHEMAS)
+def test_what_a_build_lacks_is_told_from_its_schema(version):
+    assert emulator.missing(SCHEMAS[version]) == ()
+
+
+@pytest.mark.parametrize(("version", "options"), [("7.2", ()), ("10.0", ("reconnect-ms",))])
+def test_the_options_that_builds_differ_in_are_told_from_the_schema(version, options):
+    assert emulator.options(SCHEMAS[version]) == options
 
 
 @pytest.mark.parametrize(
@@ -79,7 +89,7 @@ def test_what_a_binary_says_of_itself_is_read(tmp_path):
     )
     path = script(tmp_path, f"cat {tmp_path}/qmp; cat > {tmp_path}/asked")
     seen = emulator.probe(path)
-    assert seen == emulator.Emulator(path, "10.0.13", (), ("none", "pc-i440fx-10.0"))
+    assert seen == emulator.Emulator(path, "10.0.13", (), ("none", "pc-i440fx-10.0"), ("reconnect-ms",))
 
 
 def test_a_binary_that_is_not_there(tmp_path):

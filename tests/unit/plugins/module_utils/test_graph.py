@@ -54,7 +54,7 @@ def test_the_quorum_reads_from_the_hosts_own_copy_and_needs_it_alone() -> None:
 
 @pytest.mark.parametrize("address", ["10.0.0.2", "fd00::2"])
 def test_the_primary_connects_to_what_the_standby_exports(address: str) -> None:
-    layer = graph.nbd_layer("vda", address, 21601)
+    layer = graph.nbd_layer(graph.nbd("vda"), "vda", address, 21601)
     assert layer["server"] == {"type": "inet", "host": address, "port": "21601"}
     assert layer["export"] == graph.export("vda")
     assert graph.primary_replication_layer("vda")["file"] == layer["node-name"]

@@ -8,7 +8,14 @@ import time
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils import graph, layers, plan_pair
+from ansible_collections.lockstep.colo.plugins.module_utils import (
+    generation,
+    graph,
+    layers,
+    plan_lockstep,
+    plan_pair,
+    verdict,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Checkpoints, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.step import Plan, Refusal, Step
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
@@ -21,6 +28,7 @@ STATES = [
     "connected-primary", "syncing-primary", "mirror-ready-primary", "migrating-primary", "pre-switchover-primary",
     "one-concluded-primary", "one-attached-primary", "all-attached-primary", "filters-in-primary",
 ]  # fmt: skip
+PROTECTED = ["protected-primary", "protected-again-primary", "peer-frozen-primary"]
 STANDBYS = [
     "described-secondary", "started-secondary", "one-parked-secondary", "parked-secondary", "half-in-secondary",
     "layered-secondary", "exporting-secondary", "listening-secondary",
@@ -35,8 +43,23 @@ def commands(plan: Plan) -> list[str]:
     return [step.arguments.get("command", step.action) for step in plan.steps]
 
 
+def delays(plan: Plan) -> list[int]:
+    """The checkpoint delays that it sets."""
+    given = [step.arguments["arguments"] for step in plan.steps if step.arguments.get("arguments")]
+    return [arguments["x-checkpoint-delay"] for arguments in given if "x-checkpoint-delay" in arguments]
+
+
 def primary(seen: Observation) -> Plan:
-    return plan_pair.primary(WANTED, seen, LISTENING)
+    if generation.pauses(generation.running(seen)):
+        return plan_pair.primary(WANTED, seen, LISTENING)
+    standby = "incomplete-secondary" if seen.monitor.migration.status == "colo" else "listening-secondary"
+    return plan_pair.primary(WANTED, seen, without_pause(standby))
+
+
+def without_pause(name: str) -> Observation:
+    """A recording as a QEMU would have it that cannot pause for the switch."""
+    seen = recorded(name)
+    return replace(seen, monitor=replace(seen.monitor, version="7.2.22"))
 
 
 def in_lockstep(seen: Observation) -> bool:
@@ -46,6 +69,8 @@ def in_lockstep(seen: Observation) -> bool:
         and all(layers.attached(seen.monitor, disk.target) for disk in seen.record.disks)
         and all(disk.node == graph.quorum(disk.target) for disk in seen.domain.disks)
         and not seen.monitor.jobs
+        and all(layers.has(seen.monitor, part) for part in layers.proxy_parts(seen))
+        and not any(node.endswith("-copy") for node in seen.monitor.nodes)
         and not any(node.endswith("-park") for node in seen.monitor.nodes)
     )
 
@@ -90,7 +115,7 @@ def test_a_guest_is_freed_from_wherever_a_step_fails(name: str) -> None:
         assert alone(model.settle(left, lambda now: plan_pair.rescue(before, now)))
 
 
-@pytest.mark.parametrize("name", [*STATES, "protected-primary", "protected-again-primary", "peer-frozen-primary"])
+@pytest.mark.parametrize("name", [*STATES, *PROTECTED])
 def test_undoing_leaves_an_ordinary_domain_from_anywhere_and_killed_anywhere(name: str) -> None:
     def absent(seen: Observation) -> Plan:
         return plan_pair.absent(seen, None)
@@ -114,12 +139,64 @@ def test_the_whole_way_in_its_order() -> None:
 
 
 def test_the_first_checkpoint_comes_soon_since_clients_wait_for_it() -> None:
-    delays = [
-        step.arguments["arguments"]["x-checkpoint-delay"]
-        for step in primary(recorded("described-primary")).steps
-        if step.arguments.get("command") == "migrate-set-parameters"
+    assert delays(primary(recorded("described-primary"))) == [plan_lockstep.FIRST_DELAY, 2000]
+
+
+# The primary whose QEMU cannot pause for the switch
+
+
+def live() -> list[Observation]:
+    """Every place where its run can be killed; lockstep begins before the last of them."""
+    return stretch(without_pause("described-primary"))
+
+
+def test_the_whole_way_without_a_pause_for_the_switch() -> None:
+    plan = primary(without_pause("described-primary"))
+    found = commands(plan)
+    order = ["reach", "blockdev-mirror", "x-blockdev-change", "migrate", "block-job-cancel", "object-add"]
+    assert [found.index(name) for name in order] == sorted(found.index(name) for name in order)
+    assert "stop" not in found[found.index("reach") :], "the guest runs while its memory is copied"
+    assert "migrate-continue" not in found
+    assert titles(plan)[-3:] == [
+        "have the first checkpoint soon",
+        "see a whole checkpoint",
+        "checkpoint at least every 2000 ms",
     ]
-    assert delays == [plan_pair.FIRST_DELAY, 2000]
+    assert delays(plan) == [2000, plan_lockstep.FIRST_DELAY, 2000]
+
+
+def test_without_a_pause_a_run_that_is_killed_anywhere_is_finished_by_the_next() -> None:
+    for left in live():
+        assert in_lockstep(model.settle(left, primary))
+    assert not primary(live()[-1]).changes
+
+
+def test_without_a_pause_a_guest_is_freed_from_wherever_a_step_fails() -> None:
+    before = without_pause("described-primary")
+    for left in live():
+        assert alone(model.settle(left, lambda now: plan_pair.rescue(before, now)))
+        assert alone(model.settle(left, lambda now: plan_pair.absent(now, None)))
+
+
+def test_a_lockstep_in_which_disks_are_still_copied_is_syncing() -> None:
+    begun = [replace(left, peer_sockets=("10.77.0.2:21600",)) for left in live() if left.monitor.colo == "primary"]
+    assert {(bool(left.monitor.jobs), verdict.phase(left)) for left in begun} == {
+        (True, "syncing"),
+        (False, "protected"),
+    }
+
+
+def test_check_mode_does_not_take_a_copy_that_is_to_end_for_one_that_goes_on() -> None:
+    assert verdict.phase(primary(recorded("syncing-primary")).after) == "protected"
+
+
+def test_a_lockstep_with_a_copy_that_is_not_whole_is_begun_again() -> None:
+    seen = next(left for left in live() if left.monitor.colo == "primary")
+    failed = {"status": "concluded", "error": "Input/output error"}
+    jobs = {name: replace(job, **failed) for name, job in seen.monitor.jobs.items()}
+    plan = primary(replace(seen, monitor=replace(seen.monitor, jobs=jobs)))
+    assert "end the lockstep" in titles(plan)
+    assert plan.steps[-1].pivot
 
 
 def test_the_guest_stands_still_once_for_all_disks() -> None:

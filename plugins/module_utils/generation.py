@@ -1,0 +1,58 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What differs between the generations of QEMU, in one place. Pure.
+
+Where query-qmp-schema tells, it decides; where it does not, the versions below do, each with its evidence. What counts
+is the QEMU that runs: after an upgrade of the package it is older than the binary.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .observation import Observation
+
+Version = tuple[int, ...]
+
+# COLO begins in the migration state "active", and asking for a pause before the switch leads past that state: the
+# primary ends as "completed", and its standby runs alone (our measurement, 7.2.22). In 10.0.0 the state "device" came
+# between the two for every migration, so that COLO never began (QEMU's commit 4881411136); since it begins in "device"
+# (0b5bf4ea76, in 10.0.7, 10.1.3 and 10.2.0) it can be paused for (our measurement, 10.0.13).
+PAUSES_FROM: Version = (10, 0, 7)
+NEVER_BEGINS: tuple[tuple[Version, Version], ...] = (((10, 0), (10, 0, 7)), ((10, 1), (10, 1, 3)))  # from, up to
+RECONNECT_MS = "reconnect-ms"  # in the schema since 9.2, where "reconnect", in seconds, became deprecated
+OPTIONS = (RECONNECT_MS,)  # of a socket: those that some builds have and that COLO can do without
+
+
+def parsed(version: str) -> Version:
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
+
+
+def never_begins(version: str) -> bool:
+    """Whether COLO cannot begin with this version, whatever it is asked for."""
+    return any(first <= parsed(version) < mended for first, mended in NEVER_BEGINS)
+
+
+def pauses(version: str) -> bool:
+    """Whether the guest can be stopped by QEMU just before the switch to lockstep, for the layers to be changed."""
+    return parsed(version) >= PAUSES_FROM
+
+
+def running(seen: Observation) -> str:
+    """The version of the QEMU that runs the domain here, or would run it."""
+    if seen.monitor and seen.monitor.version:
+        return seen.monitor.version
+    return seen.host.emulator.version if seen.host.emulator else ""
+
+
+def options(seen: Observation) -> tuple[str, ...]:
+    """The options of a socket that the QEMU of this domain has: its binary's, unless that was upgraded since."""
+    binary = seen.host.emulator
+    return binary.options if binary and running(seen) == binary.version else ()
+
+
+def reconnect(known: tuple[str, ...], seconds: int) -> dict[str, Any]:
+    """How a socket is told to connect again, with the options that are known."""
+    return {RECONNECT_MS: seconds * 1000} if RECONNECT_MS in known else {"reconnect": seconds}
