@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from . import layers
+from . import generation, layers
 from .observation import Disk, Domain, Host, Nic, Observation
 from .step import Problem, Wanted
 from .vocabulary import MAX_NICS, PORT_RANGE, PORTS_PER_PAIR
@@ -30,6 +30,11 @@ def emulator(host: Host) -> Iterator[Problem]:
             f"QEMU {host.emulator.version} on {host.name} lacks {', '.join(host.emulator.missing)}",
             "Install a QEMU that is built with it, such as Debian's qemu-system-x86",
         )
+    elif generation.never_begins(host.emulator.version):
+        yield Problem(
+            f"COLO never begins in QEMU {host.emulator.version}, which {host.name} has",
+            "Install a later release of that series: 10.0.7 and 10.1.3 have it mended",
+        )
 
 
 def libvirt(host: Host) -> Iterator[Problem]:
@@ -37,15 +42,18 @@ def libvirt(host: Host) -> Iterator[Problem]:
         yield Problem(f"nothing is known of libvirt on {host.name}", "Run the role lockstep.colo.host there")
 
 
-def same_versions(one: Host, other: Host) -> Iterator[Problem]:
+def same_versions(primary: Observation, standby: Observation) -> Iterator[Problem]:
+    """Of the QEMUs that run: one that was started before an upgrade of its package is older than its host's binary."""
+    here, there = primary.host, standby.host
     for what, left, right in (
-        ("QEMU", one.emulator and one.emulator.version, other.emulator and other.emulator.version),
-        ("libvirt", one.libvirt, other.libvirt),
+        ("QEMU", generation.running(primary), generation.running(standby)),
+        ("libvirt", here.libvirt, there.libvirt),
     ):
         if left and right and left != right:
             yield Problem(
-                f"{what} is {left} on {one.name} and {right} on {other.name}",
-                "Bring both hosts to the same version: COLO loads one QEMU's device state into the other",
+                f"{what} is {left} on {here.name} and {right} on {there.name}",
+                "Bring both hosts to the same version: COLO loads one QEMU's device state into the other. A guest that "
+                "was started before an upgrade runs in the old QEMU until its next cold start",
             )
 
 
@@ -67,6 +75,14 @@ def running(seen: Observation) -> Iterator[Problem]:
 def monitor(seen: Observation) -> Iterator[Problem]:
     if seen.domain and seen.domain.active and seen.monitor is None:
         yield Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Find out why, then run again")
+
+
+def running_emulator(seen: Observation) -> Iterator[Problem]:
+    if seen.monitor and generation.never_begins(seen.monitor.version):
+        yield Problem(
+            f"COLO never begins in QEMU {seen.monitor.version}, in which the guest runs",
+            "Start it afresh, in the QEMU that its host has now",
+        )
 
 
 def _goes_on(seen: Observation) -> bool:

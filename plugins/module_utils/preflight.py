@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import checks, copies, images
+from . import checks, copies, generation, images
 from .observation import Domain, Host, Observation
 from .step import Problem, Wanted, WantedDisk
 from .vocabulary import Record
@@ -65,7 +65,8 @@ def of_pair(wanted: Wanted, primary: Observation, standby: Observation, *, stric
     rows += _ports(wanted, primary, standby)
     rows += _rows("domain", primary.host, "persistent, and its guest runs", _state(primary), checks.running(primary))
     version = primary.monitor.version if primary.monitor else None
-    rows += _rows("monitor", primary.host, "a QEMU that answers", version, checks.monitor(primary))
+    wrong = [*checks.monitor(primary), *checks.running_emulator(primary)]
+    rows += _rows("monitor", primary.host, "a QEMU that answers, and that COLO begins in", version, wrong)
     if primary.domain:
         rows += _domain(wanted, primary, primary.domain)
         rows += _place(wanted, primary, standby, primary.domain)
@@ -179,10 +180,9 @@ def _both(primary: Observation, standby: Observation) -> Iterator[Requirement]:
     far = None if measured is None else f"{measured:g} ms"
     yield from _rows("two hosts", None, "a host for each copy", names, checks.two_hosts(here, there))
     known = here.emulator and there.emulator and here.libvirt and there.libvirt
-    versions = f"QEMU {here.emulator.version}, libvirt {here.libvirt}" if known else None
-    yield from _rows(
-        "same versions", None, "the same QEMU and libvirt on both hosts", versions, checks.same_versions(here, there)
-    )
+    versions = f"QEMU {generation.running(primary)}, libvirt {here.libvirt}" if known else None
+    wrong = checks.same_versions(primary, standby)
+    yield from _rows("same versions", None, "the same QEMU and libvirt on both hosts", versions, wrong)
     yield from _rows("clock", None, f"within {checks.CLOCK_TOLERANCE:g} s", clocks, notes=checks.clock(here, there))
     yield from _rows(
         "latency", None, f"less than {checks.GOOD_LATENCY:g} ms", far, notes=checks.latency(standby, primary)

@@ -36,7 +36,7 @@ def nic(**changes: Any) -> Domain:
 
 def test_the_recorded_hosts_are_fit() -> None:
     assert list(checks.emulator(HOST)) == []
-    assert list(checks.same_versions(HOST, OTHER.host)) == []
+    assert list(checks.same_versions(RUNNING, OTHER)) == []
     assert list(checks.running(RUNNING)) == []
     assert list(checks.machine(DOMAIN, HOST)) == []
     assert list(checks.disks(DOMAIN, WANTED)) == []
@@ -55,9 +55,16 @@ def test_what_a_qemu_lacks_is_named() -> None:
 
 def test_different_versions_are_named() -> None:
     other = replace(OTHER.host, libvirt="9.0.0", emulator=replace(OTHER.host.emulator, version="7.2.22"))
-    found = [problem.what for problem in checks.same_versions(HOST, other)]
+    found = [problem.what for problem in checks.same_versions(RUNNING, replace(OTHER, host=other))]
     assert [what.split()[0] for what in found] == ["QEMU", "libvirt"]
     assert "7.2.22 on kvm2" in found[0]
+
+
+def test_a_guest_that_was_started_before_an_upgrade_has_the_old_version() -> None:
+    old = replace(RUNNING, monitor=replace(RUNNING.monitor, version="7.2.22"))
+    assert only(checks.same_versions(old, OTHER)).what == "QEMU is 7.2.22 on kvm1 and 10.0.13 on kvm2"
+    broken = replace(RUNNING, monitor=replace(RUNNING.monitor, version="10.0.6"))
+    assert "never begins in QEMU 10.0.6" in only(checks.running_emulator(broken)).what
 
 
 def test_a_domain_must_run_and_be_persistent() -> None:

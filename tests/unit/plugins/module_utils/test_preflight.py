@@ -71,6 +71,9 @@ class Pair:
     def wants(self, **changes: Any) -> Pair:
         return replace(self, wanted=replace(self.wanted, **changes))
 
+    def in_qemu(self, version: str) -> Pair:
+        return replace(self, primary=replace(self.primary, monitor=replace(self.primary.monitor, version=version)))
+
     def qemu_there(self, **changes: Any) -> Pair:
         return self.there(emulator=replace(self.standby.host.emulator, **changes))
 
@@ -157,6 +160,9 @@ VIOLATIONS: list[Violation] = [
     ("standby's domain", WRONG, another_domain, "kvm2 has another domain of this name"),
 ]  # fmt: skip
 MORE: list[Violation] = [
+    ("monitor", WRONG, lambda p: p.in_qemu("10.1.0"), "COLO never begins in QEMU 10.1.0"),
+    ("QEMU", WRONG, lambda p: p.qemu_there(version="10.0.6"), "COLO never begins in QEMU 10.0.6, which kvm2 has"),
+    ("same versions", WRONG, lambda p: p.in_qemu("7.2.22"), "QEMU is 7.2.22 on kvm1 and 10.0.13 on kvm2"),
     ("QEMU", WRONG, lambda p: p.here(emulator=None), "nothing is known of the QEMU binary on kvm1"),
     ("same versions", WRONG, lambda p: p.there(libvirt="9.0.0"), "libvirt is 11.3.0 on kvm1 and 9.0.0 on kvm2"),
     ("replication address", WRONG, lambda p: p.wants(peer_address=None), "no replication address is given for kvm2"),

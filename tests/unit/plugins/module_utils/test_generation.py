@@ -1,0 +1,55 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils import checks, generation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+
+
+@pytest.mark.parametrize(
+    ("version", "begins", "pauses"),
+    [
+        ("7.2.22", True, False),
+        ("9.2.4", True, False),
+        ("10.0.0", False, False),
+        ("10.0.6", False, False),
+        ("10.0.7", True, True),
+        ("10.0.13", True, True),
+        ("10.1.2", False, True),
+        ("10.1.3", True, True),
+        ("10.2.0", True, True),
+    ],
+)
+def test_what_is_known_of_a_version(version: str, begins: bool, pauses: bool) -> None:
+    assert generation.never_begins(version) is not begins
+    if begins:
+        assert generation.pauses(version) is pauses
+
+
+def test_a_qemu_in_which_colo_never_begins_is_refused() -> None:
+    host = recorded("unprotected-primary").host
+    broken = replace(host, emulator=replace(host.emulator, version="10.1.1"))
+    (problem,) = checks.emulator(broken)
+    assert problem.what == "COLO never begins in QEMU 10.1.1, which kvm1 has"
+
+
+def with_options(binary: str, running: str) -> Observation:
+    seen = recorded("listening-secondary")
+    emulator = replace(seen.host.emulator, version=binary, options=("reconnect-ms",))
+    return replace(seen, host=replace(seen.host, emulator=emulator), monitor=replace(seen.monitor, version=running))
+
+
+def test_the_options_of_a_socket_are_those_of_the_qemu_that_runs() -> None:
+    assert generation.options(with_options("10.0.13", "10.0.13")) == ("reconnect-ms",)
+    assert generation.options(with_options("10.0.13", "")) == ("reconnect-ms",), "one that is still to be started"
+    assert generation.options(with_options("10.0.13", "7.2.22")) == (), "its package was upgraded since"
+    assert generation.options(replace(recorded("protected-secondary"), monitor=None)) == ()
+
+
+def test_a_socket_connects_again_after_the_same_time_in_every_generation() -> None:
+    assert generation.reconnect((), 1) == {"reconnect": 1}
+    assert generation.reconnect(("reconnect-ms",), 1) == {"reconnect-ms": 1000}
