@@ -16,20 +16,20 @@ for part in ("tests/integration", "tests/lab", ".cache/collections"):
     sys.path.insert(0, str(ROOT / part))
 
 import survivor  # noqa: E402
-from colo_bed import OTHER, Bed  # noqa: E402
+from colo_bed import ONE_DISK, OTHER, TWO_DISKS, Bed  # noqa: E402
 from lockstep_lab import probe  # noqa: E402
 
 
 def main(verb: str, *words: str) -> None:
     bed = Bed(os.environ.get("LOCKSTEP_LAB_NAME", "colo-molecule"))
     instances = os.environ.get("LOCKSTEP_LAB_INSTANCES")
-    bed.disks = 1 if instances else 2
+    bed.disks = ONE_DISK if instances else TWO_DISKS
     acks, notes = bed.lab.state / "acks", bed.lab.state / "molecule.json"
     if verb == "up":
         bed.up(instances=instances)
     elif verb == "guest":
         # An emulated host has no time for more, with the guest's own work beside it.
-        bed.fresh_guest(disks=bed.disks, nics=bed.disks, rate=50 if instances else 0)
+        bed.fresh_guest(disks=bed.disks, nics=len(bed.disks), rate=50 if instances else 0)
         notes.write_text(json.dumps({"before": bed.xml("kvm1", "--inactive")}), encoding="utf-8")
         record(bed, acks)
     elif verb == "lose":
@@ -73,7 +73,7 @@ def verify(bed: Bed, acks: Path, known: dict) -> None:
     survivor.saves(bed, host)
     print(f"{host}: save and restore work")
     after = probe.report(acks, since=known["moment"], clock="monotonic")["disks"]
-    assert len(after) == bed.disks, f"no writes acknowledged since the loss: {after}"
+    assert len(after) == len(bed.disks), f"no writes acknowledged since the loss: {after}"
     print(f"{host}: acknowledged and there: {survivor.lost_nothing(bed, host, acks)}, lost 0")
     survivor.cold_start(bed, host, live)
     print(f"{host}: cold start works, and the live XML differed at most in -incoming")

@@ -22,6 +22,8 @@ LAB = ROOT / "tests" / "lab" / "lab"
 DIRECTORY = "/var/lib/libvirt/images/colo"
 VIRSH = "virsh -q -c qemu:///system"
 OTHER = {"kvm1": "kvm2", "kvm2": "kvm1"}
+ONE_DISK = guest.virtio_disks({"vda": "qcow2"})
+TWO_DISKS = guest.virtio_disks({"vda": "qcow2", "vdb": "raw"})  # libvirt builds another graph for raw images
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Bed:
 
     def __init__(self, name: str) -> None:
         self.lab = Lab(name)
-        self.disks = 1
+        self.disks = ONE_DISK
 
     # the control node
 
@@ -172,11 +174,13 @@ class Bed:
 
     @property
     def formats(self) -> dict[str, str]:
-        """Formats by target: the second disk is raw, since libvirt builds another graph for raw images."""
-        return dict(zip(("vda", "vdb"), ("qcow2", "raw"), strict=True)) if self.disks == 2 else {"vda": "qcow2"}
+        """Formats by target."""
+        return {disk.target: disk.format for disk in self.disks}
 
-    def fresh_guest(self, *, disks: int = 1, nics: int = 1, rate: int = 0) -> None:
-        """Both hosts as if no pair had ever been there, and a new guest that runs on kvm1."""
+    def fresh_guest(
+        self, *, disks: tuple[guest.Disk, ...] = ONE_DISK, nics: int = 1, rate: int = 0, **shape: Any
+    ) -> None:
+        """Both hosts as if no pair had ever been there, and a new guest that runs on kvm1; ``shape``: see Guest."""
         probe.stop(self.lab, quiet=True)
         self.mend()
         with self.lab.lock():
@@ -186,17 +190,9 @@ class Bed:
         self.disks = disks
         # Only instances have a vhost, which the collection refuses.
         vhost = not self.lab.facts().get("instances")
-        shape = guest.Guest(disks=disks, nics=nics, writer_rate=rate, vhost=vhost)
-        xml = guest.domain_xml(shape, kvm=bool(self.lab.facts()["kvm"]))
-        for target, kind in self.formats.items():
-            path = f"{guest.IMAGES}/web1-{target}.{kind}"
-            self.ssh("kvm1", f"qemu-img create -q -f {kind} {path} {shape.size}")
-            xml = xml.replace(
-                f"type='{shape.format}'/>\n      <source file='{shape.image(target)}'/>",
-                f"type='{kind}'/>\n      <source file='{path}'/>",
-            )
-        self.ssh("kvm1", f"{VIRSH} define --validate /dev/stdin", stdin=xml)
-        self.ssh("kvm1", f"{VIRSH} start web1")
+        with self.lab.lock():
+            wanted = guest.Guest(disks=disks, nics=nics, writer_rate=rate, vhost=vhost, **shape)
+            guest.define(self.lab, "kvm1", wanted, start=True)
         guest.wait(self.lab, timeout=180)
         time.sleep(3)  # FACTS: a copy of a guest in the first seconds of its boot is no good test
 
@@ -259,9 +255,10 @@ class Bed:
         return {**seen, "graph": self.graph("kvm1") if graph else None}
 
     def images(self, host: str, name: str = "web1") -> dict[str, str]:
-        """Where the disks of the domain lie."""
+        """Where the disks lie that the guest writes to."""
         lines = self.ssh(host, f"{VIRSH} domblklist --inactive {name}").splitlines()
-        return dict(line.split(None, 1) for line in lines if line.strip())
+        found = dict(line.split(None, 1) for line in lines if line.strip())
+        return {target: found[target] for target in self.formats}
 
     def lost(self, host: str, acks: Path, *, live: bool = False) -> dict[str, Any]:
         """The checker's word on each disk of a guest that is shut off, or is said to be ``live``."""

@@ -2,6 +2,7 @@
 /* The guest's writer: numbered records to a disk, each made durable and only then acknowledged to the client.
  *
  *   writer DISK ID CLIENT PORT RATE STATUSFILE      RATE: records each second, 0 = as fast as it goes
+ *   writer --trim DISK STATUSFILE                   write, discard and zero what lies before the records, all the time
  *   writer --pattern BYTES                          that many bytes (a multiple of 64 KiB) of counting words to stdout
  *
  * Record n lies in block 2048 + n % RING (blocks of 512 bytes; RING = blocks of the disk - 2048). A block is 16 copies
@@ -106,6 +107,57 @@ static int pattern(uint64_t bytes)
 	return 0;
 }
 
+#define ZONE (256 << 10)
+
+static int is(const char *buffer, int value)
+{
+	for (size_t i = 0; i < ZONE; i++)
+		if (buffer[i] != (char)value)
+			return 0;
+	return 1;
+}
+
+/* Three zones before the records, each written in every round; then one is discarded and one zeroed. */
+static int trim(const char *path, const char *status)
+{
+	uint64_t rounds = 0, errors = 0, range[2] = {0, ZONE};
+	int fd = open(path, O_RDWR | O_DIRECT);
+	char *buffer;
+
+	if (fd < 0 || posix_memalign((void **)&buffer, 4096, 3 * ZONE)) {
+		perror(path);
+		return 1;
+	}
+	for (;; usleep(200000)) {
+		const char *what = NULL;
+		int value = ++rounds % 255 + 1;
+		FILE *file;
+
+		memset(buffer, value, 3 * ZONE);
+		if (pwrite(fd, buffer, 3 * ZONE, 0) != 3 * ZONE)
+			what = "write";
+		range[0] = ZONE;
+		if (ioctl(fd, BLKDISCARD, range))
+			what = "discard";
+		range[0] = 2 * ZONE;
+		if (ioctl(fd, BLKZEROOUT, range) || fdatasync(fd))
+			what = "zero";
+		/* What a discarded zone holds is nobody's business. */
+		if (pread(fd, buffer, 3 * ZONE, 0) != 3 * ZONE || !is(buffer, value) || !is(buffer + 2 * ZONE, 0))
+			what = "read back";
+		if (what && errors++ < 10)
+			printf("writer: trim %s round %llu: %s: %s\n", path, (unsigned long long)rounds, what,
+			       strerror(errno));
+		fflush(stdout);
+		file = fopen(status, "w");
+		if (file) {
+			fprintf(file, "trims %s rounds %llu errors %llu\n", path, (unsigned long long)rounds,
+				(unsigned long long)errors);
+			fclose(file);
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
 	size_t room = 1 << 20;
@@ -115,6 +167,8 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && !strcmp(argv[1], "--pattern"))
 		return pattern(strtoull(argv[2], NULL, 0));
+	if (argc == 4 && !strcmp(argv[1], "--trim"))
+		return trim(argv[2], argv[3]);
 	if (argc != 7) {
 		fprintf(stderr, "writer DISK ID CLIENT PORT RATE STATUSFILE\n");
 		return 2;

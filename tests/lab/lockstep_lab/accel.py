@@ -36,7 +36,7 @@ def _probe(lab: Lab) -> tuple[bool, str]:
     upper.mkdir(parents=True)
     qemu = (
         f"qemu-system-x86_64 -M pc -accel kvm -m 128 -display none -no-reboot -nodefaults -serial stdio -monitor none"
-        f" -kernel {guestimage.KERNEL} -initrd {guestimage.INITRD} -append 'console=ttyS0 panic=-1 lab.probe=1'"
+        f" -kernel {guestimage.kernel()} -initrd {guestimage.initrd()} -append 'console=ttyS0 panic=-1 lab.probe=1'"
     )
     try:
         with rootfs.chroot(lab, rootfs.stack(lab, bare=False), upper, binds={}) as root:

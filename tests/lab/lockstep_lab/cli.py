@@ -58,9 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     define.add_argument(
         "--address", default=shape.address, help=f"default {shape.address}; web1's is what others expect"
     )
-    define.add_argument("--disks", type=int, choices=(1, 2), default=shape.disks)
+    define.add_argument("--disks", type=int, choices=(1, 2), default=len(shape.disks))
     define.add_argument("--nics", type=int, choices=(1, 2), default=shape.nics)
-    define.add_argument("--format", choices=("qcow2", "raw"), default=shape.format)
+    define.add_argument("--format", choices=("qcow2", "raw"), default=shape.disks[0].format)
     define.add_argument("--size", default=shape.size)
     define.add_argument("--machine", default=shape.machine)
     define.add_argument("--memory", type=int, default=shape.memory, help="MiB")
@@ -139,9 +139,10 @@ def _run(lab: Lab, words: argparse.Namespace) -> int:
             command = hosts.ssh_command(lab, words.host)
             os.execvp(command[0], [*command, *words.command])
         case "guest-define":
+            disks = guest.virtio_disks(dict.fromkeys(("vda", "vdb")[: words.disks], words.format))
             wanted = guest.Guest(
-                words.name, words.address, words.disks, words.nics, words.format, words.size, words.machine,
-                words.memory, words.writer_rate, not words.no_writer, not words.no_vhost,
+                words.name, words.address, disks, words.nics, words.size, words.machine, words.memory,
+                words.writer_rate, not words.no_writer, not words.no_vhost,
             )  # fmt: skip
             guest.define(lab, words.host, wanted, start=words.start)
         case "guest-remove":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guest: an ordinary libvirt domain that boots a kernel and an initramfs and keeps its data on virtio disks."""
+"""The guest: an ordinary libvirt domain that boots a kernel and an initramfs and keeps its data on some disks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,26 @@ from .common import ACK_PORT, CLIENT_ADDRESS, GUEST_ADDRESS, HOSTS, Lab, LabErro
 
 IMAGES = "/var/lib/libvirt/images"
 VIRSH = "virsh -q -c qemu:///system"
+VNC = "<graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1' passwd='lab-vnc1'/>"
+NO_BALLOON = "<memballoon model='none'/>"
+NO_USB = "<controller type='usb' model='none'/>"
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk that the guest writes to."""
+
+    target: str
+    format: str
+    bus: str = "virtio"
+    options: str = ""  # more attributes of its <driver>, as XML
+    backed: bool = False  # a new image above another one
+    device: str | None = None  # the block device that it is, instead of a file
+
+
+def virtio_disks(formats: dict[str, str]) -> tuple[Disk, ...]:
+    """Ordinary ones, from formats by target."""
+    return tuple(Disk(target, kind) for target, kind in formats.items())
 
 
 @dataclass(frozen=True)
@@ -21,23 +41,34 @@ class Guest:
 
     name: str = "web1"
     address: str = GUEST_ADDRESS
-    disks: int = 1
+    disks: tuple[Disk, ...] = (Disk("vda", "qcow2"),)
     nics: int = 1
-    format: str = "qcow2"
     size: str = "256M"
     machine: str = "pc"
     memory: int = 128
     writer_rate: int = 0
     writer: bool = True
     vhost: bool = True  # as libvirt likes: with vhost wherever the host has it
+    nic_model: str = "virtio"
+    vcpus: int = 1
+    uefi: bool = False
+    trims: bool = False  # it discards and zeroes parts of its disks, all the time
+    kernel: str = guestimage.CLOUD
+    graphics: str = VNC
+    balloon: str = NO_BALLOON
+    usb: str = NO_USB
+    devices: tuple[str, ...] = ()  # more of them, as XML
+    settings: tuple[str, ...] = ()  # elements beside <devices>, as XML
 
     @property
-    def targets(self) -> list[str]:
-        return [f"vd{chr(ord('a') + index)}" for index in range(self.disks)]
+    def disk_names(self) -> list[str]:
+        """How the guest calls its disks, where those that are not virtio are all on one bus."""
+        kinds = ["vd" if disk.bus == "virtio" else "sd" for disk in self.disks]
+        return [f"{kind}{chr(ord('a') + kinds[:at].count(kind))}" for at, kind in enumerate(kinds)]
 
-    def image(self, target: str) -> str:
-        """Where the image of a disk lies on its host."""
-        return f"{IMAGES}/{self.name}-{target}.{self.format}"
+    def image(self, disk: Disk) -> str:
+        """Where a disk lies on its host."""
+        return disk.device or f"{IMAGES}/{self.name}-{disk.target}.{disk.format}"
 
 
 def _second_address(address: str) -> str:
@@ -67,7 +98,9 @@ def command_line(guest: Guest) -> str:
     if guest.nics > 1:
         words.append(f"lab.ip2={_second_address(guest.address)}/24")
     words += [f"lab.client={CLIENT_ADDRESS}", f"lab.port={ACK_PORT}", f"lab.rate={guest.writer_rate}"]
-    words += [f"lab.writer={int(guest.writer)}", f"lab.disks={','.join(guest.targets)}"]
+    words += [f"lab.writer={int(guest.writer)}", f"lab.disks={','.join(guest.disk_names)}"]
+    if guest.trims:
+        words.append("lab.trims=1")
     return " ".join(words)
 
 
@@ -75,12 +108,12 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
     """The domain, with nothing in it that knows of COLO."""
     disks = "".join(
         f"""
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='{guest.format}'/>
-      <source file='{guest.image(target)}'/>
-      <target dev='{target}' bus='virtio'/>
+    <disk type='{"block" if disk.device else "file"}' device='disk'>
+      <driver name='qemu' type='{disk.format}'{disk.options and f" {disk.options}"}/>
+      <source {"dev" if disk.device else "file"}='{guest.image(disk)}'/>
+      <target dev='{disk.target}' bus='{disk.bus}'/>
     </disk>"""
-        for target in guest.targets
+        for disk in guest.disks
     )
     driver = "" if guest.vhost else "\n      <driver name='qemu'/>"
     addresses = [guest.address, _second_address(guest.address)][: guest.nics]
@@ -89,7 +122,7 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
     <interface type='bridge'>
       <mac address='{_mac(address)}'/>
       <source bridge='br0'/>
-      <model type='virtio'/>{driver}
+      <model type='{guest.nic_model}'/>{driver}
     </interface>"""
         for address in addresses
     )
@@ -98,17 +131,19 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
     shim = (
         "" if kvm else f"<qemu:commandline><qemu:env name='LD_PRELOAD' value='{guestimage.SHIM}'/></qemu:commandline>"
     )
+    settings, devices = ("".join(f"\n{more}" for more in found) for found in (guest.settings, guest.devices))
+    firmware = " firmware='efi'" if guest.uefi else ""
     identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{guest.name}.lockstep-lab.invalid")
     return f"""<domain type='{"kvm" if kvm else "qemu"}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{guest.name}</name>
   <uuid>{identity}</uuid>
   <title>a guest of the lab</title>
   <memory unit='MiB'>{guest.memory}</memory>
-  <vcpu>1</vcpu>
-  <os>
+  <vcpu>{guest.vcpus}</vcpu>{settings}
+  <os{firmware}>
     <type arch='x86_64' machine='{guest.machine}'>hvm</type>
-    <kernel>{guestimage.KERNEL}</kernel>
-    <initrd>{guestimage.INITRD}</initrd>
+    <kernel>{guestimage.kernel(guest.kernel)}</kernel>
+    <initrd>{guestimage.initrd(guest.kernel)}</initrd>
     <cmdline>{command_line(guest)}</cmdline>
   </os>
   <features><acpi/><apic/></features>
@@ -119,12 +154,12 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
   <on_crash>destroy</on_crash>
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>{disks}
-    <controller type='usb' model='none'/>{nics}
+    {guest.usb}{nics}
     <serial type='pty'><log file='/var/log/libvirt/qemu/{guest.name}-console.log' append='on'/></serial>
     <console type='pty'><target type='serial'/></console>
-    <graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1' passwd='lab-vnc1'/>
+    {guest.graphics}
     <video><model type='vga' vram='8192'/></video>
-    <memballoon model='none'/>
+    {guest.balloon}{devices}
   </devices>
   {shim}
 </domain>
@@ -140,14 +175,26 @@ def define(lab: Lab, host: str, guest: Guest, *, start: bool) -> None:
     if known.returncode == 0:
         say(f"{host}: {guest.name} is defined already ({known.stdout.strip()}); `guest-remove` it for another shape")
     else:
-        for target in guest.targets:
-            image = shlex.quote(guest.image(target))
-            hosts.ssh(lab, host, f"test -e {image} || qemu-img create -q -f {guest.format} {image} {guest.size}")
+        for disk in guest.disks:
+            _make_image(lab, host, guest, disk)
         hosts.ssh(lab, host, f"{VIRSH} define --validate /dev/stdin", stdin=domain_xml(guest, kvm=bool(facts["kvm"])))
-        say(f"{host}: {guest.name} defined, {guest.disks} disk(s) {guest.format} {guest.size}, {guest.nics} NIC(s)")
+        say(f"{host}: {guest.name} defined, {len(guest.disks)} disk(s) of {guest.size}, {guest.nics} NIC(s)")
     if start and "running" not in known.stdout:
         hosts.ssh(lab, host, f"{VIRSH} start {guest.name}")
         say(f"{host}: {guest.name} started")
+
+
+def _make_image(lab: Lab, host: str, guest: Guest, disk: Disk) -> None:
+    """The image of a disk, unless it is there; a block device has to be."""
+    if disk.device:
+        return
+    image = guest.image(disk)
+    create = f"qemu-img create -q -f {disk.format}"
+    words = f"{create} {shlex.quote(image)} {guest.size}"
+    if disk.backed:
+        base = shlex.quote(f"{image}.base")
+        words = f"{create} {base} {guest.size} && {create} -F {disk.format} -b {base} {shlex.quote(image)}"
+    hosts.ssh(lab, host, f"test -e {shlex.quote(image)} || {{ {words}; }}")
 
 
 def remove(lab: Lab, name: str) -> None:

@@ -10,10 +10,12 @@ import shutil
 import stat
 from pathlib import Path
 
+from . import rootfs
 from .common import SOURCE, Lab, LabError, run, say
 
-KERNEL = "/var/lib/libvirt/boot/lab-vmlinuz"
-INITRD = "/var/lib/libvirt/boot/lab-initrd"
+BOOT = "/var/lib/libvirt/boot"
+CLOUD = "cloud"  # small and quick to boot
+PACKAGES = {CLOUD: rootfs.KERNEL, "generic": rootfs.GENERIC_KERNEL}
 SHIM = "/usr/local/lib/lab-tcg-shim.so"
 WANTED = [
     "virtio_pci",
@@ -24,28 +26,46 @@ WANTED = [
     "e1000",
     "e1000e",
     "virtio_rng",
+    "virtio_balloon",
     "button",
     "evdev",
     "ata_piix",
+    "ahci",
+    "sr_mod",
+    "efivarfs",
 ]
 
 
-def _directory(lab: Lab) -> Path:
-    return lab.cache / "guest"
+def kernel(flavour: str = CLOUD) -> str:
+    """Where a kernel lies on its host."""
+    return f"{BOOT}/lab-vmlinuz{_suffix(flavour)}"
 
 
-def build(lab: Lab) -> None:
+def initrd(flavour: str = CLOUD) -> str:
+    """Where its initramfs lies."""
+    return f"{BOOT}/lab-initrd{_suffix(flavour)}"
+
+
+def _suffix(flavour: str) -> str:
+    return "" if flavour == CLOUD else f"-{flavour}"
+
+
+def _directory(lab: Lab, flavour: str) -> Path:
+    return lab.cache / f"guest{_suffix(flavour)}"
+
+
+def build(lab: Lab, flavour: str = CLOUD) -> None:
     """Build what changed since the last time."""
-    package = next((lab.cache / "kernel").glob("*.deb"))
+    package = rootfs.kernel(lab, PACKAGES[flavour])
     sources = sorted([*(SOURCE / "guest").iterdir(), *(SOURCE / "shim").iterdir(), Path(__file__)])
     digest = hashlib.sha256(package.name.encode())
     for source in sources:
         digest.update(source.read_bytes())
-    directory = _directory(lab)
+    directory = _directory(lab, flavour)
     stamp = directory / "stamp"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == digest.hexdigest():
         return
-    say("building the guest's kernel, initramfs and the TCG shim")
+    say(f"building the guest's {flavour} kernel, initramfs and the TCG shim")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     unpacked = directory / "unpacked"
@@ -114,7 +134,8 @@ def _initramfs(directory: Path, unpacked: Path) -> bytes:
         raise LabError("busybox is missing")
     entries.append(("bin/busybox", stat.S_IFREG | 0o755, Path(busybox).read_bytes(), (0, 0)))
     entries.append(("bin/writer", stat.S_IFREG | 0o755, (directory / "writer").read_bytes(), (0, 0)))
-    entries.append(("init", stat.S_IFREG | 0o755, (SOURCE / "guest/init").read_bytes(), (0, 0)))
+    for name, script in (("init", "init"), ("bin/devices", "devices"), ("bin/keep", "keep")):
+        entries.append((name, stat.S_IFREG | 0o755, (SOURCE / "guest" / script).read_bytes(), (0, 0)))
     modules = _modules(unpacked)
     entries += [(f"modules/{name}", stat.S_IFREG | 0o644, content, (0, 0)) for name, content in modules]
     entries.append(("modules/order", stat.S_IFREG | 0o644, "".join(f"{n}\n" for n, _ in modules).encode(), (0, 0)))
@@ -129,10 +150,10 @@ def _initramfs(directory: Path, unpacked: Path) -> bytes:
     return bytes(out)
 
 
-def install(lab: Lab, root: Path) -> None:
+def install(lab: Lab, root: Path, flavour: str = CLOUD) -> None:
     """Put kernel, initramfs and shim where a host's QEMU may read them."""
-    for source, target in (("vmlinuz", KERNEL), ("initrd", INITRD), ("shim.so", SHIM)):
+    for source, target in (("vmlinuz", kernel(flavour)), ("initrd", initrd(flavour)), ("shim.so", SHIM)):
         path = root / target.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(_directory(lab) / source, path)
+        shutil.copy(_directory(lab, flavour) / source, path)
         path.chmod(0o644)

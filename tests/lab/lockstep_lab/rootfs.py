@@ -48,7 +48,9 @@ FULL = [
     "openssl",
 ]
 EXTRA = ["apparmor", "firewalld"]  # kept as packages for those who want to install them; not installed
+DEVICES = ["ovmf", "qemu-system-modules-spice"]  # as well; what some guests of tests/long/devices are made of
 KERNEL = "linux-image-cloud-amd64"
+GENERIC_KERNEL = "linux-image-amd64"  # it has the drivers of devices that no cloud has
 MASKED = [
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -84,7 +86,8 @@ def key(*parts: object) -> str:
 
 def layer_path(lab: Lab, name: str) -> Path:
     """Where a layer lies; its name changes with what it is made from."""
-    made_from = {"base": [BASE], "full": [BASE, FULL, EXTRA], "apt": [BASE, FULL, EXTRA]}[name]
+    packages = [BASE, FULL, EXTRA, DEVICES]
+    made_from = {"base": [BASE], "full": packages, "apt": packages}[name]
     return lab.cache / "layers" / f"{name}-{key(*made_from)}"
 
 
@@ -158,29 +161,11 @@ def _build_full(lab: Lab, base: Path, full: Path, log: Path) -> None:
     making = full.with_name("making-full")
     remove_tree(making)
     making.mkdir()
-    kernel = lab.cache / "kernel"
     with apt_chroot(lab, base, making, repository(lab), log) as (root, apt_get):
         # Downloaded before the installation, so that a bare host finds everything that it may ask for.
-        apt_get("install", "--download-only", *FULL, *EXTRA)
+        apt_get("install", "--download-only", *FULL, *EXTRA, *DEVICES)
         apt_get("install", *FULL)
-        version = run(
-            [
-                "chroot",
-                root,
-                "sh",
-                "-c",
-                f"apt-cache depends {KERNEL} | sed -n 's/.*Depends: \\(linux-image-[^ ]*\\).*/\\1/p'",
-            ]
-        ).stdout.split()
-        if not version:
-            raise LabError(f"apt does not know which kernel {KERNEL} stands for")
-        run(["chroot", root, "sh", "-c", f"cd /root && apt-get -q download {version[0]}"], timeout=300, log=log)
-        kernel.mkdir(exist_ok=True)
-        for old in kernel.glob("*.deb"):
-            old.unlink()
-        for package in root.glob("root/linux-image-*.deb"):
-            shutil.move(package, kernel / package.name)
-        run(["chroot", root, "apt-get", "clean", "-o", "Dir::Cache::archives=/root/"], log=log)
+        _download_kernel(root, KERNEL, lab.cache / "kernel", log)
         # The two hosts are one machine to dmidecode; to libvirt they have to be two.
         with (root / "etc/libvirt/libvirtd.conf").open("a", encoding="utf-8") as handle:
             handle.write(
@@ -189,6 +174,34 @@ def _build_full(lab: Lab, base: Path, full: Path, log: Path) -> None:
         for link in ("default.xml", "autostart/default.xml"):
             (root / "etc/libvirt/qemu/networks" / link).unlink(missing_ok=True)
     making.rename(full)
+
+
+def kernel(lab: Lab, package: str) -> Path:
+    """The package of the kernel that ``package`` stands for; one that the layers did not need is fetched now."""
+    directory = lab.cache / ("kernel" if package == KERNEL else f"kernel-{package}")
+    if not any(directory.glob("*.deb")):
+        say(f"downloading {package}")
+        log, upper = lab.cache / "build-kernel.log", lab.cache / "making-kernel"
+        remove_tree(upper)
+        upper.mkdir()
+        with apt_chroot(lab, layer_path(lab, "base"), upper, repository(lab), log) as (root, _apt_get):
+            _download_kernel(root, package, directory, log)
+        remove_tree(upper)
+    return next(directory.glob("*.deb"))
+
+
+def _download_kernel(root: Path, package: str, directory: Path, log: Path) -> None:
+    script = f"apt-cache depends {package} | sed -n 's/.*Depends: \\(linux-image-[^ ]*\\).*/\\1/p'"
+    version = run(["chroot", root, "sh", "-c", script]).stdout.split()
+    if not version:
+        raise LabError(f"apt does not know which kernel {package} stands for")
+    run(["chroot", root, "sh", "-c", f"cd /root && apt-get -q download {version[0]}"], timeout=300, log=log)
+    directory.mkdir(exist_ok=True)
+    for old in directory.glob("*.deb"):
+        old.unlink()
+    for found in root.glob("root/linux-image-*.deb"):
+        shutil.move(found, directory / found.name)
+    run(["chroot", root, "apt-get", "clean", "-o", "Dir::Cache::archives=/root/"], log=log)
 
 
 @contextlib.contextmanager
