@@ -16,7 +16,6 @@ from .vocabulary import MAX_NICS, PORT_RANGE, PORTS_PER_PAIR
 # QEMU 7.2 and 10.0 abort the secondary on q35 at its first checkpoint (our measurement, TCG and KVM). Upstream fixed
 # it in 2026; the first release that was seen to work goes here.
 Q35_WORKS_FROM = (11, 1)
-MEMORY_FACTOR = 2  # the secondary keeps a copy of the guest's RAM beside the RAM itself
 GOOD_SPEED = 1000  # Mbit/s
 GOOD_LATENCY = 5.0  # milliseconds; a checkpoint of a small guest takes ten times that
 CLOCK_TOLERANCE = 60.0  # seconds
@@ -256,13 +255,35 @@ def standby_runs(domain: Domain, standby: Observation) -> bool:
     return there is not None and there.uuid == domain.uuid and there.active
 
 
+def memory_needed(domain: Domain) -> int:
+    """Of ordinary memory: the secondary keeps a copy of the guest's RAM, and that RAM unless it is in huge pages."""
+    return domain.memory if domain.huge_page is not None else 2 * domain.memory
+
+
 def memory(domain: Domain, standby: Observation) -> Iterator[Problem]:
-    host, needed = standby.host, MEMORY_FACTOR * domain.memory
+    host, needed = standby.host, memory_needed(domain)
     if not standby_runs(domain, standby) and host.memory_available < needed:
         yield Problem(
             f"{host.name} has {host.memory_available >> 20} MiB of free memory, and a standby of a guest "
             f"of {domain.memory >> 20} MiB needs {needed >> 20} MiB",
             "Free memory there, or choose another second host",
+        )
+
+
+def huge_pages_free(domain: Domain, host: Host) -> int:
+    """Bytes that ``host`` has free in huge pages of the size that the domain wants."""
+    wanted = domain.huge_page
+    return sum(p.size * p.free for p in host.huge_pages if (p.size == wanted if wanted else p.default))
+
+
+def huge_pages(domain: Domain, standby: Observation) -> Iterator[Problem]:
+    free = huge_pages_free(domain, standby.host)
+    if domain.huge_page is not None and not standby_runs(domain, standby) and free < domain.memory:
+        yield Problem(
+            f"{standby.host.name} has {free >> 20} MiB of free huge pages, and the guest's memory is "
+            f"{domain.memory >> 20} MiB of them",
+            "Reserve them there (vm.nr_hugepages), or take <hugepages> out of the domain; it takes effect at a cold "
+            "start",
         )
 
 

@@ -146,11 +146,22 @@ def files(xml: str) -> list[str]:
 def memory_bytes(xml: str) -> int:
     """The guest's memory as it is booted, in bytes."""
     root = _parse(xml)
-    amount = _required_text(root, "memory")
-    unit = root.find("memory").get("unit", "").lower()
-    if not amount.isdecimal() or unit not in _UNITS:
-        raise DomainXmlError(f"memory of {amount!r} {unit!r}")
-    return int(amount) * _UNITS[unit]
+    return _bytes(_required_text(root, "memory"), root.find("memory").get("unit", ""))
+
+
+def _bytes(amount: str, unit: str) -> int:
+    if not amount.isdecimal() or unit.lower() not in _UNITS:
+        raise DomainXmlError(f"memory of {amount!r} {unit.lower()!r}")
+    return int(amount) * _UNITS[unit.lower()]
+
+
+def huge_page(xml: str) -> int | None:
+    """The size of the huge pages that all of the guest's memory is made of; 0 for the host's default size."""
+    backing = _parse(xml).find("memoryBacking/hugepages")
+    if backing is None:
+        return None
+    sizes = {_bytes(page.get("size", ""), page.get("unit", "")) for page in backing.iterfind("page")}
+    return max(sizes, default=0)
 
 
 def vcpus(xml: str) -> int:

@@ -13,12 +13,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import ColoError
-from .observation import Cpu, ForwardDelay, Link, Space
+from .observation import Cpu, ForwardDelay, HugePages, Link, Space
 from .process import run
 
 NETWORK = "/sys/class/net"
 CPUINFO = "/proc/cpuinfo"
 KVM = "/dev/kvm"
+HUGE_PAGES = "/sys/kernel/mm/hugepages"
+MEMINFO = "/proc/meminfo"
 CENTISECOND = 0.01  # the unit of a bridge's times in /sys
 ECHOES = 3
 ECHO_DEADLINE = 0.2  # seconds for the last echo; a replication link answers in milliseconds
@@ -45,6 +47,16 @@ def cpu() -> Cpu | None:
 
 def has_kvm() -> bool:
     return os.path.exists(KVM)
+
+
+def huge_pages() -> tuple[HugePages, ...]:
+    found = []
+    usual = re.search(r"^Hugepagesize:\s*(\d+) kB$", Path(MEMINFO).read_text(encoding="ascii"), re.MULTILINE)
+    for directory in sorted(Path(HUGE_PAGES).glob("hugepages-*kB")):
+        size = directory.name.removeprefix("hugepages-").removesuffix("kB")
+        free = int((directory / "free_hugepages").read_text(encoding="ascii"))
+        found.append(HugePages(int(size) * 1024, free, usual is not None and usual[1] == size))
+    return tuple(found)
 
 
 def links(devices: dict[str, str]) -> tuple[Link, ...]:

@@ -46,6 +46,15 @@ class Link:
 
 
 @dataclass(frozen=True)
+class HugePages:
+    """Those of one size."""
+
+    size: int  # bytes
+    free: int
+    default: bool
+
+
+@dataclass(frozen=True)
 class ForwardDelay:
     """Seconds that a port of a bridge listens, and again learns, before packets pass; 0 without STP."""
 
@@ -70,6 +79,7 @@ class Host:
     cpu: Cpu | None = None
     kvm: bool | None = None  # whether there is /dev/kvm
     apparmor: bool | None = None  # whether libvirt confines its guests with AppArmor
+    huge_pages: tuple[HugePages, ...] = ()
     apparmor_rules: tuple[str, ...] = ()  # directories that the local rules for every guest let QEMU write to
 
     def speed(self, address: str | None) -> int | None:
@@ -152,6 +162,7 @@ class Domain:
     live_xml: str | None = None
     type: str | None = None  # libvirt's: kvm, qemu
     cpu_mode: str | None = None
+    huge_page: int | None = None  # bytes of the pages that its memory is made of; 0: of the host's default size
     nvram: str | None = None  # of the UEFI variable store, libvirt's type: file, block, network
     files: tuple[str, ...] = ()  # of the host, that a start needs besides the disks that the guest writes to
     record: Record | None = None

@@ -112,6 +112,7 @@ def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str |
         clock=round(time.time(), 3),
         cpu=equipment.cpu(),
         kvm=equipment.has_kvm(),
+        huge_pages=equipment.huge_pages(),
         apparmor=equipment.apparmor(),
         apparmor_rules=equipment.apparmor_rules(),
     )
@@ -155,6 +156,7 @@ def _domain(found: dict[str, Any]) -> Domain:
         live_xml=found["live_xml"],
         type=xml.virt_type(current),
         cpu_mode=xml.cpu_mode(current),
+        huge_page=xml.huge_page(current),
         nvram=xml.nvram(current),
         files=tuple(xml.files(current)),
         record=xml.read_record(found["inactive_xml"]),

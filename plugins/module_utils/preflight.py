@@ -267,8 +267,11 @@ def _place(wanted: Wanted, primary: Observation, standby: Observation, domain: D
         checks.cpu(domain, here, there), checks.cpu_features(domain, here, there),
     )  # fmt: skip
     have = "the standby has it" if runs else f"{there.memory_available >> 20} MiB"
-    needed = checks.MEMORY_FACTOR * domain.memory
+    needed = checks.memory_needed(domain)
     yield from _rows("memory", there, f"{needed >> 20} MiB", have, checks.memory(domain, standby))
+    huge = domain.memory if domain.huge_page is not None else 0
+    found = have if runs else f"{checks.huge_pages_free(domain, there) >> 20} MiB"
+    yield from _rows("huge pages", there, f"{huge >> 20} MiB", found, checks.huge_pages(domain, standby))
     yield from _rows(
         "files", there, "what the domain needs to start", _files(domain, standby), checks.files(domain, standby)
     )

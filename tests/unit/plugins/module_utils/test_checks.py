@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import checks
-from ansible_collections.lockstep.colo.plugins.module_utils.observation import Domain, Emulator, Host
+from ansible_collections.lockstep.colo.plugins.module_utils.observation import Domain, Emulator, Host, HugePages
 from ansible_collections.lockstep.colo.plugins.module_utils.step import Problem, Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import PORT_RANGE, PORTS_PER_PAIR
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
@@ -171,6 +171,21 @@ def test_the_standbys_host_needs_twice_the_memory_unless_the_standby_runs_alread
     assert list(checks.memory(DOMAIN, replace(short, domain=recorded("listening-secondary").domain))) == []
     stopped = replace(short, domain=recorded("described-secondary").domain)
     assert "free memory" in only(checks.memory(DOMAIN, stopped)).what
+
+
+@pytest.mark.parametrize(("size", "enough"), [(0, True), (2 << 20, True), (1 << 30, False)])
+def test_a_guest_in_huge_pages_needs_them_on_the_standbys_host_and_ordinary_memory_once(
+    size: int, enough: bool
+) -> None:
+    domain = replace(DOMAIN, huge_page=size)
+    pages = (HugePages(1 << 30, 0, False), HugePages(2 << 20, DOMAIN.memory >> 21, True))
+    there = replace(OTHER, host=replace(OTHER.host, memory_available=DOMAIN.memory, huge_pages=pages))
+    assert list(checks.memory(domain, there)) == []
+    assert (list(checks.huge_pages(domain, there)) == []) is enough
+    short = replace(there, host=replace(there.host, huge_pages=(replace(pages[1], free=(DOMAIN.memory >> 21) - 1),)))
+    assert "free huge pages" in only(checks.huge_pages(domain, short)).what
+    assert list(checks.huge_pages(domain, replace(short, domain=recorded("listening-secondary").domain))) == []
+    assert list(checks.huge_pages(DOMAIN, short)) == []
 
 
 def test_the_standbys_host_needs_the_bridges() -> None:

@@ -50,6 +50,20 @@ def test_memory_that_is_none_is_refused(text: str) -> None:
         domain.memory_bytes(f"<domain>{text}</domain>")
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("", None),
+        ("<memoryBacking><nosharepages/></memoryBacking>", None),
+        ("<memoryBacking><hugepages/></memoryBacking>", 0),
+        ("<memoryBacking><hugepages><page size='2048'/></hugepages></memoryBacking>", 2 << 20),
+        ("<memoryBacking><hugepages><page size='1' unit='G' nodeset='0'/></hugepages></memoryBacking>", 1 << 30),
+    ],
+)
+def test_the_size_of_huge_pages_is_stated_or_the_hosts(text: str, size: int | None) -> None:
+    assert domain.huge_page(f"<domain>{text}</domain>") == size
+
+
 def test_what_a_standby_needs_of_its_host() -> None:
     text = fixture("q35")
     assert domain.virt_type(text) == "qemu"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import equipment
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
-from ansible_collections.lockstep.colo.plugins.module_utils.observation import Cpu, ForwardDelay, Link, Space
+from ansible_collections.lockstep.colo.plugins.module_utils.observation import Cpu, ForwardDelay, HugePages, Link, Space
 
 # Of a host with two processors of this kind.
 CPUINFO = """\
@@ -51,6 +51,16 @@ def test_the_processor_is_the_first_of_them(
     (tmp_path / "cpuinfo").write_text(text)
     monkeypatch.setattr(equipment, "CPUINFO", str(tmp_path / "cpuinfo"))
     assert equipment.cpu() == found
+
+
+def test_huge_pages_are_counted_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for size, free in (("2048", "64\n"), ("1048576", "0\n")):
+        (tmp_path / f"hugepages-{size}kB").mkdir()
+        (tmp_path / f"hugepages-{size}kB" / "free_hugepages").write_text(free)
+    (tmp_path / "meminfo").write_text("MemTotal:       24683520 kB\nHugepagesize:       2048 kB\nHugetlb: 0 kB\n")
+    monkeypatch.setattr(equipment, "HUGE_PAGES", str(tmp_path))
+    monkeypatch.setattr(equipment, "MEMINFO", str(tmp_path / "meminfo"))
+    assert equipment.huge_pages() == (HugePages(1 << 30, 0, False), HugePages(2 << 20, 64, True))
 
 
 # The network

@@ -13,6 +13,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation import (
     Cpu,
     Emulator,
     ForwardDelay,
+    HugePages,
     Image,
     Link,
     Space,
@@ -59,7 +60,7 @@ def a_host_that_says_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> list[s
         equipment: {
             "cpu": Cpu("AMD EPYC"), "has_kvm": True, "links": (Link("10.77.0.2", 1000),), "apparmor": True,
             "forward_delays": (ForwardDelay("br0", 15.0),), "apparmor_rules": ("/srv",), "space": Space(5, "66"),
-            "files": {"/iso": True}, "latency": 0.3,
+            "files": {"/iso": True}, "latency": 0.3, "huge_pages": (HugePages(2 << 20, 64, True),),
         },
     }  # fmt: skip
 
@@ -84,6 +85,7 @@ def test_everything_that_the_preflight_needs_is_seen(asked: list[str]) -> None:
     assert (seen.host.cpu, seen.host.kvm, seen.host.speed("10.77.0.2")) == (Cpu("AMD EPYC"), True, 1000)
     assert (seen.host.apparmor, seen.host.apparmor_rules) == (True, ("/srv",))
     assert seen.host.forward_delays == (ForwardDelay("br0", 15.0),)
+    assert (seen.host.huge_pages, seen.domain.huge_page) == ((HugePages(2 << 20, 64, True),), None)
     assert seen.host.addresses == ("10.77.0.2",)
     assert seen.host.clock > 1.7e9
     assert set(seen.space) == {DIRECTORY, f"{DIRECTORY}/u", "/elsewhere"}

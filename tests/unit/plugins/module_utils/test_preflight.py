@@ -168,6 +168,7 @@ MORE: list[Violation] = [
     ("replication address", WRONG, lambda p: p.wants(peer_address=None), "no replication address is given for kvm2"),
     ("ports", WRONG, lambda p: p.there(ports=tuple(PORT_RANGE)), "no block of ports is free on both hosts"),
     ("domain", WRONG, lambda p: replace(p, primary=replace(p.primary, domain=None)), "there is no such domain"),
+    ("huge pages", WRONG, lambda p: p.domain(huge_page=0), "kvm2 has 0 MiB of free huge pages, and the guest's"),
     ("UEFI variable store", NOTE, lambda p: p.domain(nvram="file"), "which was never tried with COLO"),
     ("NICs", WRONG, lambda p: nic(p, bridge=None, type="user"), "is not on a bridge"),
     ("NICs", WRONG, lambda p: p.domain(nics=(FIRST_NIC,) * (MAX_NICS + 1)), f"{MAX_NICS + 1} NICs"),
