@@ -196,9 +196,10 @@ class Bed:
         guest.wait(self.lab, timeout=180)
         time.sleep(3)  # FACTS: a copy of a guest in the first seconds of its boot is no good test
 
-    def get(self, path: str = "boot_id") -> str:
+    def get(self, path: str = "boot_id", *, patience: float = 10) -> str:
         """A page of the guest, as the client gets it."""
-        return network.inside(self.lab, ["get", f"http://10.77.0.50/{path}", "10"], timeout=30).strip()
+        words = ["get", f"http://10.77.0.50/{path}", f"{patience:g}"]
+        return network.inside(self.lab, words, timeout=patience + 20).strip()
 
     def xml(self, host: str, *flags: str, name: str = "web1") -> str:
         return self.ssh(host, f"{VIRSH} dumpxml --security-info {' '.join(flags)} {name}")

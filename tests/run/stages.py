@@ -26,7 +26,7 @@ STAGES: dict[str, list[str]] = {
         "ruff format --check .",
         "ansible-lint --offline --profile production",
         "antsibull-changelog lint",
-        "python -m pytest -q tests/unit/test_role_specs.py",
+        "python -m pytest -q tests/unit/test_role_specs.py tests/long/test_compatibility.py",
     ],
     "units": [
         "tests/run/ansible-test units --local --requirements --python {python}",
@@ -42,6 +42,7 @@ STAGES: dict[str, list[str]] = {
         "tests/long/switchovers",
         "tests/long/cycles",
         "tests/long/kills",
+        "tests/long/devices",
     ],
 }
 TEST = ["lint", "units", "sanity", "molecule", "integration"]
