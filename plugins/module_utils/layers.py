@@ -19,7 +19,9 @@ from .vocabulary import IOTHREAD, Record
 LIBVIRT_PREFIX = "libvirt-"
 JOB_FILTERS = ("mirror_top", "commit_top")
 UNKNOWN_DIRECTORY = "(the directory of the domain's monitor)"  # of a QEMU that is still to be started
-INCOMING = "inmigrate"  # run state of a QEMU that waits for its guest: nothing to stop, nothing to resume
+# Run states of QEMU in which a guest that stands still cannot be resumed.
+INCOMING = "inmigrate"  # waits for its guest: there is nothing to resume
+SWITCHING = "finish-migrate"  # the migration stopped the guest: cont is refused until that ends or is cancelled
 
 
 def replicated(seen: Observation) -> list[Disk]:
@@ -117,7 +119,7 @@ def _around(seen: Observation, disks: Iterable[Disk], inner: list[Step]) -> list
         if graph.park(disk.target) not in nodes:
             layer = graph.park_layer(disk.target, disk.virtual_size)
             steps.append(qmp(f"disk {disk.target}: add the park node", "blockdev-add", layer))
-    resume = (bool(disks) and seen.monitor.running) or stopped_by_us(seen)
+    resume = (bool(disks) and seen.monitor.running) or _to_resume(seen)
     if disks and seen.monitor.running:
         steps.append(qmp("stop the guest", "stop"))
     steps += [_attach(disk, graph.park(disk.target)) for disk in disks if disk.node != graph.park(disk.target)]
@@ -141,9 +143,13 @@ def unpark(seen: Observation) -> list[Step]:
             kinds = (graph.replication, graph.active, graph.hidden)
             steps += [delete_node(name) for kind in kinds if (name := kind(disk.target)) in seen.monitor.nodes]
             steps.append(_attach(disk, libvirt_node(seen.monitor, disk)))
-    if stopped_by_us(seen):
+    if _to_resume(seen):
         steps.append(qmp("let the guest go on", "cont"))
     return steps
+
+
+def _to_resume(seen: Observation) -> bool:
+    return stopped_by_us(seen) and seen.monitor.status != SWITCHING
 
 
 def _attach(disk: Disk, node: str) -> Step:

@@ -29,6 +29,7 @@ from .vocabulary import Channel, Record
 X_COLO = "x-colo"
 PAUSE = "pause-before-switchover"
 MIGRATING = ("setup", "active", "pre-switchover", "device")
+CANCELLING = "cancelling"
 IDLE = ("none", "completed", "cancelled", "failed")
 SWITCH_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs meanwhile
 # Milliseconds to the first checkpoint: until the two have fallen in step most of what the guest sends is held. Left to

@@ -11,7 +11,7 @@ from dataclasses import replace
 from . import checks, graph, layers, plan_lockstep, preflight
 from . import domain as xml
 from .observation import Disk, Migration, Monitor, Node, Observation
-from .plan_lockstep import IDLE, JOB_TIMEOUT, MIGRATING, PAUSE, SWITCH_TIMEOUT, X_COLO
+from .plan_lockstep import CANCELLING, IDLE, JOB_TIMEOUT, MIGRATING, PAUSE, SWITCH_TIMEOUT, X_COLO
 from .step import Plan, Problem, Refusal, Step, Wanted, qmp, refuse_if, wait
 from .vocabulary import Channel, Record
 
@@ -136,8 +136,9 @@ def undo(seen: Observation) -> Plan:
     """The guest goes on alone on this host, as an ordinary domain: first what frees it, then what cleans up."""
     monitor = seen.monitor
     steps: list[Step] = []
-    if monitor.migration.status in MIGRATING:
-        steps.append(qmp("cancel the migration", "migrate_cancel"))
+    if monitor.migration.status in (*MIGRATING, CANCELLING):
+        if monitor.migration.status != CANCELLING:
+            steps.append(qmp("cancel the migration", "migrate_cancel"))
         ended = ["cancelled", "failed", "completed"]
         steps.append(wait("wait for its end", "migration", SWITCH_TIMEOUT, pivot=True, status=ended))
         return Plan(tuple(steps), _alone(seen))

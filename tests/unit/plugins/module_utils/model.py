@@ -171,6 +171,7 @@ def _cont(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -> Ob
     parked = [target for target, node in attached_to(seen).items() if node == graph.park(target)]
     need(not parked, f"the guest would run on park nodes: {parked}")
     need(monitor.status != "inmigrate", "a QEMU that waits for its guest cannot run")
+    need(monitor.status != "finish-migrate", "Migration is not finalized yet")
     need(monitor.migration.status != "colo", "cont does not help in lockstep")
     return _monitor(seen, running=True, status="running")
 
