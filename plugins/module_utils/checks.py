@@ -13,9 +13,6 @@ from .observation import Disk, Domain, Host, Nic, Observation
 from .step import Problem, Wanted
 from .vocabulary import MAX_NICS, PORT_RANGE, PORTS_PER_PAIR
 
-# QEMU 7.2 and 10.0 abort the secondary on q35 at its first checkpoint (our measurement, TCG and KVM). Upstream fixed
-# it in 2026; the first release that was seen to work goes here.
-Q35_WORKS_FROM = (11, 1)
 GOOD_SPEED = 1000  # Mbit/s
 GOOD_LATENCY = 5.0  # milliseconds; a checkpoint of a small guest takes ten times that
 CLOCK_TOLERANCE = 60.0  # seconds
@@ -91,11 +88,11 @@ def _goes_on(seen: Observation) -> bool:
 
 def machine(domain: Domain, host: Host) -> Iterator[Problem]:
     version = host.emulator.version if host.emulator else "0"
-    known = tuple(int(part) for part in version.split(".")[:2])
-    if "q35" in domain.machine and known < Q35_WORKS_FROM:
+    if "q35" in domain.machine and generation.aborts_q35(version):
+        works = ".".join(map(str, generation.Q35_FROM))
         yield Problem(
-            f"machine type {domain.machine}: QEMU {version} aborts a COLO secondary of q35",
-            "Use machine type pc (i440fx), which works on this version",
+            f"machine type {domain.machine}: QEMU {version} aborts a COLO secondary of q35 at its first checkpoint",
+            f"Use machine type pc (i440fx), which works on this version, or QEMU {works} or later",
         )
 
 

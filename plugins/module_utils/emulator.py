@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .errors import ColoError
-from .generation import OPTIONS
+from .generation import OPTIONS, PAUSE, X_COLO
 from .observation import Emulator
 from .process import COMMAND_DEADLINE
 
@@ -25,7 +26,7 @@ DEFAULT_EMULATOR = "/usr/bin/qemu-system-x86_64"
 # What COLO needs, by the enumeration of query-qmp-schema that lists it (told by one member that is always there).
 DRIVERS = ("quorum", "replication", "nbd", "qcow2", "blkdebug", "null-co")
 OBJECTS = ("filter-mirror", "filter-redirector", "filter-rewriter", "colo-compare")
-CAPABILITIES = ("x-colo", "pause-before-switchover")
+CAPABILITIES = (X_COLO, PAUSE)
 COMMANDS = (
     "announce-self",
     "block-export-add",
@@ -48,20 +49,27 @@ _WITNESS = {"driver": "raw", "object": "iothread", "migration capability": "auto
 
 def probe(path: str) -> Emulator:
     """Start the binary without a machine and read its version, its machine types and what it lacks for COLO."""
-    commands = ("qmp_capabilities", "query-version", "query-qmp-schema", "query-machines")
-    _capabilities, version, schema, machines = _ask(path, commands)
-    number = version["qemu"]
+    _capabilities, version, schema, machines, colo = _ask(
+        path,
+        {"execute": "qmp_capabilities"},
+        {"execute": "query-version"},
+        {"execute": "query-qmp-schema"},
+        {"execute": "query-machines"},
+        {"execute": "migrate-set-capabilities", "arguments": {"capabilities": [{"capability": X_COLO, "state": True}]}},
+    )
+    number = version["return"]["qemu"]
     return Emulator(
         path,
         f"{number['major']}.{number['minor']}.{number['micro']}",
-        missing(schema),
-        tuple(sorted(machine["name"] for machine in machines)),
-        options(schema),
+        missing(schema["return"]),
+        tuple(sorted(machine["name"] for machine in machines["return"])),
+        options(schema["return"]),
+        required(colo),
     )
 
 
-def _ask(path: str, commands: tuple[str, ...]) -> list[Any]:
-    """What the commands return. QEMU is ended only when all has been read: told to quit, it drops what is unsent.
+def _ask(path: str, *commands: dict[str, Any]) -> list[dict[str, Any]]:
+    """The replies to the commands. QEMU is ended only when all are read: told to quit, it drops what is unsent.
 
     The binary may be a script that starts QEMU, so all of its processes are ended.
     """
@@ -79,22 +87,22 @@ def _ask(path: str, commands: tuple[str, ...]) -> list[Any]:
         raise ColoError(f"cannot start {path}: {error.strerror}", remedy=_REMEDY) from None
     deadline = threading.Timer(COMMAND_DEADLINE, _end, (qemu,))
     deadline.start()
-    returned: list[Any] = []
+    replies: list[dict[str, Any]] = []
     try:
-        qemu.stdin.write("".join(json.dumps({"execute": name}) + "\n" for name in commands))
+        qemu.stdin.write("".join(json.dumps(command) + "\n" for command in commands))
         qemu.stdin.flush()
-        while len(returned) < len(commands) and (line := qemu.stdout.readline()):
+        while len(replies) < len(commands) and (line := qemu.stdout.readline()):
             reply = json.loads(line)
-            returned += [reply["return"]] if "return" in reply else []
+            replies += [reply] if "return" in reply or "error" in reply else []
     except (BrokenPipeError, ValueError):
         pass  # it ended, or says something else than QMP: the count tells
     finally:
         deadline.cancel()
         _end(qemu)
         qemu.communicate()
-    if len(returned) < len(commands):
+    if len(replies) < len(commands):
         raise ColoError(f"{path} did not answer on its monitor within {COMMAND_DEADLINE:g} s", remedy=_REMEDY)
-    return returned
+    return replies
 
 
 def _end(leader: subprocess.Popen) -> None:
@@ -120,6 +128,14 @@ def options(schema: list[dict]) -> tuple[str, ...]:
     objects = [{member["name"] for member in item["members"]} for item in schema if item["meta-type"] == "object"]
     known = _members(objects, _SOCKET_WITNESS)
     return tuple(name for name in OPTIONS if name in known)
+
+
+def required(reply: dict[str, Any]) -> tuple[str, ...]:
+    """The capabilities that QEMU asks for when it is told to turn x-colo on alone, by its reply.
+
+    No schema tells: 11.1.3 says "Capability 'x-colo' requires capability 'return-path'"; 7.2.22 and 10.0.13 agree.
+    """
+    return tuple(re.findall(r"requires capability '([\w-]+)'", reply.get("error", {}).get("desc", "")))
 
 
 def _members(enumerations: Iterable[set[str]], witness: str) -> set[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .observation import Observation
+from .observation import Emulator, Monitor, Observation
 
 Version = tuple[int, ...]
 
@@ -22,6 +22,14 @@ Version = tuple[int, ...]
 # (0b5bf4ea76, in 10.0.7, 10.1.3 and 10.2.0) it can be paused for (our measurement, 10.0.13).
 PAUSES_FROM: Version = (10, 0, 7)
 NEVER_BEGINS: tuple[tuple[Version, Version], ...] = (((10, 0), (10, 0, 7)), ((10, 1), (10, 1, 3)))  # from, up to
+# A standby of q35 aborts at its first checkpoint, where a state is loaded over an older one: "Assertion
+# '!subregion->container' failed" (our measurement, 7.2.22 and 10.0.13, TCG and KVM). With 11.1.3 checkpoints go on,
+# through a reset of the guest as well (our measurement). No release between these was tried.
+Q35_FROM: Version = (11, 1, 3)
+X_COLO = "x-colo"
+PAUSE = "pause-before-switchover"
+RETURN_PATH = "return-path"
+CAPABILITIES = (X_COLO, PAUSE, RETURN_PATH)  # of a migration: those that we may have turned on
 RECONNECT_MS = "reconnect-ms"  # in the schema since 9.2, where "reconnect", in seconds, became deprecated
 OPTIONS = (RECONNECT_MS,)  # of a socket: those that some builds have and that COLO can do without
 
@@ -40,6 +48,11 @@ def pauses(version: str) -> bool:
     return parsed(version) >= PAUSES_FROM
 
 
+def aborts_q35(version: str) -> bool:
+    """Whether a standby of machine type q35 ends at its first checkpoint."""
+    return parsed(version) < Q35_FROM
+
+
 def running(seen: Observation) -> str:
     """The version of the QEMU that runs the domain here, or would run it."""
     if seen.monitor and seen.monitor.version:
@@ -47,10 +60,33 @@ def running(seen: Observation) -> str:
     return seen.host.emulator.version if seen.host.emulator else ""
 
 
-def options(seen: Observation) -> tuple[str, ...]:
-    """The options of a socket that the QEMU of this domain has: its binary's, unless that was upgraded since."""
+def _binary(seen: Observation) -> Emulator | None:
+    """What is known of the QEMU that runs the domain here, or would run it: nothing, if it was upgraded since."""
     binary = seen.host.emulator
-    return binary.options if binary and running(seen) == binary.version else ()
+    return binary if binary and running(seen) == binary.version else None
+
+
+def options(seen: Observation) -> tuple[str, ...]:
+    """The options of a socket that the QEMU of this domain has."""
+    binary = _binary(seen)
+    return binary.options if binary else ()
+
+
+def standby_capabilities(seen: Observation) -> tuple[str, ...]:
+    """Those that the migration into a standby has: 11.1 refuses x-colo without a return path, older ones open it."""
+    binary = _binary(seen)
+    return (*(binary.requires if binary else ()), X_COLO)
+
+
+def primary_capabilities(seen: Observation) -> tuple[str, ...]:
+    """Those that the migration out of a primary has."""
+    return (*standby_capabilities(seen), *((PAUSE,) if pauses(running(seen)) else ()))
+
+
+def left_on(monitor: Monitor) -> list[str]:
+    """The capabilities that COLO has left on; libvirt turns on by itself what a migration of its own needs."""
+    on = monitor.migration.capabilities
+    return [name for name in CAPABILITIES if name in on] if X_COLO in on else []
 
 
 def reconnect(known: tuple[str, ...], seconds: int) -> dict[str, Any]:

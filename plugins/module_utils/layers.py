@@ -265,6 +265,16 @@ def remove_iothread(monitor: Monitor) -> list[Step]:
     return [Step("remove the I/O thread of the packet comparison", "del_iothread", {"number": IOTHREAD})]
 
 
-def set_capabilities(title: str, names: Iterable[str], *, on: bool) -> Step:
+def migrate_by_colo(capabilities: Iterable[str]) -> Step:
+    return _set_capabilities("make the migration one for COLO", capabilities, on=True)
+
+
+def migrate_ordinarily(monitor: Monitor) -> list[Step]:
+    """With x-colo left on, virsh save would wait for ever (our measurement)."""
+    names = generation.left_on(monitor)
+    return [_set_capabilities("make migrations ordinary again", names, on=False)] if names else []
+
+
+def _set_capabilities(title: str, names: Iterable[str], *, on: bool) -> Step:
     wanted = [{"capability": name, "state": on} for name in names]
     return qmp(title, "migrate-set-capabilities", {"capabilities": wanted})

@@ -27,6 +27,7 @@ class Emulator:
     missing: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()  # the machine types that it has
     options: tuple[str, ...] = ()  # those of a socket that not every build has
+    requires: tuple[str, ...] = ()  # the capabilities of a migration without which it refuses x-colo
 
 
 @dataclass(frozen=True)

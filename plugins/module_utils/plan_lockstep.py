@@ -26,8 +26,6 @@ from .observation import Job, Monitor, Observation
 from .step import Step, Wanted, qmp, wait
 from .vocabulary import Channel, Record
 
-X_COLO = "x-colo"
-PAUSE = "pause-before-switchover"
 MIGRATING = ("setup", "active", "pre-switchover", "device")
 CANCELLING = "cancelling"
 IDLE = ("none", "completed", "cancelled", "failed")
@@ -37,11 +35,6 @@ SWITCH_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs meanw
 FIRST_DELAY = 20
 CHECKPOINT_TIMEOUT = 30.0  # seconds on top of the checkpoint delay
 JOB_TIMEOUT = 30.0
-
-
-def capabilities(monitor: Monitor) -> tuple[str, ...]:
-    """Those that a primary's migration has."""
-    return (X_COLO, PAUSE) if generation.pauses(monitor.version) else (X_COLO,)
 
 
 def consistent(monitor: Monitor, target: str) -> bool:
@@ -124,7 +117,7 @@ def _paused(seen: Observation) -> list[Step]:
     monitor, record = seen.monitor, seen.record
     steps = []
     if monitor.migration.status not in MIGRATING:
-        steps += [_for_colo(seen), _checkpoint_soon(), _migrate(seen)]
+        steps += [_by_colo(seen), _checkpoint_soon(), _migrate(seen)]
     if monitor.migration.status != "pre-switchover":
         steps.append(wait("wait until only the switch is left", "migration", SWITCH_TIMEOUT, status=["pre-switchover"]))
     for disk in record.disks:
@@ -145,7 +138,7 @@ def _live(seen: Observation) -> list[Step]:
         for disk in record.disks:
             if not layers.attached(monitor, disk.target):
                 steps += _replicate(monitor, disk.target)
-        steps += [_for_colo(seen), set_delay(record.checkpoint_delay), _migrate(seen)]
+        steps += [_by_colo(seen), set_delay(record.checkpoint_delay), _migrate(seen)]
     steps.append(_lockstep())
     for disk in record.disks:
         steps += [*_end_copy(disk.target), _forget(disk.target), layers.delete_node(graph.copy(disk.target))]
@@ -165,8 +158,8 @@ def end_copying(seen: Observation) -> list[Step]:
     return steps
 
 
-def _for_colo(seen: Observation) -> Step:
-    return layers.set_capabilities("make the migration one for COLO", capabilities(seen.monitor), on=True)
+def _by_colo(seen: Observation) -> Step:
+    return layers.migrate_by_colo(generation.primary_capabilities(seen))
 
 
 def _checkpoint_soon() -> Step:

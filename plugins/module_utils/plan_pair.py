@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from . import checks, graph, layers, plan_lockstep, preflight
+from . import checks, generation, graph, layers, plan_lockstep, preflight
 from . import domain as xml
 from .observation import Disk, Migration, Monitor, Node, Observation
-from .plan_lockstep import CANCELLING, IDLE, JOB_TIMEOUT, MIGRATING, PAUSE, SWITCH_TIMEOUT, X_COLO
+from .plan_lockstep import CANCELLING, IDLE, JOB_TIMEOUT, MIGRATING, SWITCH_TIMEOUT
 from .step import Plan, Problem, Refusal, Step, Wanted, qmp, refuse_if, wait
 from .vocabulary import Channel, Record
 
@@ -196,10 +196,7 @@ def _clean(seen: Observation) -> list[Step]:
     for disk in record.disks:
         steps += _end_job(monitor, graph.sync_job(disk.target))
     steps += layers.remove_sockets(monitor)
-    if X_COLO in monitor.migration.capabilities:
-        # With it on, virsh save would wait for ever.
-        steps.append(layers.set_capabilities("make migrations ordinary again", (X_COLO, PAUSE), on=False))
-    return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor)]
+    return [*steps, *layers.migrate_ordinarily(monitor), *layers.slide_out(seen), *layers.remove_iothread(monitor)]
 
 
 def _end_job(monitor: Monitor, name: str) -> list[Step]:
@@ -300,7 +297,7 @@ def _listens(seen: Observation) -> bool:
     return (
         monitor.status == layers.INCOMING
         and monitor.migration.status != "none"
-        and X_COLO in monitor.migration.capabilities
+        and generation.X_COLO in monitor.migration.capabilities
         and all(graph.export(disk.target) in monitor.exports for disk in seen.record.disks)
         and all(disk.node == graph.quorum(disk.target) for disk in layers.replicated(seen))
         and all(layers.has(monitor, part) for part in layers.proxy_parts(seen))
@@ -360,7 +357,7 @@ def _standby_steps(seen: Observation) -> list[Step]:
 
     steps = [*_links_down(seen), *layers.slide_in(seen, stack)]
     steps += [layers.add_part(part) for part in layers.proxy_parts(seen) if not layers.has(monitor, part)]
-    steps.append(layers.set_capabilities("make the migration one for COLO", (X_COLO,), on=True))
+    steps.append(layers.migrate_by_colo(generation.standby_capabilities(seen)))
     steps.append(qmp(f"serve the disks on {nbd.address} port {nbd.port}", "nbd-server-start", {"addr": _inet(nbd)}))
     for disk in layers.replicated(seen):
         export = {
@@ -427,7 +424,7 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
 
 
 def _in_lockstep(seen: Observation, colo: str) -> Observation:
-    delay, on = seen.record.checkpoint_delay, tuple(sorted(plan_lockstep.capabilities(seen.monitor)))
+    delay, on = seen.record.checkpoint_delay, tuple(sorted(generation.primary_capabilities(seen)))
     migration = replace(seen.monitor.migration, status="colo", capabilities=on, checkpoint_delay=delay)
     layered = {
         graph.quorum(disk.target): Node("quorum", children={"children.1": graph.replication(disk.target)})
@@ -441,7 +438,8 @@ def _in_lockstep(seen: Observation, colo: str) -> Observation:
 
 def _listening(seen: Observation) -> Observation:
     exports = tuple(graph.export(disk.target) for disk in seen.record.disks)
-    migration = replace(seen.monitor.migration, status="setup", capabilities=(X_COLO,))
+    on = tuple(sorted(generation.standby_capabilities(seen)))
+    migration = replace(seen.monitor.migration, status="setup", capabilities=on)
     monitor = replace(layers.with_proxies(seen), exports=exports, migration=migration)
     chosen = {disk.target for disk in seen.record.disks}
     disks = tuple(

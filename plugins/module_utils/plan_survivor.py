@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from . import domain as xml
 from . import graph, layers, verdict
 from .observation import Monitor, Observation
-from .plan_lockstep import PAUSE, X_COLO
 from .plan_pair import release, undo
 from .step import Plan, Problem, Step, qmp, refuse_if, wait
 
@@ -150,9 +149,7 @@ def take_out(seen: Observation) -> list[Step]:
     """Everything of the pair out of a running QEMU that has taken over; the standby's writes go into its disks."""
     monitor = seen.monitor
     steps = layers.remove_sockets(monitor)
-    if X_COLO in monitor.migration.capabilities:
-        names = [name for name in (X_COLO, PAUSE) if name in monitor.migration.capabilities]
-        steps.append(layers.set_capabilities("make migrations ordinary again", names, on=False))
+    steps += layers.migrate_ordinarily(monitor)
     overlays = [disk.target for disk in seen.record.disks if graph.active(disk.target) in monitor.nodes]
     if overlays:
         merging = {graph.replication(target): graph.active(target) for target in overlays}

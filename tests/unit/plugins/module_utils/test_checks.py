@@ -93,7 +93,7 @@ def test_a_guest_that_an_earlier_run_stopped_is_ours_to_go_on_with(name: str) ->
 
 
 @pytest.mark.parametrize(
-    ("version", "fit"), [("10.0.13", False), ("7.2.22", False), ("11.0.9", False), ("11.1.0", True), ("12.0.0", True)]
+    ("version", "fit"), [("10.0.13", False), ("7.2.22", False), ("11.1.2", False), ("11.1.3", True), ("12.0.0", True)]
 )
 def test_q35_is_refused_where_qemu_aborts_on_it(version: str, fit: bool) -> None:
     host = replace(HOST, emulator=Emulator("/q", version))

@@ -82,6 +82,7 @@ def test_what_a_binary_says_of_itself_is_read(tmp_path):
         {"qemu": {"major": 10, "minor": 0, "micro": 13}, "package": ""},
         SCHEMA,
         [{"name": "pc-i440fx-10.0", "cpu-max": 255}, {"name": "none", "cpu-max": 1}],
+        {},
     ]
     greeting = {"QMP": {"version": {}, "capabilities": []}}
     (tmp_path / "qmp").write_text(
@@ -90,6 +91,25 @@ def test_what_a_binary_says_of_itself_is_read(tmp_path):
     path = script(tmp_path, f"cat {tmp_path}/qmp; cat > {tmp_path}/asked")
     seen = emulator.probe(path)
     assert seen == emulator.Emulator(path, "10.0.13", (), ("none", "pc-i440fx-10.0"), ("reconnect-ms",))
+
+
+@pytest.mark.parametrize(
+    ("reply", "needs"),
+    [
+        ({"return": {}}, ()),  # 7.2.22 and 10.0.13
+        (
+            {
+                "error": {
+                    "class": "GenericError",
+                    "desc": "Capability 'x-colo' requires capability 'return-path'",
+                }
+            },
+            ("return-path",),
+        ),  # 11.1.3
+    ],
+)
+def test_what_a_build_wants_beside_x_colo_is_told_from_its_refusal(reply, needs):
+    assert emulator.required(reply) == needs
 
 
 def test_a_binary_that_is_not_there(tmp_path):

@@ -43,6 +43,29 @@ def with_options(binary: str, running: str) -> Observation:
     return replace(seen, host=replace(seen.host, emulator=emulator), monitor=replace(seen.monitor, version=running))
 
 
+def test_a_migration_has_the_capabilities_that_the_qemu_that_runs_asks_for() -> None:
+    seen = recorded("connected-primary")
+    newer = replace(seen.host.emulator, version="11.1.3", requires=("return-path",))
+    upgraded = replace(seen, host=replace(seen.host, emulator=newer))
+    assert generation.primary_capabilities(seen) == ("x-colo", "pause-before-switchover")
+    assert generation.primary_capabilities(upgraded) == ("x-colo", "pause-before-switchover"), "the old QEMU runs on"
+    restarted = replace(upgraded, monitor=replace(seen.monitor, version="11.1.3"))
+    assert generation.standby_capabilities(restarted) == ("return-path", "x-colo")
+    assert generation.primary_capabilities(restarted) == ("return-path", "x-colo", "pause-before-switchover")
+
+
+@pytest.mark.parametrize(
+    ("on", "left"),
+    [
+        (("return-path",), []),  # libvirt's own
+        (("pause-before-switchover", "return-path", "x-colo", "events"), list(generation.CAPABILITIES)),
+    ],
+)
+def test_what_colo_leaves_on_is_known(on: tuple[str, ...], left: list[str]) -> None:
+    monitor = recorded("protected-primary").monitor
+    assert generation.left_on(replace(monitor, migration=replace(monitor.migration, capabilities=on))) == left
+
+
 def test_the_options_of_a_socket_are_those_of_the_qemu_that_runs() -> None:
     assert generation.options(with_options("10.0.13", "10.0.13")) == ("reconnect-ms",)
     assert generation.options(with_options("10.0.13", "")) == ("reconnect-ms",), "one that is still to be started"
