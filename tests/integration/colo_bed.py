@@ -261,6 +261,10 @@ class Bed:
         found = dict(line.split(None, 1) for line in lines if line.strip())
         return {target: found[target] for target in self.formats}
 
+    def io_errors(self, host: str, name: str = "web1") -> int:
+        """How many I/O errors the guest's kernel has told of on its console, while it was on that host."""
+        return int(self.ssh(host, f"grep -ac 'I/O error, dev' /var/log/libvirt/qemu/{name}-console.log || true") or 0)
+
     def lost(self, host: str, acks: Path, *, live: bool = False) -> dict[str, Any]:
         """The checker's word on each disk of a guest that is shut off, or is said to be ``live``."""
         found = {}
