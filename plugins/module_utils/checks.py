@@ -86,6 +86,15 @@ def _goes_on(seen: Observation) -> bool:
     return seen.monitor is not None and (seen.monitor.running or layers.stopped_by_us(seen))
 
 
+def taken_over(seen: Observation) -> Iterator[Problem]:
+    """A survivor whose failover was cut off is no ordinary guest yet, and everything else begins from one."""
+    if seen.domain and seen.record and layers.half_taken_over(seen):
+        yield Problem(
+            f"a failover to {seen.host.name} was cut off, and the guest's disks or links are not its own yet",
+            "Run the playbook failover again, or colo_failover on this host; the other playbooks do that by themselves",
+        )
+
+
 def machine(domain: Domain, host: Host) -> Iterator[Problem]:
     version = host.emulator.version if host.emulator else "0"
     if "q35" in domain.machine and generation.aborts_q35(version):

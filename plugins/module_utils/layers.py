@@ -13,11 +13,12 @@ from . import generation, graph
 from .errors import ColoError
 from .observation import Disk, Domain, Monitor, Observation
 from .proxy import Part, Proxy
-from .step import Step, qmp
+from .step import Step, qmp, wait
 from .vocabulary import IOTHREAD, Record
 
 LIBVIRT_PREFIX = "libvirt-"
 JOB_FILTERS = ("mirror_top", "commit_top")
+ALONE_TIMEOUT = 30.0  # seconds for a migration to be ended
 UNKNOWN_DIRECTORY = "(the directory of the domain's monitor)"  # of a QEMU that is still to be started
 # Run states of QEMU in which a guest that stands still cannot be resumed.
 INCOMING = "inmigrate"  # waits for its guest: there is nothing to resume
@@ -79,6 +80,16 @@ def stopped_by_us(seen: Observation) -> bool:
     return not monitor.running and monitor.status != INCOMING and any(map(graph.is_ours, monitor.nodes))
 
 
+def half_taken_over(seen: Observation) -> bool:
+    """Whether a failover to this host was cut off: its link may be down, or its writes be in an overlay yet."""
+    monitor, domain = seen.monitor, seen.domain
+    if seen.record.role != "alone" or monitor is None:
+        return False
+    overlays = any(graph.active(disk.target) in monitor.nodes for disk in seen.record.disks)
+    down = any(nic.tap and not nic.tap_up for nic in domain.nics)
+    return overlays or down or bool(monitor.exports) or any(map(graph.is_ours, monitor.objects))
+
+
 def slide_in(seen: Observation, layers: Callable[[Disk], list[dict[str, Any]]]) -> list[Step]:
     """Put the layers, whose last is the quorum, under every replicated disk, in one pause of the guest.
 
@@ -121,6 +132,8 @@ def _around(seen: Observation, disks: Iterable[Disk], inner: list[Step]) -> list
             steps.append(qmp(f"disk {disk.target}: add the park node", "blockdev-add", layer))
     resume = (bool(disks) and seen.monitor.running) or _to_resume(seen)
     if disks and seen.monitor.running:
+        # A migration that is still being ended would resume the guest, on its park nodes.
+        steps.append(wait("see that nothing but us will resume the guest", "alone", ALONE_TIMEOUT))
         steps.append(qmp("stop the guest", "stop"))
     steps += [_attach(disk, graph.park(disk.target)) for disk in disks if disk.node != graph.park(disk.target)]
     steps += inner

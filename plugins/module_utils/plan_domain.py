@@ -19,7 +19,7 @@ from .vocabulary import Endpoint, NicRecord, Record
 
 def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """Make the running domain of this host the primary of a pair: the record, and what libvirt must know around it."""
-    refuse_if(preflight.problems(preflight.of_pair(wanted, seen, peer)))
+    refuse_if([*checks.taken_over(seen), *preflight.problems(preflight.of_pair(wanted, seen, peer))])
     domain = _known(seen)
     record = _primary_record(wanted, seen, peer)
     after = xml.protect(domain.inactive_xml, record)

@@ -411,7 +411,7 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
     """End this host's half of the running pair. The guest goes on; a standby, which has none, is ended."""
     if seen.domain is None or seen.record is None or not seen.domain.active:
         return Plan((), seen)
-    refuse_if(checks.monitor(seen))
+    refuse_if([*checks.monitor(seen), *checks.taken_over(seen)])
     if seen.record.role != "secondary":
         return undo(seen)
     if seen.monitor.colo == "secondary" and not (peer and peer.monitor and peer.monitor.migration.status != "colo"):

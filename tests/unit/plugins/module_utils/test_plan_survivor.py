@@ -8,12 +8,19 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import domain as xml
-from ansible_collections.lockstep.colo.plugins.module_utils import graph, layers, plan_survivor, verdict
+from ansible_collections.lockstep.colo.plugins.module_utils import (
+    graph,
+    layers,
+    plan_domain,
+    plan_pair,
+    plan_survivor,
+    verdict,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan_survivor import Fence, failover
 from ansible_collections.lockstep.colo.plugins.module_utils.step import Plan, Refusal, Step
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
 FENCED = Fence("kvm1", True, "power switch")
 STANDBY, PRIMARY = "protected-secondary", "protected-again-primary"  # both on kvm2; the peer is kvm1
@@ -54,6 +61,33 @@ def ordinary(seen: Observation) -> bool:
         and monitor.exports == ()
         and not xml.has_incoming(seen.domain.inactive_xml)
     )
+
+
+@pytest.mark.parametrize("name", SURVIVORS)
+def test_a_guest_is_stopped_only_when_no_migration_will_resume_it(name: str) -> None:
+    steps = plan(recorded(name)).steps
+    (stop,) = [at for at, step in enumerate(steps) if command(step) == "stop"]
+    assert steps[stop - 1].arguments == {"until": "alone"}
+
+
+@pytest.mark.parametrize("name", SURVIVORS)
+def test_nothing_else_begins_from_a_failover_that_was_cut_off(name: str) -> None:
+    seen = recorded(name)
+    steps = plan(seen).steps
+    left = [one for one in model.walk(seen, steps) if one.record.role == "alone"]
+    cut_off = [one for one in left if layers.half_taken_over(one)]
+    assert cut_off
+    for one in cut_off:
+        with pytest.raises(Refusal, match="was cut off"):
+            plan_pair.absent(one, None)
+        with pytest.raises(Refusal, match="was cut off"):
+            plan_domain.primary(WANTED, one, recorded("unprotected-secondary"))
+    done = model.settle(seen, plan)
+    assert ordinary(done)
+    assert not layers.half_taken_over(done)
+    for one in left:
+        if not any(nic.tap_up for nic in one.domain.nics) or any(map(graph.is_ours, one.monitor.objects)):
+            assert one in cut_off, "a guest that nobody reaches"
 
 
 # Who may be promoted
