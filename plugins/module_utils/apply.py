@@ -269,6 +269,10 @@ class Apply:
     def _until_alone(self) -> str | None:
         if self._ask("query-migrate").get("status") == "colo":
             return "still in lockstep"
+        # QEMU resumes the guest once more at the very end of a migration, after it has said "completed"; the entry for
+        # yank goes after that (our measurement, 10.0.13).
+        if any(instance["type"] == "migration" for instance in self._ask("query-yank")):
+            return "the migration is being ended"
         return None if self._ask("query-status")["running"] else "not running"
 
     def _until_ready(self, jobs: list[str]) -> str | None:

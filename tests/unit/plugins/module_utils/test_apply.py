@@ -230,12 +230,19 @@ def test_a_job_that_is_gone_fails_the_wait(clock: Clock) -> None:
 
 
 def test_a_guest_is_alone_when_it_runs_and_no_lockstep_is_left(clock: Clock) -> None:
+    disk = {"type": "block-node", "node-name": "colo-vda-nbd"}
     recording = Recording(
         query_migrate=[{"status": "colo"}, {"status": "completed"}],
+        query_yank=[[disk, {"type": "migration"}], [disk]],
         query_status=[{"running": False}, {"running": True}],
     )
     run(recording, wait("w", "alone", 5.0))
-    assert recording.commands == ["query-migrate", "query-migrate", "query-status", "query-migrate", "query-status"]
+    assert recording.commands == [
+        "query-migrate",
+        *("query-migrate", "query-yank"),
+        *("query-migrate", "query-yank", "query-status"),
+        *("query-migrate", "query-yank", "query-status"),
+    ]
 
 
 def test_a_commit_is_over_when_the_overlay_is_gone_from_under_its_layer(clock: Clock) -> None:
