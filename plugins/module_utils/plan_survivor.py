@@ -18,7 +18,7 @@ COMMIT_TIMEOUT = 120.0  # seconds for active and hidden to be merged into the di
 APPLIES_TO = {
     "primary": ("protected", "stalled", "degraded", "syncing"),
     "secondary": ("protected", "stalled", "degraded"),
-    "alone": ("failed_over",),
+    "alone": ("failed_over", "degraded"),
 }
 ROUNDS = 5  # announcements of the guest's addresses to the switches
 ANNOUNCE = {"initial": 50, "max": 550, "rounds": ROUNDS, "step": 100}  # milliseconds; QEMU's own defaults
@@ -200,5 +200,6 @@ def _ordinary(seen: Observation) -> Observation:
         seen.monitor, status="running", running=True, colo="none", migration=migration, nodes=kept, jobs={},
         objects={}, chardevs={}, exports=(),
     )  # fmt: skip
-    domain = replace(seen.domain, record=record, live_record=record)
+    nics = tuple(replace(nic, tap_up=True) if nic.tap else nic for nic in seen.domain.nics)
+    domain = replace(seen.domain, record=record, live_record=record, nics=nics)
     return replace(seen, domain=domain, monitor=monitor, peer_sockets=())

@@ -30,7 +30,7 @@ def phase(seen: Observation, peer: Observation | None = None) -> str:
         older = peer is not None and peer.generation > seen.generation
         return "stale" if older or _given_away(seen) else "powered_off"
     if seen.record.role == "alone":
-        return "failed_over"
+        return "degraded" if layers.half_taken_over(seen) else "failed_over"
     if seen.monitor is None:
         return "degraded"
     return _primary_phase(seen) if seen.record.role == "primary" else _secondary_phase(seen)
@@ -147,6 +147,8 @@ def notes(seen: Observation) -> list[str]:
         found.append(f"{seen.host.name}: {path} was removed, and QEMU still has it open: it is lost when QEMU ends")
     if record.role == "alone":
         found.append(f"{seen.host.name}: the guest runs alone, unprotected, since a failover")
+        if layers.half_taken_over(seen):
+            found.append(f"{seen.host.name}: that failover was cut off, the guest may not be reachable: run it again")
         if domain.live_incoming:
             found.append(f"{seen.host.name}: the live XML shows -incoming until the next cold start; this is harmless")
     if domain.tainted:

@@ -78,6 +78,8 @@ def test_nothing_else_begins_from_a_failover_that_was_cut_off(name: str) -> None
     cut_off = [one for one in left if layers.half_taken_over(one)]
     assert cut_off
     for one in cut_off:
+        assert verdict.phase(one) == "degraded"
+        assert "run it again" in " ".join(verdict.notes(one))
         with pytest.raises(Refusal, match="was cut off"):
             plan_pair.absent(one, None)
         with pytest.raises(Refusal, match="was cut off"):
