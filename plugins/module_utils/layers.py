@@ -82,12 +82,16 @@ def stopped_by_us(seen: Observation) -> bool:
 
 def half_taken_over(seen: Observation) -> bool:
     """Whether a failover to this host was cut off: its link may be down, or its writes be in an overlay yet."""
-    monitor, domain = seen.monitor, seen.domain
-    if seen.record.role != "alone" or monitor is None:
+    if seen.record.role != "alone" or seen.monitor is None:
         return False
-    overlays = any(graph.active(disk.target) in monitor.nodes for disk in seen.record.disks)
-    down = any(nic.tap and not nic.tap_up for nic in domain.nics)
-    return overlays or down or bool(monitor.exports) or any(map(graph.is_ours, monitor.objects))
+    overlays = any(graph.active(disk.target) in seen.monitor.nodes for disk in seen.record.disks)
+    return overlays or held_back(seen)
+
+
+def held_back(seen: Observation) -> bool:
+    """Whether a link is down, or a filter or an export left, that a guest has while it is one half of a pair."""
+    down = any(nic.tap and not nic.tap_up for nic in seen.domain.nics)
+    return down or bool(seen.monitor.exports) or any(map(graph.is_ours, seen.monitor.objects))
 
 
 def slide_in(seen: Observation, layers: Callable[[Disk], list[dict[str, Any]]]) -> list[Step]:

@@ -185,9 +185,7 @@ def _go_on(seen: Observation) -> Plan:
 
 
 def _serve_again(seen: Observation) -> list[Step]:
-    down = any(nic.tap and not nic.tap_up for nic in seen.domain.nics)
-    ours = any(map(graph.is_ours, seen.monitor.objects)) or seen.monitor.exports
-    return _serve(seen) if down or ours or seen.monitor.colo != "none" else []
+    return _serve(seen) if layers.held_back(seen) or seen.monitor.colo != "none" else []
 
 
 def _ordinary(seen: Observation) -> Observation:
