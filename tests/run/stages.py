@@ -6,7 +6,8 @@
     stages.py lint sanity     these
 
 A stage is a list of commands; all of them run, and it has failed when one of them has.
-Output goes to results/logs/STAGE.log, to the terminal as well with V=1; the end of a failed stage's log is shown.
+Output goes to results/logs/STAGE.log, to the terminal as well with V=1; the end of what a failed command printed is
+shown, and what failed is named once more under the table.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +47,8 @@ STAGES: dict[str, list[str]] = {
         "tests/long/devices",
     ],
 }
+SHOWN = 60  # lines of a failed command
+NAMES_A_FAILURE = ("FAILED ", "ERROR ", "fatal: ", "exit code ")  # pytest, ansible, this script
 TEST = ["lint", "units", "sanity", "molecule", "integration"]
 
 
@@ -60,15 +64,17 @@ def environment() -> dict[str, str]:
     return env
 
 
-def run(stage: str, env: dict[str, str]) -> bool:
+def run(stage: str, env: dict[str, str]) -> list[list[str]]:
+    """The last lines of each command that failed: none when the stage has passed."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    passed = True
+    failures: list[list[str]] = []
     log_path = LOGS / f"{stage}.log"
     with log_path.open("w", encoding="utf-8") as log:
         for command in STAGES[stage]:
             command = command.format(python=python)
             log.write(f"$ {command}\n")
             log.flush()
+            tail: deque[str] = deque(maxlen=SHOWN)
             with subprocess.Popen(
                 command,
                 shell=True,
@@ -83,12 +89,18 @@ def run(stage: str, env: dict[str, str]) -> bool:
                 for line in process.stdout or ():
                     log.write(line)
                     log.flush()
+                    tail.append(line)
                     if os.environ.get("V"):
                         sys.stdout.write(line)
             if process.returncode:
-                log.write(f"exit code {process.returncode}: {command}\n")
-                passed = False
-    return passed
+                tail.append(f"exit code {process.returncode}: {command}\n")
+                log.write(tail[-1])
+                failures.append(list(tail))
+    return failures
+
+
+def outcome(failures: list[list[str]]) -> str:
+    return "FAILED" if failures else "passed"
 
 
 def main(arguments: list[str]) -> int:
@@ -99,24 +111,25 @@ def main(arguments: list[str]) -> int:
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
     env = environment()
-    results: list[tuple[str, bool, float]] = []
+    results: list[tuple[str, list[list[str]], float]] = []
     for name in names:
         print(f"== {name}: {'; '.join(c.split(' --')[0].split(' {')[0] for c in STAGES[name])}", flush=True)
         began = time.monotonic()
-        passed = run(name, env)
+        failures = run(name, env)
         seconds = time.monotonic() - began
-        results.append((name, passed, seconds))
-        log_path = LOGS / f"{name}.log"
-        if not passed and not os.environ.get("V"):
-            print("".join(log_path.read_text(encoding="utf-8").splitlines(keepends=True)[-60:]))
-        outcome = "passed" if passed else "FAILED"
-        print(f"== {name}: {outcome} in {seconds:.0f} s, {log_path.relative_to(ROOT)}", flush=True)
+        results.append((name, failures, seconds))
+        if failures and not os.environ.get("V"):
+            print("\n".join("".join(tail) for tail in failures))
+        print(f"== {name}: {outcome(failures)} in {seconds:.0f} s, results/logs/{name}.log", flush=True)
 
-    failed = sum(not passed for _name, passed, _seconds in results)
+    failed = sum(bool(failures) for _name, failures, _seconds in results)
     print(f"\n{'stage':<14}{'result':<10}{'seconds':>8}")
-    for name, passed, seconds in results:
-        print(f"{name:<14}{'passed' if passed else 'FAILED':<10}{seconds:>8.0f}")
+    for name, failures, seconds in results:
+        print(f"{name:<14}{outcome(failures):<10}{seconds:>8.0f}")
     print(f"{'all':<14}{'':<10}{sum(r[2] for r in results):>8.0f}\n")
+    for name, failures, _seconds in results:
+        for line in (line for tail in failures for line in tail if line.startswith(NAMES_A_FAILURE)):
+            print(f"{name}: {line[:300].rstrip()}")
     print(f"{len(results) - failed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 
