@@ -295,3 +295,12 @@ def migrate_ordinarily(monitor: Monitor) -> list[Step]:
 def _set_capabilities(title: str, names: Iterable[str], *, on: bool) -> Step:
     wanted = [{"capability": name, "state": on} for name in names]
     return qmp(title, "migrate-set-capabilities", {"capabilities": wanted})
+
+
+def ended(seen: Observation) -> Observation:
+    """What is known of a standby once it has ended: its ports and images are free, removed files gone."""
+    ours = {channel.port for channel in seen.record.channels()}
+    host = replace(seen.host, ports=tuple(port for port in seen.host.ports if port not in ours))
+    images = {path: replace(image, in_use=False) for path, image in seen.images.items()}
+    off = replace(seen.domain, state="shutoff", live_xml=None, live_record=None, deleted=())
+    return replace(seen, host=host, images=images, domain=off, monitor=None, peer_sockets=())

@@ -13,7 +13,7 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from . import graph, plan_survivor, verdict
+from . import graph, layers, plan_survivor, verdict
 from .observation import Observation
 from .step import Plan, Problem, Step, refuse_if, wait
 
@@ -49,8 +49,7 @@ def drill(seen: Observation, peer: Observation, questions: Questions) -> Plan:
             if disk.format == graph.OVERLAY_FORMAT  # a raw image has nothing that could be checked
         ],
     )
-    after = replace(seen, domain=replace(seen.domain, state="shutoff", live_xml=None), monitor=None)
-    return Plan(steps, after)
+    return Plan(steps, layers.ended(seen))
 
 
 def _own_problems(seen: Observation) -> Iterator[Problem]:

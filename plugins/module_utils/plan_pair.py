@@ -241,11 +241,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
 
 def _after_its_end(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """What follows the end of a standby. What is against it now, as its memory, may go with it: that is asked again."""
-    free = {channel.port for channel in seen.record.channels()}
-    host = replace(seen.host, ports=tuple(port for port in seen.host.ports if port not in free))
-    images = {path: replace(image, in_use=False) for path, image in seen.images.items()}
-    off = replace(seen.domain, state="shutoff", deleted=())
-    ended = replace(seen, host=host, images=images, domain=off, monitor=None)
+    ended = layers.ended(seen)
     try:
         return secondary(wanted, ended, peer)
     except Refusal:
@@ -416,8 +412,7 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
         return undo(seen)
     if seen.monitor.colo == "secondary" and not (peer and peer.monitor and peer.monitor.migration.status != "colo"):
         refuse_if([Problem("the standby is in lockstep", "Run colo_pair with state absent on the primary first")])
-    after = replace(seen, domain=replace(seen.domain, state="shutoff"), monitor=None)
-    return Plan((Step("end the standby", "destroy"),), after)
+    return Plan((Step("end the standby", "destroy"),), layers.ended(seen))
 
 
 # What should follow

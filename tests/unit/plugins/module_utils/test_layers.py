@@ -117,3 +117,27 @@ def test_the_local_sockets_are_beside_the_monitor_of_this_very_run() -> None:
     seen = recorded("described-primary")
     assert {proxy.directory for proxy in layers.proxies(seen)} == {"/var/lib/libvirt/qemu/domain-1-web1"}
     assert {proxy.directory for proxy in layers.proxies(replace(seen, monitor=None))} == {layers.UNKNOWN_DIRECTORY}
+
+
+def test_what_a_standby_held_goes_with_it() -> None:
+    standby = recorded("protected-secondary")
+    ours = {channel.port for channel in standby.record.channels()}
+    other = max(ours) + 1000
+    held = replace(
+        standby,
+        host=replace(standby.host, ports=(*standby.host.ports, *ours, other)),
+        domain=replace(standby.domain, deleted=(standby.record.disks[0].active,)),
+    )
+    after = layers.ended(held)
+    assert held.removed_images
+    assert held.peer_sockets
+    assert any(image.in_use for image in held.images.values())
+    assert not (after.removed_images)
+    assert not (after.peer_sockets)
+    assert not (any(image.in_use for image in after.images.values()))
+    assert other in after.host.ports
+    assert not ours & set(after.host.ports)
+    assert not after.domain.active
+    assert after.monitor is None
+    assert after.domain.live_xml is None
+    assert after.domain.live_record is None
