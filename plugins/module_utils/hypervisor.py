@@ -113,8 +113,8 @@ class Hypervisor:
         return self._call("records")
 
     def define(self, xml: str) -> None:
-        """Define a persistent domain, validated by libvirt's schema."""
-        self._call("define", xml)
+        """Define a persistent domain, validated by libvirt's schema; libvirt may look at its emulator first."""
+        self._call("define", xml, deadline=START_DEADLINE)
 
     def set_metadata(self, domain: str, record: str | None, *, live: bool) -> None:
         """Write the record (an element as text; None removes it) to the persistent and, when ``live``, the live XML."""
