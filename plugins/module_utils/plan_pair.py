@@ -163,10 +163,13 @@ def release(seen: Observation) -> Plan:
         refuse_if(
             [Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Look at QEMU's log on this host")]
         )
+    return Plan((replace(reset_connections(seen), pivot=True),), replace(seen, peer_sockets=()))
+
+
+def reset_connections(seen: Observation) -> Step:
     peer = seen.record.peer.address
     ports = [channel.port for channel in seen.record.channels()]
-    step = Step(f"reset the connections with {peer}", "release", {"peer": peer, "ports": ports}, pivot=True)
-    return Plan((step,), replace(seen, peer_sockets=()))
+    return Step(f"reset the connections with {peer}", "release", {"peer": peer, "ports": ports})
 
 
 def _free(seen: Observation) -> list[Step]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from . import domain as xml
 from . import graph, layers, verdict
 from .observation import Monitor, Observation
-from .plan_pair import release, undo
+from .plan_pair import release, reset_connections, undo
 from .step import Plan, Problem, Step, qmp, refuse_if, wait
 
 COMMIT_TIMEOUT = 120.0  # seconds for active and hidden to be merged into the disk
@@ -149,6 +149,8 @@ def take_out(seen: Observation) -> list[Step]:
     """Everything of the pair out of a running QEMU that has taken over; the standby's writes go into its disks."""
     monitor = seen.monitor
     steps = layers.remove_sockets(monitor)
+    if steps:  # those that were connecting do so in threads that outlive them
+        steps.append(reset_connections(seen))
     steps += layers.migrate_ordinarily(monitor)
     overlays = [disk.target for disk in seen.record.disks if graph.active(disk.target) in monitor.nodes]
     if overlays:
@@ -178,10 +180,19 @@ def _settle(seen: Observation) -> list[Step]:
 def _go_on(seen: Observation) -> Plan:
     """The primary, or a survivor whose clean-up was cut off."""
     if seen.record.role == "primary":
-        return Plan((*_newest(seen), *undo(seen).steps, *_settle(_served(seen))), _ordinary(seen))
+        return Plan((*_newest(seen), *_without_peer(seen), *_settle(_served(seen))), _ordinary(seen))
     if seen.monitor.colo == "primary" or seen.monitor.jobs:
-        return Plan((*undo(seen).steps, *_settle(seen)), _ordinary(seen))
+        return Plan((*_without_peer(seen), *_settle(seen)), _ordinary(seen))
     return Plan((*_serve_again(seen), *_tidy(seen)), _ordinary(seen))
+
+
+def _without_peer(seen: Observation) -> list[Step]:
+    """The primary's own undoing, and what QEMU began meanwhile.
+
+    A write may have had its NBD client call the lost host once more, in a thread that outlives the node. Such a thread
+    holds its socket for the two minutes of TCP (our measurement, QEMU 10.0).
+    """
+    return [*undo(seen).steps, reset_connections(seen)]
 
 
 def _serve_again(seen: Observation) -> list[Step]:

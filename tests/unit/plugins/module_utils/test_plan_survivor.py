@@ -174,6 +174,16 @@ def test_the_connections_are_reset_before_qemu_is_asked_anything(name: str) -> N
     }
 
 
+@pytest.mark.parametrize("name", [STANDBY, PRIMARY, "syncing-primary"])
+def test_connections_are_reset_once_nothing_is_left_to_make_new_ones(name: str) -> None:
+    seen = recorded(name)
+    steps = failover(seen, Fence(seen.record.peer.host, True)).steps
+    (at,) = [at for at, step in enumerate(steps) if step.action == "release"]
+    *_earlier, then = model.walk(seen, steps[:at])
+    assert not any(map(graph.is_ours, then.monitor.chardevs))
+    assert not any(node.driver == "nbd" for node in then.monitor.nodes.values())
+
+
 def test_a_qemu_that_was_asked_and_does_not_answer_is_not_decided_on() -> None:
     seen = replace(recorded(STANDBY), monitor=None, monitor_problem="QEMU did not answer query-status")
     with pytest.raises(Refusal, match="monitor does not answer: QEMU did not answer query-status"):
