@@ -133,5 +133,6 @@ def _steady(live: str) -> list[str]:
     text = re.sub(r" (id|port|tty|path|index)=\"[^\"]*\"", "", text)
     text = re.sub(r"<target dev=\"vnet[0-9]+\">", "<target>", text)
     lines = [line.strip() for line in re.sub(r"(?=<)", "\n", text).splitlines()]
-    kept = [line for line in lines if line and not re.match(r"</?(seclabel|label|imagelabel)", line)]
+    # What holds the arguments is nothing by itself: without -incoming it may be empty, or not there at all.
+    kept = [line for line in lines if line and not re.match(r"</?(seclabel|label|imagelabel|qemu:commandline)", line)]
     return [line for line in kept if not line.startswith("</")]
