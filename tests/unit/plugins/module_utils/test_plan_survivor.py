@@ -19,12 +19,14 @@ from ansible_collections.lockstep.colo.plugins.module_utils import (
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan_survivor import Fence, failover
 from ansible_collections.lockstep.colo.plugins.module_utils.step import Plan, Refusal, Step
+from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import PORTS_PER_PAIR
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
 FENCED = Fence("kvm1", True, "power switch")
 STANDBY, PRIMARY = "protected-secondary", "protected-again-primary"  # both on kvm2; the peer is kvm1
 SURVIVORS = [STANDBY, PRIMARY]
+PORTS = list(range(21600, 21600 + PORTS_PER_PAIR))
 LOST = "degraded-unasked-secondary", "degraded-unasked-primary"
 
 
@@ -170,7 +172,7 @@ def test_the_connections_are_reset_before_qemu_is_asked_anything(name: str) -> N
     assert [(step.action, step.pivot) for step in found.steps] == [("release", True)]
     assert found.steps[0].arguments == {
         "peer": "10.77.0.1",
-        "ports": [channel.port for channel in seen.record.channels()],
+        "ports": PORTS,
     }
 
 
@@ -182,6 +184,16 @@ def test_connections_are_reset_once_nothing_is_left_to_make_new_ones(name: str) 
     *_earlier, then = model.walk(seen, steps[:at])
     assert not any(map(graph.is_ours, then.monitor.chardevs))
     assert not any(node.driver == "nbd" for node in then.monitor.nodes.values())
+
+
+@pytest.mark.parametrize("name", SURVIVORS)
+def test_they_are_reset_wherever_a_run_goes_on(name: str) -> None:
+    """The record of a survivor that was cut off is one of a domain without a peer."""
+    seen = recorded(name)
+    again = [failover(one, FENCED).steps for one in model.walk(seen, plan(seen).steps)]
+    ports = [step.arguments["ports"] for steps in again for step in steps if step.action == "release"]
+    assert len(ports) > 5
+    assert all(one == PORTS for one in ports)
 
 
 def test_a_qemu_that_was_asked_and_does_not_answer_is_not_decided_on() -> None:
