@@ -274,7 +274,7 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
         running=status["running"],
         version=f"{version['major']}.{version['minor']}.{version['micro']}",
         colo=ask("query-colo-status")["mode"],
-        migration=_migration(ask),
+        migration=migration(ask),
         nodes=_nodes(ask("query-named-block-nodes", flat=True), ask("x-debug-query-block-graph")),
         jobs={job["id"]: _job(job) for job in ask("query-jobs")},
         exports=_exports(ask("query-block-exports")),
@@ -302,10 +302,13 @@ def _status(ask: Callable[..., Any], patience: float) -> dict[str, Any]:
         time.sleep(STATUS_POLL)
 
 
-def _migration(ask: Callable[..., Any]) -> Migration:
+def migration(ask: Callable[..., Any]) -> Migration:
+    """What QEMU says of its migration."""
     state = ask("query-migrate")
+    # 7.2 has no state for one that waits for the guest, only where it listens; later ones say "setup" as well.
+    waits = "setup" if "socket-address" in state else "none"
     return Migration(
-        status=state.get("status", "none"),
+        status=state.get("status", waits),
         error=state.get("error-desc"),
         capabilities=tuple(item["capability"] for item in ask("query-migrate-capabilities") if item["state"]),
         checkpoint_delay=ask("query-migrate-parameters").get("x-checkpoint-delay"),

@@ -16,9 +16,10 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation import (
     HugePages,
     Image,
     Link,
+    Migration,
     Space,
 )
-from ansible_collections.lockstep.colo.plugins.module_utils.observe import observe, watch
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import migration, observe, watch
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import fixture
 
 DIRECTORY = "/var/lib/libvirt/images/colo"
@@ -101,6 +102,27 @@ def test_how_far_the_peer_is_is_measured_only_when_it_is_asked_for(asked: list[s
 def test_a_failover_asks_for_nothing_that_it_can_do_without(asked: list[str]) -> None:
     observe(Libvirt(), "web1", DIRECTORY, thorough=False, brief=True)
     assert {line.split()[0] for line in asked} == {"machine_id", "read_marker"}
+
+
+LISTENS = {"socket-address": [{"port": "21600", "ipv4": True, "host": "10.77.0.2", "type": "inet"}]}
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        pytest.param(LISTENS, "setup", id="a standby of 7.2.22 that waits for the guest"),
+        pytest.param({"status": "setup", **LISTENS}, "setup", id="one of 10.0.13"),
+        pytest.param({}, "none", id="one that has not been told to wait, of either"),
+    ],
+)
+def test_whether_a_standby_waits_is_seen_in_each_generation(said: dict, status: str) -> None:
+    capabilities = [{"state": False, "capability": "xbzrle"}, {"state": True, "capability": "x-colo"}]
+    answers = {
+        "query-migrate": said,
+        "query-migrate-capabilities": capabilities,
+        "query-migrate-parameters": {"x-checkpoint-delay": 20000},
+    }
+    assert migration(answers.__getitem__) == Migration(status, None, ("x-colo",), 20000)
 
 
 class Events:
