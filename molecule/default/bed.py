@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 for part in ("tests/integration", "tests/lab", ".cache/collections"):
     sys.path.insert(0, str(ROOT / part))
 
+import pauses  # noqa: E402
 import survivor  # noqa: E402
 from colo_bed import ONE_DISK, OTHER, TWO_DISKS, Bed  # noqa: E402
 from lockstep_lab import probe  # noqa: E402
@@ -31,33 +32,36 @@ def main(verb: str, *words: str) -> None:
         # An emulated host has no time for more, with the guest's own work beside it.
         bed.fresh_guest(disks=bed.disks, nics=len(bed.disks), rate=50 if instances else 0)
         notes.write_text(json.dumps({"before": bed.xml("kvm1", "--inactive")}), encoding="utf-8")
-        record(bed, acks)
+        record(bed, "kvm1", acks)
     elif verb == "lose":
         time.sleep(5)  # some checkpoints under full load
         for number, target in enumerate(bed.formats):
             assert probe.acknowledged(acks, number), f"nothing is being written to {target}"
         known = json.loads(notes.read_text(encoding="utf-8"))
+        known["stood_still"] = pauses.when_protected(bed)
         known["lost"], known["moment"] = words[0], bed.power_off(words[0])
         notes.write_text(json.dumps(known), encoding="utf-8")
     elif verb == "verify":
         verify(bed, acks, json.loads(notes.read_text(encoding="utf-8")))
     elif verb == "mend":
         bed.mend()
-        record(bed, acks)
+        record(bed, OTHER[json.loads(notes.read_text(encoding="utf-8"))["lost"]], acks)
     elif verb == "down":
         bed.down()
     else:
         raise SystemExit(f"no such verb: {verb}")
 
 
-def record(bed: Bed, acks: Path) -> None:
-    """Begin to record what the client is told."""
+def record(bed: Bed, host: str, acks: Path) -> None:
+    """Begin to record what the client is told, and when the guest, which runs on that host, stands still."""
     shutil.rmtree(acks, ignore_errors=True)
     probe.start(bed.lab, acks)
+    pauses.record(bed, host)
 
 
 def verify(bed: Bed, acks: Path, known: dict) -> None:
     host = OTHER[known["lost"]]
+    print(f"the guest stood still for {known['stood_still']} ms to be protected, says its QEMU")
     live = bed.xml(host)
     survivor.serves(bed, acks)
     print(f"{host}: the guest answers and was never rebooted")
