@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 from typing import Any
 
+from sealed import sealed
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
-SEAL = "<!-- sha256 of the lines above: "
 INTRODUCTION = """\
 # Compatibility
 
@@ -79,12 +79,3 @@ def _refusal(name: str, cases: list[dict[str, Any]]) -> str:
     last = found[-1]
     reason = last.get("reasons", {}).get(name, "")
     return f"| {name} | {'refused' if last['passed'] else '**not refused**'} | {reason} |"
-
-
-def sealed(text: str) -> str:
-    return f"{text}\n{SEAL}{hashlib.sha256(text.encode()).hexdigest()} -->\n"
-
-
-def untouched(text: str) -> bool:
-    """Whether the page is as page() wrote it."""
-    return text == sealed(text.partition(f"\n{SEAL}")[0])

@@ -9,6 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import compatibility
+import pytest
+from sealed import untouched
 
 ROWS = [("disk", "IDE"), ("other", "VNC"), ("refused", "machine type q35")]
 RUN = {"at": 1795523598, "qemu": "10.0.13", "libvirt": "11.3.0", "guests": "guests emulated (TCG)", "refusal": False}
@@ -19,17 +21,18 @@ REFUSED = {**RUN, "devices": ["machine type q35"], "refusal": True, "passed": Tr
 REFUSED["reasons"] = {"machine type q35": "machine type pc-q35-10.0: QEMU 10.0.13 aborts a COLO secondary of q35"}
 
 
-def test_the_page_is_as_it_was_written():
-    assert compatibility.untouched(compatibility.PAGE.read_text(encoding="utf-8")), (
-        f"{compatibility.PAGE} was edited by hand; `tests/long/devices --table` writes it from the last run's results"
-    )
+@pytest.mark.parametrize(("name", "command"), [("compatibility", "devices"), ("instances", "instances")])
+def test_a_page_is_as_it_was_written(name: str, command: str):
+    page = compatibility.PAGE.with_name(f"{name}.md")
+    text = page.read_text(encoding="utf-8")
+    assert untouched(text), f"{page} was edited by hand; `tests/long/{command} --table` writes it from results"
 
 
 def test_an_edit_is_seen():
     page = compatibility.page([PASSED], ROWS)
-    assert compatibility.untouched(page)
+    assert untouched(page)
     for edited in (page.replace("| 0 |", "| 1 |"), page + "more\n", "more\n" + page, page.partition("<!--")[0]):
-        assert not compatibility.untouched(edited)
+        assert not untouched(edited)
 
 
 def test_what_passed_works_and_what_was_not_tried_is_said_to_be():
