@@ -21,8 +21,10 @@ def record(bed: Bed, host: str) -> None:
     """Begin to note the events of the guest that runs on ``host``, and on no other."""
     for one in HOSTS:
         bed.ssh(one, f"systemctl stop {UNIT} 2>/dev/null; rm -f {EVENTS}", check=False)
-    watch = f"exec stdbuf -oL {VIRSH} qemu-monitor-event web1 --loop --timestamp > {EVENTS}"
-    bed.ssh(host, f"systemd-run --quiet --collect --unit {UNIT} sh -c '{watch}'")
+    watch = f"exec stdbuf -oL {VIRSH} qemu-monitor-event web1 --loop --timestamp >> {EVENTS}"
+    # The role host may restart libvirt, which ends virsh.
+    again = "--property Restart=always --property RestartSec=1"
+    bed.ssh(host, f"systemd-run --quiet --collect --unit {UNIT} {again} sh -c '{watch}'")
 
 
 def when_protected(bed: Bed) -> float:
