@@ -19,13 +19,14 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from . import host, verdict
 from .codec import from_data, to_data
 from .converge import Result
-from .domain import DomainXmlError, canonical, redacted
+from .domain import canonical, redacted
 from .errors import ColoError
 from .hypervisor import Hypervisor
 from .observation import Job, Observation
 from .observe import observe
 from .schema import LXML_IMPORT_ERROR, VocabularyError
 from .step import Refusal, Step, Wanted, WantedDisk
+from .tree import DomainXmlError
 
 UNREACHABLE = "unreachable"
 LOCK_PATIENCE = 60.0  # seconds to wait for another run on the same domain

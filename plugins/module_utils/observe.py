@@ -18,6 +18,7 @@ from .errors import ColoError, LibvirtError, QmpError, Timeout
 from .hypervisor import Hypervisor
 from .observation import Checkpoints, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
 from .proxy import SETTINGS
+from .unsupported import unsupported_in
 from .vocabulary import Record, VocabularyError
 
 # Every QMP command an observation sends. None of them changes anything; the no-change test holds libvirtd's log
@@ -164,7 +165,7 @@ def _domain(found: dict[str, Any]) -> Domain:
         live_incoming=bool(found["live_xml"]) and xml.has_incoming(found["live_xml"]),
         disks=tuple(xml.disks(current)),
         nics=tuple(_nic(element) for element in xml.nics(current)),
-        unsupported=tuple(xml.unsupported(current)),
+        unsupported=tuple(unsupported_in(current)),
         tainted=tuple(found["tainted"]),
         vhost=host.VHOST_DEVICE in files,
         deleted=tuple(sorted({file.removesuffix(host.DELETED) for file in files if file.endswith(host.DELETED)})),

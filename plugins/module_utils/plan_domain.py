@@ -13,6 +13,7 @@ from . import domain as xml
 from .errors import ColoError
 from .graph import is_ours
 from .observation import Domain, Image, Marker, Observation
+from .standby import standby_of
 from .step import Plan, Problem, Step, Wanted, refuse_if
 from .vocabulary import Endpoint, NicRecord, Record
 
@@ -61,7 +62,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     refuse_if(_secondary_problems(wanted, seen, peer))
     record = _secondary_record(wanted, seen, peer)
     source = _known(peer)
-    after = xml.standby(source.inactive_xml, record)
+    after = standby_of(source.inactive_xml, record)
     settled = xml.read_record(after)
     directory = images.home(wanted, source)
     marker = _marker(source.uuid, settled)

@@ -12,6 +12,7 @@ from . import checks, generation, graph, layers, plan_lockstep, preflight
 from . import domain as xml
 from .observation import Disk, Migration, Monitor, Node, Observation
 from .plan_lockstep import CANCELLING, IDLE, JOB_TIMEOUT, MIGRATING, SWITCH_TIMEOUT
+from .standby import standby_of
 from .step import Plan, Problem, Refusal, Step, Wanted, qmp, refuse_if, wait
 from .vocabulary import Channel, Record
 
@@ -234,7 +235,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         # As the guest runs now, which the persistent XML need not say.
         now = {
             "uuid": seen.domain.uuid,
-            "xml": xml.standby(peer.domain.live_xml, replace(seen.record, complete=None)),
+            "xml": standby_of(peer.domain.live_xml, replace(seen.record, complete=None)),
         }
         steps.append(Step("start the standby, paused, waiting for the guest", "start_paused", now, pivot=True))
         seen = _started(seen, peer)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.lockstep.colo.plugins.module_utils import domain
+from ansible_collections.lockstep.colo.plugins.module_utils import domain, marks
 from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import (
     MAX_NICS,
     PORT_RANGE,
@@ -101,7 +101,7 @@ def records_of(draw: st.DrawFn, xml: str, role: str | None = None) -> Record:
 
 # Domains
 
-QEMU = domain.QEMU_NAMESPACE
+QEMU = marks.QEMU_NAMESPACE
 _FOREIGN = (
     '<app1:info xmlns:app1="http://app1.org/app1/"><app1:x a="1"> spaced <app1:y/> tail </app1:x></app1:info>',
     '<o:o xmlns:o="urn:other"/>',

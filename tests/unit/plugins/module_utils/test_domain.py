@@ -9,6 +9,7 @@ import itertools
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import domain
+from ansible_collections.lockstep.colo.plugins.module_utils.tree import DomainXmlError
 from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import (
     NAMESPACE,
     PREFIX,
@@ -318,7 +319,7 @@ def test_an_incoming_of_the_users_own_stays() -> None:
 @pytest.mark.parametrize("value", ["<q:arg value='tcp:0:1'/>", ""])
 def test_another_incoming_is_refused_for_a_standby_and_left_alone_otherwise(value: str) -> None:
     before = xml(commandline=f"<q:arg value='-incoming'/>{value}")
-    with pytest.raises(domain.DomainXmlError, match="-incoming"):
+    with pytest.raises(DomainXmlError, match="-incoming"):
         domain.protect(before, record("secondary"))
     assert args(domain.unprotect(domain.protect(before, record()))) == args(before)
 
@@ -383,7 +384,7 @@ def test_a_record_of_a_domain_whose_driver_is_ours_already_is_believed() -> None
 
 
 def test_a_nic_that_is_not_there_is_refused_unless_it_was() -> None:
-    with pytest.raises(domain.DomainXmlError, match=MAC):
+    with pytest.raises(DomainXmlError, match=MAC):
         domain.protect(xml(), record("primary", NIC))
     protected = etree.fromstring(domain.protect(xml(nic()), record("primary", NIC)))
     drop_nics(protected)
@@ -433,11 +434,11 @@ def test_two_records_are_refused() -> None:
 
 @pytest.mark.parametrize("text", ["", "no XML", "<domain>", "<network/>", "<domain>\ud800</domain>"])
 def test_what_is_no_domain_is_refused(text: str) -> None:
-    with pytest.raises(domain.DomainXmlError):
+    with pytest.raises(DomainXmlError):
         domain.canonical(text)
 
 
 def test_a_document_type_is_refused() -> None:
     text = "<!DOCTYPE domain [<!ENTITY x SYSTEM '/etc/passwd'>]><domain><name>&x;</name></domain>"
-    with pytest.raises(domain.DomainXmlError, match="document type"):
+    with pytest.raises(DomainXmlError, match="document type"):
         domain.canonical(text)

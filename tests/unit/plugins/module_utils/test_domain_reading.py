@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import domain
-from ansible_collections.lockstep.colo.plugins.module_utils.domain import DomainXmlError, NicElement
+from ansible_collections.lockstep.colo.plugins.module_utils.devices import NicElement
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Disk
+from ansible_collections.lockstep.colo.plugins.module_utils.tree import DomainXmlError
+from ansible_collections.lockstep.colo.plugins.module_utils.unsupported import unsupported_in
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import INACTIVE, fixture
 
 
@@ -149,7 +151,7 @@ def test_devices_that_make_no_sense_are_refused() -> None:
 
 
 def test_everything_that_colo_cannot_carry_is_named() -> None:
-    found = domain.unsupported(fixture("unsupported"))
+    found = unsupported_in(fixture("unsupported"))
     beginnings = [
         "hostdev mode=subsystem type=pci 0000:06:02.0: ",
         "hostdev mode=subsystem type=usb 1234:beef: ",
@@ -171,14 +173,12 @@ def test_everything_that_colo_cannot_carry_is_named() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(INACTIVE) - {"unsupported", "disks", "nics", "cpu"}))
 def test_an_ordinary_domain_has_nothing_of_it(name: str) -> None:
-    assert domain.unsupported(fixture(name)) == []
+    assert unsupported_in(fixture(name)) == []
 
 
 def test_of_the_many_disks_and_nics_only_these_cannot_be_carried() -> None:
     found = [
-        line.split(": ", maxsplit=1)[0]
-        for name in ("disks", "nics", "cpu")
-        for line in domain.unsupported(fixture(name))
+        line.split(": ", maxsplit=1)[0] for name in ("disks", "nics", "cpu") for line in unsupported_in(fixture(name))
     ]
     assert found == [
         "disk sdb of device lun",
@@ -216,7 +216,7 @@ def test_of_the_many_disks_and_nics_only_these_cannot_be_carried() -> None:
     ],
 )
 def test_what_cannot_be_carried_is_named(text: str, beginning: str) -> None:
-    (found,) = domain.unsupported(text)
+    (found,) = unsupported_in(text)
     assert found.startswith(beginning)
 
 
@@ -236,4 +236,4 @@ def test_what_cannot_be_carried_is_named(text: str, beginning: str) -> None:
     ],
 )
 def test_what_can_be_carried_is_not_named(text: str) -> None:
-    assert domain.unsupported(text) == []
+    assert unsupported_in(text) == []
