@@ -37,19 +37,23 @@ def main(verb: str, *words: str) -> None:
         time.sleep(5)  # some checkpoints under full load
         for number, target in enumerate(bed.formats):
             assert probe.acknowledged(acks, number), f"nothing is being written to {target}"
-        known = json.loads(notes.read_text(encoding="utf-8"))
+        known = noted(notes)
         known["stood_still"] = pauses.when_protected(bed)
         known["lost"], known["moment"] = words[0], bed.power_off(words[0])
         notes.write_text(json.dumps(known), encoding="utf-8")
     elif verb == "verify":
-        verify(bed, acks, json.loads(notes.read_text(encoding="utf-8")))
+        verify(bed, acks, noted(notes))
     elif verb == "mend":
         bed.mend()
-        record(bed, OTHER[json.loads(notes.read_text(encoding="utf-8"))["lost"]], acks)
+        record(bed, OTHER[noted(notes)["lost"]], acks)
     elif verb == "down":
         bed.down()
     else:
         raise SystemExit(f"no such verb: {verb}")
+
+
+def noted(notes: Path) -> dict:
+    return json.loads(notes.read_text(encoding="utf-8"))
 
 
 def record(bed: Bed, host: str, acks: Path) -> None:

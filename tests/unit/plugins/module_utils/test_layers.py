@@ -132,9 +132,9 @@ def test_what_a_standby_held_goes_with_it() -> None:
     assert held.removed_images
     assert held.peer_sockets
     assert any(image.in_use for image in held.images.values())
-    assert not (after.removed_images)
-    assert not (after.peer_sockets)
-    assert not (any(image.in_use for image in after.images.values()))
+    assert not after.removed_images
+    assert not after.peer_sockets
+    assert not any(image.in_use for image in after.images.values())
     assert other in after.host.ports
     assert not ours & set(after.host.ports)
     assert not after.domain.active
