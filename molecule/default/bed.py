@@ -15,6 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 for part in ("tests/integration", "tests/lab", ".cache/collections"):
     sys.path.insert(0, str(ROOT / part))
 
+from lockstep_lab import control  # noqa: E402
+
+control.leave([str(ROOT / ".cache/venv/bin/python"), "-B", __file__, *sys.argv[1:]])
+
 import pauses  # noqa: E402
 import survivor  # noqa: E402
 from colo_bed import ONE_DISK, OTHER, TWO_DISKS, Bed  # noqa: E402

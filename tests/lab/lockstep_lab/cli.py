@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import checker, diskimage, guest, hosts, network, probe
+from . import checker, control, diskimage, guest, hosts, network, probe
 from .common import GUEST_ADDRESS, HOSTS, SOURCE, Lab, LabError, ensure_tools
 
 LOCKED = {"up", "down", "power-off", "power-on", "freeze", "thaw", "cut", "mend", "guest-define", "guest-remove"}
@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--event", type=float, help="the time of an event, to measure the outage around it")
     report.add_argument("--clock", choices=("wall", "monotonic"), default="wall", help="the clock of both times")
 
+    verb("control", "run a command on a control node of Debian 13").add_argument("command", nargs=argparse.REMAINDER)
     verb("selftest", "test the lab's own instruments; needs pytest, but no lab")
     check = verb("check", "whether every acknowledged record is in an image, as JSON; exit 1 when one is not")
     check.add_argument("--image", required=True, help="the path on the host")
@@ -154,6 +155,8 @@ def _run(lab: Lab, words: argparse.Namespace) -> int:
                 network.inside(lab, ["get", f"http://{words.address}/{words.path.lstrip('/')}", "5"], timeout=15),
                 end="",
             )
+        case "control":
+            return control.execute(lab, words.command)
         case "selftest":
             os.execvp(sys.executable, [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SOURCE)])
         case "probe-start":
