@@ -91,14 +91,10 @@ SCSI_LUNS = disk(
     shape={"devices": (SCSI,)},
 )
 SCSI_TRIMS = disk(
-    "virtio-scsi with an iothread, raw, guest discards and zeroes",
+    "virtio-scsi, raw, guest discards and zeroes",
     Disk("sda", "raw", bus="scsi", options="discard='unmap' detect_zeroes='unmap'"),
     sees="disk sda sd virtio_scsi",
-    shape={
-        "devices": (SCSI.replace("/>", "><driver iothread='1'/></controller>"),),
-        "settings": ("<iothreads>1</iothreads>",),
-        "trims": True,
-    },
+    shape={"devices": (SCSI,), "trims": True},
 )
 SATA = disk("SATA (AHCI)", Disk("sda", "qcow2", bus="sata"), sees="disk sda sd ahci")
 IDE = disk("IDE", Disk("hda", "qcow2", bus="ide"), sees="disk sda sd ata_piix")
@@ -183,6 +179,13 @@ Q35 = refused("machine type q35", "aborts a COLO secondary of q35", machine="q35
 TOO_FEW_PAGES = refused(
     "hugepages that the second host has not got", "of free huge pages", needs=FEW_PAGES, **IN_HUGE_PAGES
 )
+SCSI_IOTHREAD = refused(
+    "disk of a virtio-scsi controller with an iothread",
+    "QEMU cannot give the disk other layers",
+    disks=(Disk("sda", "raw", bus="scsi"),),
+    devices=(SCSI.replace("/>", "><driver iothread='1'/></controller>"),),
+    settings=("<iothreads>1</iothreads>",),
+)
 QUEUES = "<source bridge='br0'/><model type='virtio'/><driver name='qemu' queues='2'/>"
 REFUSED = (
     refused("NIC with several queues", "with multiqueue", devices=(f"<interface type='bridge'>{QUEUES}</interface>",)),
@@ -229,6 +232,7 @@ GUESTS: tuple[tuple[Device, ...], ...] = (
     (UEFI, HUGEPAGES),
     (*REFUSED, TOO_FEW_PAGES),
     (Q35,),
+    (SCSI_IOTHREAD,),
     (BLOCK_DEVICE, IOTHREAD, SPICE, CHANNEL_DEVICE),
     (TRIMS, processors(4)),
     (SCSI_TRIMS,),

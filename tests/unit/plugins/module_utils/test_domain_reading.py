@@ -188,6 +188,10 @@ def test_of_the_many_disks_and_nics_only_these_cannot_be_carried() -> None:
     ]
 
 
+SCSI_DISK = "<disk><target dev='sda' bus='scsi'/><address type='drive' controller='1'/></disk>"
+SCSI_IOTHREAD = "<controller type='scsi' index='1'><driver iothread='1'/></controller>"
+
+
 @pytest.mark.parametrize(
     ("text", "beginning"),
     [
@@ -200,6 +204,7 @@ def test_of_the_many_disks_and_nics_only_these_cannot_be_carried() -> None:
         (devices("<disk type='nvme'><target dev='vda'/></disk>"), "disk vda of type nvme"),
         (devices("<disk type='vhostuser'><target dev='vda'/></disk>"), "disk vda of type vhostuser"),
         (devices("<disk><target dev='vda'/><transient/></disk>"), "disk vda is transient"),
+        (devices(SCSI_DISK + SCSI_IOTHREAD), "the I/O thread of disk sda's SCSI controller 1"),
         (devices("<disk><source><encryption/></source><target dev='vda'/></disk>"), "disk vda is encrypted"),
         (devices("<disk><mirror type='file'/><target dev='vda'/></disk>"), "disk vda has a block job"),
         (devices("<interface type='mcast'><mac address='a'/></interface>"), "interface a of type mcast"),
@@ -228,6 +233,9 @@ def test_what_cannot_be_carried_is_named(text: str, beginning: str) -> None:
         devices("<disk device='cdrom'><target dev='hda'/><readonly/><shareable/></disk>"),
         devices("<disk device='floppy'><source file='/f.img'/><target dev='fda'/><readonly/></disk>"),
         devices("<disk device='floppy'><target dev='fda'/></disk>"),
+        devices(SCSI_DISK + "<controller type='scsi' index='1'><driver queues='1'/></controller>"),
+        devices(SCSI_DISK + SCSI_IOTHREAD.replace("'1'", "'0'", 1)),
+        devices(SCSI_DISK.replace("<target", "<readonly/><target") + SCSI_IOTHREAD),
         devices("<input type='tablet'/><rng model='virtio'/>"),
         "<domain><features><hyperv mode='custom'/></features></domain>",
         "<domain><cpu mode='host-passthrough' migratable='on'/></domain>",
