@@ -117,7 +117,7 @@ def machine_there(domain: Domain, other: Host) -> Iterator[Problem]:
 
 def devices(domain: Domain) -> Iterator[Problem]:
     for device in domain.unsupported:
-        yield Problem(f"COLO cannot carry {device}", "Remove it from the domain; it takes effect at a cold start")
+        yield Problem(f"not possible with COLO: {device}", "Remove it from the domain; it takes effect at a cold start")
 
 
 def variable_store(domain: Domain) -> Iterator[Problem]:

@@ -144,7 +144,7 @@ VIOLATIONS: list[Violation] = [
     ("monitor", WRONG, silent, "QEMU's monitor does not answer: it hangs"),
     ("machine type", WRONG, lambda p: p.domain(machine="pc-q35-10.0"), "aborts a COLO secondary of q35"),
     ("machine type", WRONG, lambda p: p.qemu_there(machines=("none",)), "the QEMU of kvm2 has no machine type pc-"),
-    ("devices", WRONG, lambda p: p.domain(unsupported=("tpm: x", "vsock: y")), "COLO cannot carry tpm: x"),
+    ("devices", WRONG, lambda p: p.domain(unsupported=("tpm: x", "vsock: y")), "not possible with COLO: tpm: x"),
     ("UEFI variable store", WRONG, lambda p: p.domain(nvram="network"), "variable store is of type network"),
     ("disks", WRONG, lambda p: p.wants(disks=WANTED.disks[:1]), "the guest can write to it, and it is not to be"),
     ("vhost", WRONG, lambda p: nic(p, driver="vhost"), f"NIC {FIRST_NIC.mac} uses vhost"),
@@ -330,7 +330,7 @@ def test_a_host_alone_is_held_against_what_every_host_needs() -> None:
 
 def test_a_host_with_a_domain_is_held_against_what_a_domain_needs_as_well() -> None:
     rows = preflight.seen_here(Wanted(), FIT.domain(unsupported=("tpm: x",)).primary, None)
-    assert [row.found for row in rows if row.state == WRONG] == ["COLO cannot carry tpm: x"]
+    assert [row.found for row in rows if row.state == WRONG] == ["not possible with COLO: tpm: x"]
     assert {"disks", "NICs", "machine type"} <= {row.requirement for row in rows}
 
 
