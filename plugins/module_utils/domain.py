@@ -76,6 +76,15 @@ def nvram(xml: str) -> str | None:
     return None if element is None else element.get("type", "file")
 
 
+def nvram_file(xml: str) -> str | None:
+    """The UEFI variable store, where it is a file."""
+    element = tree.parse(xml).find("os/nvram")
+    if element is None or element.get("type", "file") != "file":
+        return None
+    source = element.find("source")
+    return (element.text or "").strip() or (None if source is None else source.get("file"))
+
+
 def files(xml: str) -> list[str]:
     """The host's files that a start needs, QEMU itself among them, besides the disks that the guest writes to."""
     root = tree.parse(xml)

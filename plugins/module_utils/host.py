@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import ipaddress
 import json
 import os
@@ -263,6 +264,14 @@ def start_permit(uuid: str) -> Iterator[None]:
         yield
     finally:
         permit.unlink(missing_ok=True)
+
+
+def digest(path: str) -> str | None:
+    """SHA-256 of a small file; None where it cannot be read."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def image(path: str, image_format: str) -> Image:

@@ -165,6 +165,7 @@ class Domain:
     cpu_mode: str | None = None
     huge_page: int | None = None  # bytes of the pages that its memory is made of; 0: of the host's default size
     nvram: str | None = None  # of the UEFI variable store, libvirt's type: file, block, network
+    nvram_digest: str | None = None  # SHA-256 of that file, while there is a QEMU that keeps it
     files: tuple[str, ...] = ()  # of the host, that a start needs besides the disks that the guest writes to
     record: Record | None = None
     live_record: Record | None = None

@@ -140,6 +140,7 @@ def _glimpse(found: dict[str, Any] | None) -> Domain | None:
 def _domain(found: dict[str, Any]) -> Domain:
     current = found["live_xml"] or found["inactive_xml"]
     files = host.open_files(found["name"]) if found["live_xml"] else ()
+    variables = xml.nvram_file(found["live_xml"]) if found["live_xml"] else None
     return Domain(
         name=found["name"],
         uuid=found["uuid"],
@@ -159,6 +160,7 @@ def _domain(found: dict[str, Any]) -> Domain:
         cpu_mode=xml.cpu_mode(current),
         huge_page=xml.huge_page(current),
         nvram=xml.nvram(current),
+        nvram_digest=variables and host.digest(variables),
         files=tuple(xml.files(current)),
         record=xml.read_record(found["inactive_xml"]),
         live_record=xml.read_record(found["live_xml"]) if found["live_xml"] else None,

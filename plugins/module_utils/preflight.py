@@ -238,7 +238,7 @@ def _domain(wanted: Wanted, primary: Observation, domain: Domain) -> Iterator[Re
         "none, or a file of the host",
         domain.nvram or "none",
         checks.variable_store(domain),
-        checks.variable_store_untried(domain),
+        checks.variable_store_left_behind(domain),
     )
     yield from _rows(
         "disks",

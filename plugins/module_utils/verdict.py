@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from . import graph, layers
 from .errors import ColoError
-from .observation import Observation
+from .observation import Domain, Observation
 from .plan_lockstep import MIGRATING
 
 
@@ -97,6 +97,11 @@ def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
         state = "degraded"
         where = other.host.name if other else "the other host"
         problems.append(f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen")
+    if state == "protected" and _left_behind(holder.domain, other.domain):
+        problems.append(
+            f"what the guest wrote to its UEFI variables has not reached the standby on {other.host.name}: after a "
+            "failover it starts with the older ones; unprotect and deploy, when it suits you, bring them there"
+        )
     if state == "powered_off" and other is not None and outlived(holder, other):
         problems.append(
             f"the standby on {other.host.name} still has the guest as it ran last: failover serves from there, and it "
@@ -108,6 +113,11 @@ def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
             f"the newest is {holder.generation}); deploy makes a standby of it"
         )
     return Verdict(state, holder.host.name, tuple(problems))
+
+
+def _left_behind(here: Domain, there: Domain) -> bool:
+    """QEMU 10.0 marks no memory as changed when an emulated guest writes to its flash (our measurement)."""
+    return here.nvram_digest is not None and here.nvram_digest != there.nvram_digest
 
 
 def _given_away(seen: Observation) -> bool:

@@ -28,7 +28,9 @@ class Device:
     shape: dict[str, Any] = field(default_factory=dict)  # what of lockstep_lab.guest.Guest makes a guest that has it
     sees: str = ""  # a pattern for the guest's own list of devices, before the loss and after it
     host: tuple[str, str] = ("", "")  # a command on the host that has the guest, and a pattern for what it says
-    asks: str = ""  # a page of the guest that is asked for in lockstep and after the failover
+    first: str = ""  # a page of the guest that is asked for before it is protected
+    asks: str = ""  # one that is asked for in lockstep and after the failover
+    says: str = ""  # what status says in lockstep, where the guest is emulated
     lasts: str = ""  # a pattern for the list of devices once the survivor was started afresh
     needs: str = ""  # what the hosts have to be given before
     refused: str = ""  # a pattern for the reason for which it is refused
@@ -160,10 +162,12 @@ SOUND = extra("other", "sound card ich6", "<sound model='ich6'/>")
 SEABIOS = Device("firmware", "SeaBIOS", {"uefi": False}, "firmware BIOS")
 UEFI = Device(
     "firmware",
-    "UEFI, variable store follows the guest",
+    "UEFI, with the variables from before it was protected",
     {"uefi": True, "memory": 256},  # with less its kernel cannot unpack itself
     "firmware UEFI",
-    asks="cgi-bin/keep?lab-kept-this",
+    first="cgi-bin/keep?lab-kept-this",
+    asks="cgi-bin/keep?lab-kept-that",
+    says="UEFI variables has not reached the standby",
     lasts="variable lab-kept-this",
 )
 IN_HUGE_PAGES = {"settings": ("<memoryBacking><hugepages/></memoryBacking>",)}

@@ -73,6 +73,10 @@ def test_what_a_standby_needs_of_its_host() -> None:
     assert domain.files(text) == ["/usr/bin/qemu-system-x86_64", "/usr/share/OVMF/OVMF_CODE_4M.fd"]
     assert domain.nvram(fixture("cpu")) is None
     assert domain.nvram("<domain><os><nvram type='network'/></os></domain>") == "network"
+    assert domain.nvram_file(text) == "/var/lib/libvirt/qemu/nvram/fix-q35_VARS.fd"
+    assert domain.nvram_file("<domain><os><nvram type='file'><source file='/n'/></nvram></os></domain>") == "/n"
+    assert domain.nvram_file("<domain><os><nvram type='network'/></os></domain>") is None
+    assert domain.nvram_file(fixture("cpu")) is None
     assert domain.cpu_mode(fixture("cpu")) == "custom"
     assert domain.cpu_mode("<domain><cpu mode='host-passthrough'/></domain>") == "host-passthrough"
     assert domain.cpu_mode("<domain/>") == "custom"

@@ -94,6 +94,12 @@ def test_releasing_names_the_peer_and_each_port_in_both_directions(monkeypatch: 
 # The marker
 
 
+def test_the_digest_of_a_file_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "store").write_bytes(b"abc")
+    assert host.digest(str(tmp_path / "store")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert host.digest(str(tmp_path / "nothing")) is None
+
+
 def test_a_marker_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert host.read_marker(str(tmp_path)) is None
     host.write_marker(str(tmp_path), MARKER)

@@ -84,6 +84,24 @@ def test_a_pair_is_not_protected_where_the_standby_is_not_in_lockstep() -> None:
     assert any("clients may be frozen" in problem for problem in found.problems)
 
 
+def test_uefi_variables_that_the_standby_has_not_got_are_said() -> None:
+    primary, standby = recorded("protected-primary"), recorded("protected-secondary")
+
+    def said(here: str | None, there: str | None) -> bool:
+        seen = [
+            replace(one, domain=replace(one.domain, nvram_digest=digest))
+            for one, digest in ((primary, here), (standby, there))
+        ]
+        found = verdict.pair(*seen)
+        assert found.phase == "protected"
+        return any("UEFI variables has not reached the standby on kvm2" in problem for problem in found.problems)
+
+    assert said("new", "old")
+    assert said("new", None)
+    assert not said("same", "same")
+    assert not said(None, None), "a guest without such variables"
+
+
 def test_the_newest_copy_holds_the_guest_whatever_the_other_host_says() -> None:
     found = verdict.pair(recorded("stale-primary"), recorded("failed-over-secondary"))
     assert found.holder == "kvm2"
