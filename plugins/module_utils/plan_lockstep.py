@@ -142,7 +142,7 @@ def _live(seen: Observation) -> list[Step]:
     steps.append(_lockstep())
     for disk in record.disks:
         steps += [*_end_copy(disk.target), _forget(disk.target), layers.delete_node(graph.copy(disk.target))]
-    # Soon, and not before: a checkpoint for which filters were missing stood still for ever (see plan_pair._free).
+    # Soon, and not before: a checkpoint for which filters were missing stood still for ever (see plan_undo._free).
     return [*steps, *_filters(seen), _checkpoint_soon()]
 
 

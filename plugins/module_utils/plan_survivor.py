@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from . import domain as xml
 from . import graph, layers, verdict
 from .observation import Monitor, Observation
-from .plan_pair import release, reset_connections, undo
+from .plan_undo import release, reset_connections, undo
 from .step import Plan, Problem, Step, qmp, refuse_if, wait
 
 COMMIT_TIMEOUT = 120.0  # seconds for active and hidden to be merged into the disk

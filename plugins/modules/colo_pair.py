@@ -139,9 +139,11 @@ from functools import partial
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils import (
     arguments,
-    plan_pair,
+    plan_primary,
+    plan_standby,
     plan_start,
     plan_switch,
+    plan_undo,
     plan_vhost,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
@@ -154,7 +156,7 @@ STATES_OF_ONE = {
     "expendable": "secondary",
     "without_vhost": "primary",
 }
-RESCUES = {("primary", "present"): plan_pair.rescue, ("primary", "handed_over"): plan_switch.keep}
+RESCUES = {("primary", "present"): plan_undo.rescue, ("primary", "handed_over"): plan_switch.keep}
 
 
 def main() -> None:
@@ -192,16 +194,17 @@ def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
 
     def decide(seen):
         if state == "absent":
-            return plan_pair.absent(seen, peer)
+            return plan_undo.absent(seen, peer)
         if state == "started":
             return plan_start.start(seen, peer, params["unproven"])
         if state == "without_vhost":
             return plan_vhost.save_and_restore(seen)
         if state == "expendable":
-            return plan_pair.expendable(seen)
+            return plan_standby.expendable(seen)
         if state == "handed_over":
             return plan_switch.hand_over(seen, peer, plan_switch.Handover(**params["handover"]))
-        return plan_pair.primary(wanted, seen, peer) if role == "primary" else plan_pair.secondary(wanted, seen, peer)
+        half = plan_primary.primary if role == "primary" else plan_standby.secondary
+        return half(wanted, seen, peer)
 
     rescue = RESCUES.get((role, state))
     return arguments.returned(converge(hypervisor, params["name"], look, decide, check=check, rescue=rescue))

@@ -5,7 +5,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils import graph, layers, plan_pair, plan_survivor
+from ansible_collections.lockstep.colo.plugins.module_utils import (
+    graph,
+    layers,
+    plan_primary,
+    plan_standby,
+    plan_survivor,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.step import qmp
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
@@ -52,14 +58,14 @@ def passed(seen: Observation, steps: tuple, names: dict[str, str]) -> dict[str, 
 
 
 def test_the_primarys_plan_passes_through_what_was_recorded() -> None:
-    plan = plan_pair.primary(WANTED, recorded("described-primary"), recorded("listening-secondary"))
+    plan = plan_primary.primary(WANTED, recorded("described-primary"), recorded("listening-secondary"))
     for name, seen in passed(recorded("described-primary"), plan.steps, PRIMARY).items():
         assert outline(seen) == outline(recorded(name)), name
 
 
 def test_the_standbys_plan_passes_through_what_was_recorded() -> None:
     started = recorded("started-secondary")
-    plan = plan_pair.secondary(WANTED, started, recorded("described-primary"))
+    plan = plan_standby.secondary(WANTED, started, recorded("described-primary"))
     for name, seen in passed(started, plan.steps, STANDBY_STEPS).items():
         assert outline(seen) == outline(recorded(name)), name
     *_before, last = model.walk(started, plan.steps)

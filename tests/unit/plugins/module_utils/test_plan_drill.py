@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils import plan_drill, plan_pair, plan_survivor, verdict
+from ansible_collections.lockstep.colo.plugins.module_utils import plan_drill, plan_standby, plan_survivor, verdict
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan_drill import Questions
 from ansible_collections.lockstep.colo.plugins.module_utils.step import Refusal
@@ -16,7 +16,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 
 PRIMARY, STANDBY = recorded("protected-primary"), recorded("protected-secondary")
 ALONE = plan_survivor.failover(PRIMARY, plan_survivor.Fence("kvm2", True)).after
-EXPENDABLE = plan_pair.expendable(STANDBY).after
+EXPENDABLE = plan_standby.expendable(STANDBY).after
 
 
 def drill(seen: Observation = EXPENDABLE, peer: Observation = ALONE, *addresses: str) -> plan_drill.Plan:
@@ -24,14 +24,14 @@ def drill(seen: Observation = EXPENDABLE, peer: Observation = ALONE, *addresses:
 
 
 def test_a_standby_is_written_down_as_expendable_once_and_stays_in_lockstep() -> None:
-    plan = plan_pair.expendable(STANDBY)
+    plan = plan_standby.expendable(STANDBY)
     assert [(step.action, step.arguments["live"]) for step in plan.steps] == [("record", True)]
     after = model.after(STANDBY, plan.steps[0])
     assert not verdict.completed(after)
     assert after.record.generation == STANDBY.record.generation
-    assert plan_pair.expendable(after).steps == ()
+    assert plan_standby.expendable(after).steps == ()
     with pytest.raises(Refusal, match="is the primary of its pair, not the secondary"):
-        plan_pair.expendable(PRIMARY)
+        plan_standby.expendable(PRIMARY)
 
 
 def test_an_expendable_standby_is_never_promoted() -> None:

@@ -13,7 +13,9 @@ from ansible_collections.lockstep.colo.plugins.module_utils import (
     graph,
     layers,
     plan_lockstep,
-    plan_pair,
+    plan_primary,
+    plan_standby,
+    plan_undo,
     verdict,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Checkpoints, Observation
@@ -51,9 +53,9 @@ def delays(plan: Plan) -> list[int]:
 
 def primary(seen: Observation) -> Plan:
     if generation.pauses(generation.running(seen)):
-        return plan_pair.primary(WANTED, seen, LISTENING)
+        return plan_primary.primary(WANTED, seen, LISTENING)
     standby = "incomplete-secondary" if seen.monitor.migration.status == "colo" else "listening-secondary"
-    return plan_pair.primary(WANTED, seen, without_pause(standby))
+    return plan_primary.primary(WANTED, seen, without_pause(standby))
 
 
 def without_pause(name: str) -> Observation:
@@ -112,13 +114,13 @@ def test_a_run_that_is_killed_anywhere_is_finished_by_the_next(name: str) -> Non
 def test_a_guest_is_freed_from_wherever_a_step_fails(name: str) -> None:
     before = recorded("described-primary")
     for left in stretch(recorded(name)):
-        assert alone(model.settle(left, lambda now: plan_pair.rescue(before, now)))
+        assert alone(model.settle(left, lambda now: plan_undo.rescue(before, now)))
 
 
 @pytest.mark.parametrize("name", [*STATES, *PROTECTED])
 def test_undoing_leaves_an_ordinary_domain_from_anywhere_and_killed_anywhere(name: str) -> None:
     def absent(seen: Observation) -> Plan:
-        return plan_pair.absent(seen, None)
+        return plan_undo.absent(seen, None)
 
     for left in model.walk(recorded(name), absent(recorded(name)).steps):
         assert alone(model.settle(left, absent))
@@ -175,8 +177,8 @@ def test_without_a_pause_a_run_that_is_killed_anywhere_is_finished_by_the_next()
 def test_without_a_pause_a_guest_is_freed_from_wherever_a_step_fails() -> None:
     before = without_pause("described-primary")
     for left in live():
-        assert alone(model.settle(left, lambda now: plan_pair.rescue(before, now)))
-        assert alone(model.settle(left, lambda now: plan_pair.absent(now, None)))
+        assert alone(model.settle(left, lambda now: plan_undo.rescue(before, now)))
+        assert alone(model.settle(left, lambda now: plan_undo.absent(now, None)))
 
 
 def test_a_lockstep_in_which_disks_are_still_copied_is_syncing() -> None:
@@ -223,7 +225,7 @@ def test_a_sync_at_work_is_only_waited_for() -> None:
 
 def test_the_speed_of_the_sync_is_as_wanted() -> None:
     def mirrors(speed: int) -> list[Step]:
-        plan = plan_pair.primary(replace(WANTED, sync_speed=speed), recorded("described-primary"), LISTENING)
+        plan = plan_primary.primary(replace(WANTED, sync_speed=speed), recorded("described-primary"), LISTENING)
         return [step for step in plan.steps if step.arguments.get("command") == "blockdev-mirror"]
 
     assert [step.arguments["arguments"]["speed"] for step in mirrors(1 << 20)] == [1 << 20] * 2
@@ -234,16 +236,16 @@ def test_the_speed_of_the_sync_is_as_wanted() -> None:
 @pytest.mark.parametrize("again", ["", "-again"])
 def test_a_protected_pair_is_only_looked_at(again: str) -> None:
     seen, peer = recorded(f"protected{again}-primary"), recorded(f"protected{again}-secondary")
-    plan = plan_pair.primary(WANTED, seen, peer)
+    plan = plan_primary.primary(WANTED, seen, peer)
     assert not plan.changes
     assert titles(plan) == ["see a whole checkpoint"]
-    assert plan_pair.secondary(WANTED, peer, seen).steps == ()
+    assert plan_standby.secondary(WANTED, peer, seen).steps == ()
 
 
 def test_what_should_follow_needs_nothing_more() -> None:
     plan = primary(recorded("described-primary"))
-    peer = plan_pair.secondary(WANTED, recorded("protected-secondary"), plan.after).after
-    assert not plan_pair.primary(WANTED, plan.after, peer).changes
+    peer = plan_standby.secondary(WANTED, recorded("protected-secondary"), plan.after).after
+    assert not plan_primary.primary(WANTED, plan.after, peer).changes
 
 
 def test_a_checkpoint_delay_that_drifted_is_set_again_and_nothing_else() -> None:
@@ -251,12 +253,12 @@ def test_a_checkpoint_delay_that_drifted_is_set_again_and_nothing_else() -> None
     drifted = replace(
         seen, monitor=replace(seen.monitor, migration=replace(seen.monitor.migration, checkpoint_delay=1))
     )
-    plan = plan_pair.primary(WANTED, drifted, recorded("protected-secondary"))
+    plan = plan_primary.primary(WANTED, drifted, recorded("protected-secondary"))
     assert commands(plan) == ["migrate-set-parameters", "wait"]
 
 
 def test_after_a_failover_the_filters_go_before_the_rewriters_that_stayed() -> None:
-    plan = plan_pair.primary(WANTED, recorded("described-again-primary"), listening_again())
+    plan = plan_primary.primary(WANTED, recorded("described-again-primary"), listening_again())
     filters = [
         step.arguments["arguments"]
         for step in plan.steps
@@ -265,7 +267,7 @@ def test_after_a_failover_the_filters_go_before_the_rewriters_that_stayed() -> N
     assert {item["position"] for item in filters} == {"id=rewriter-net0", "id=rewriter-net1"}
     assert in_lockstep(
         model.settle(
-            recorded("described-again-primary"), lambda seen: plan_pair.primary(WANTED, seen, listening_again())
+            recorded("described-again-primary"), lambda seen: plan_primary.primary(WANTED, seen, listening_again())
         )
     )
     assert set(recorded("protected-again-primary").monitor.objects) >= {"rewriter-net0", "rewriter-net1"}
@@ -285,7 +287,7 @@ def listening_again() -> Observation:
 )
 def test_nothing_begins_before_the_standby_listens(peer: str) -> None:
     with pytest.raises(Refusal, match="no standby listens on kvm2"):
-        plan_pair.primary(WANTED, recorded("described-primary"), recorded(peer))
+        plan_primary.primary(WANTED, recorded("described-primary"), recorded(peer))
 
 
 def test_what_does_not_belong_together_is_refused() -> None:
@@ -295,9 +297,9 @@ def test_what_does_not_belong_together_is_refused() -> None:
     with pytest.raises(Refusal, match="is the secondary of its pair, not the primary"):
         primary(LISTENING)
     with pytest.raises(Refusal, match="has no record of this pair"):
-        plan_pair.primary(WANTED, described, recorded("unprotected-secondary"))
+        plan_primary.primary(WANTED, described, recorded("unprotected-secondary"))
     with pytest.raises(Refusal, match="the records differ: generation"):
-        plan_pair.primary(WANTED, described, listening_again())
+        plan_primary.primary(WANTED, described, listening_again())
     silent = replace(described, monitor=None, monitor_problem="QEMU did not answer")
     with pytest.raises(Refusal, match="monitor does not answer: QEMU did not answer"):
         primary(silent)
@@ -318,7 +320,7 @@ def test_a_port_in_use_is_refused_until_it_is_ours() -> None:
 
 
 def test_what_frees_the_guest_comes_before_what_cleans_up() -> None:
-    plan = plan_pair.absent(recorded("protected-primary"), None)
+    plan = plan_undo.absent(recorded("protected-primary"), None)
     serving = next(at for at, step in enumerate(plan.steps) if step.serves)
     before = commands(plan)[: serving + 1]
     assert set(before) == {"x-blockdev-change", "x-colo-lost-heartbeat", "wait", "object-del"}
@@ -328,17 +330,17 @@ def test_what_frees_the_guest_comes_before_what_cleans_up() -> None:
 
 def test_a_pair_that_was_in_lockstep_is_never_freed_by_a_rescue() -> None:
     seen = recorded("protected-primary")
-    assert plan_pair.rescue(seen, seen).steps == ()
+    assert plan_undo.rescue(seen, seen).steps == ()
 
 
 def test_a_qemu_that_does_not_answer_is_freed_from_its_connections_first() -> None:
     seen = recorded("protected-primary")
     silent = replace(seen, monitor=None, monitor_problem="QEMU did not answer")
-    plan = plan_pair.rescue(recorded("described-primary"), silent)
+    plan = plan_undo.rescue(recorded("described-primary"), silent)
     assert [(step.action, step.pivot) for step in plan.steps] == [("release", True)]
     assert plan.steps[0].arguments["peer"] == "10.77.0.2"
     with pytest.raises(Refusal):
-        plan_pair.rescue(recorded("described-primary"), replace(silent, peer_sockets=()))
+        plan_undo.rescue(recorded("described-primary"), replace(silent, peer_sockets=()))
 
 
 # The secondary
@@ -353,7 +355,7 @@ def started(seen: Observation, step: Step) -> Observation:
 
 
 def secondary(seen: Observation) -> Plan:
-    return plan_pair.secondary(WANTED, seen, recorded("described-primary"))
+    return plan_standby.secondary(WANTED, seen, recorded("described-primary"))
 
 
 def listen(seen: Observation) -> tuple[Observation, list[str]]:
@@ -374,7 +376,7 @@ def listen(seen: Observation) -> tuple[Observation, list[str]]:
 @pytest.mark.parametrize("name", STANDBYS)
 def test_from_every_half_way_state_the_standby_comes_to_listen(name: str) -> None:
     seen, done = listen(recorded(name))
-    assert plan_pair.primary(WANTED, recorded("described-primary"), seen).steps
+    assert plan_primary.primary(WANTED, recorded("described-primary"), seen).steps
     assert secondary(seen).steps == ()
     assert all(nic.tap_up is False for nic in seen.domain.nics), "or its packets would reach the network"
     assert ("destroy" in done) is (name not in ("described-secondary", "started-secondary", "listening-secondary"))
@@ -408,41 +410,41 @@ def test_a_standby_that_starts_again_is_incomplete_first() -> None:
 def test_what_check_mode_projects_for_a_standby_lets_the_primary_be_planned() -> None:
     plan = secondary(recorded("described-secondary"))
     assert plan.steps[0].action == "start_paused"
-    assert plan_pair.primary(WANTED, recorded("described-primary"), plan.after).steps
+    assert plan_primary.primary(WANTED, recorded("described-primary"), plan.after).steps
 
 
 @pytest.mark.parametrize("proof", [None, Checkpoints(30.0, 0)])
 def test_a_standby_is_complete_only_when_a_whole_checkpoint_was_seen(proof: Checkpoints | None) -> None:
     seen, peer = recorded("incomplete-secondary"), recorded("protected-primary")
     assert peer.checkpoints.count > 0
-    plan = plan_pair.secondary(WANTED, seen, peer)
+    plan = plan_standby.secondary(WANTED, seen, peer)
     assert [step.action for step in plan.steps] == ["record"]
     after = model.after(seen, plan.steps[0])
     assert after.record.complete == after.record.generation
-    assert plan_pair.secondary(WANTED, seen, replace(peer, checkpoints=proof)).steps == ()
+    assert plan_standby.secondary(WANTED, seen, replace(peer, checkpoints=proof)).steps == ()
 
 
 def test_a_standby_that_its_primary_left_behind_is_ended() -> None:
     standby = recorded("protected-secondary")
-    assert plan_pair.secondary(WANTED, standby, recorded("described-primary")).steps[0].action == "destroy"
+    assert plan_standby.secondary(WANTED, standby, recorded("described-primary")).steps[0].action == "destroy"
     for peer in ("protected-primary", "pre-switchover-primary"):
-        assert "destroy" not in [step.action for step in plan_pair.secondary(WANTED, standby, recorded(peer)).steps]
+        assert "destroy" not in [step.action for step in plan_standby.secondary(WANTED, standby, recorded(peer)).steps]
 
 
 def test_a_standby_in_lockstep_is_not_ended() -> None:
     with pytest.raises(Refusal, match="the standby is in lockstep"):
-        plan_pair.absent(recorded("protected-secondary"), recorded("protected-primary"))
+        plan_undo.absent(recorded("protected-secondary"), recorded("protected-primary"))
     with pytest.raises(Refusal, match="the standby is in lockstep"):
-        plan_pair.absent(recorded("protected-secondary"), None)
-    assert titles(plan_pair.absent(recorded("protected-secondary"), recorded("described-primary"))) == [
+        plan_undo.absent(recorded("protected-secondary"), None)
+    assert titles(plan_undo.absent(recorded("protected-secondary"), recorded("described-primary"))) == [
         "end the standby"
     ]
 
 
 def test_there_may_be_nothing_to_end() -> None:
     for name in ("unprotected-primary", "unprotected-secondary", "described-secondary", "stale-primary"):
-        assert plan_pair.absent(recorded(name), None).steps == ()
-    assert not plan_pair.absent(recorded("described-primary"), None).changes
+        assert plan_undo.absent(recorded(name), None).steps == ()
+    assert not plan_undo.absent(recorded("described-primary"), None).changes
 
 
 def test_planning_reads_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -465,17 +467,17 @@ def test_a_primary_whose_standby_was_ended_lets_its_guest_go_and_begins_again_wi
 def test_a_primary_whose_standby_is_gone_is_left_to_a_fence() -> None:
     gone = replace(LISTENING, monitor=None, domain=replace(LISTENING.domain, state="shutoff"))
     with pytest.raises(Refusal, match=r"no longer in lockstep. .*fence that host and run colo_failover"):
-        plan_pair.primary(WANTED, recorded("protected-primary"), gone)
+        plan_primary.primary(WANTED, recorded("protected-primary"), gone)
 
 
 def test_a_dry_run_shows_the_new_standby_as_well() -> None:
     """What follows the end of the old one: the primary's plan needs a peer that listens."""
     seen = recorded("protected-secondary")
     lacking = replace(seen, domain=replace(seen.domain, deleted=(seen.record.disks[0].hidden,)))
-    plan = plan_pair.secondary(WANTED, lacking, recorded("protected-primary"))
+    plan = plan_standby.secondary(WANTED, lacking, recorded("protected-primary"))
     assert "start_paused" in [step.action for step in plan.steps]
     assert plan.after.monitor.status == layers.INCOMING
-    plan_pair.primary(WANTED, recorded("protected-primary"), plan.after)
+    plan_primary.primary(WANTED, recorded("protected-primary"), plan.after)
 
 
 @pytest.mark.parametrize("name", ["protected-secondary", "listening-secondary", "started-secondary"])
@@ -483,10 +485,10 @@ def test_a_standby_whose_image_was_removed_is_made_anew(name: str) -> None:
     seen = recorded(name)
     path = seen.record.disks[0].hidden
     lacking = replace(seen, domain=replace(seen.domain, deleted=("/tmp/x", path)))
-    plan = plan_pair.secondary(WANTED, lacking, recorded("protected-primary"))
+    plan = plan_standby.secondary(WANTED, lacking, recorded("protected-primary"))
     assert plan.steps[0].action == "destroy"
     assert plan.steps[0].pivot
     other = replace(seen, domain=replace(seen.domain, deleted=("/tmp/x",)))
     assert "destroy" not in [
-        step.action for step in plan_pair.secondary(WANTED, other, recorded("protected-primary")).steps
+        step.action for step in plan_standby.secondary(WANTED, other, recorded("protected-primary")).steps
     ]

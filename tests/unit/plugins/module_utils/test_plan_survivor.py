@@ -12,8 +12,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils import (
     graph,
     layers,
     plan_domain,
-    plan_pair,
     plan_survivor,
+    plan_undo,
     verdict,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
@@ -83,7 +83,7 @@ def test_nothing_else_begins_from_a_failover_that_was_cut_off(name: str) -> None
         assert verdict.phase(one) == "degraded"
         assert "run it again" in " ".join(verdict.notes(one))
         with pytest.raises(Refusal, match="was cut off"):
-            plan_pair.absent(one, None)
+            plan_undo.absent(one, None)
         with pytest.raises(Refusal, match="was cut off"):
             plan_domain.primary(WANTED, one, recorded("unprotected-secondary"))
     done = model.settle(seen, plan)

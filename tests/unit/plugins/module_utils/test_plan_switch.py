@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils import domain as xml
-from ansible_collections.lockstep.colo.plugins.module_utils import plan_pair, plan_survivor, plan_switch, verdict
+from ansible_collections.lockstep.colo.plugins.module_utils import plan_primary, plan_survivor, plan_switch, verdict
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.step import Refusal
+from ansible_collections.lockstep.colo.plugins.module_utils.step import Refusal, Wanted
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 PRIMARY, SECONDARY = recorded("protected-primary"), recorded("protected-secondary")
@@ -103,7 +103,7 @@ def test_a_copy_that_was_given_away_is_not_the_pairs() -> None:
     assert verdict.pair(gone, survivor).holder == "kvm2"
     assert any("stale" in problem for problem in verdict.pair(gone, survivor).problems)
     with pytest.raises(Refusal, match="is shutoff, not running"):
-        plan_pair.primary(plan_pair.Wanted(), gone, SECONDARY)
+        plan_primary.primary(Wanted(), gone, SECONDARY)
 
 
 def test_the_mark_survives_the_xml() -> None:

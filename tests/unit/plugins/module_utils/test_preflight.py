@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils import plan_domain, plan_pair, preflight
+from ansible_collections.lockstep.colo.plugins.module_utils import plan_domain, plan_primary, plan_standby, preflight
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import (
     Cpu,
     ForwardDelay,
@@ -231,19 +231,19 @@ def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
 
 
 def test_colo_pair_starts_no_standby_where_something_is_wrong() -> None:
-    assert plan_pair.secondary(Wanted(), MADE, DESCRIBED).steps
+    assert plan_standby.secondary(Wanted(), MADE, DESCRIBED).steps
     short = replace(MADE, host=replace(MADE.host, memory_available=0, addresses=()))
     with pytest.raises(Refusal, match="0 MiB of free memory") as refusal:
-        plan_pair.secondary(Wanted(), short, DESCRIBED)
+        plan_standby.secondary(Wanted(), short, DESCRIBED)
     assert "10.77.0.2 is not an address of kvm2" in str(refusal.value)
 
 
 def test_colo_pair_sends_no_guest_where_something_is_wrong() -> None:
     listening = recorded("listening-secondary")
-    assert plan_pair.primary(Wanted(), DESCRIBED, listening).steps
+    assert plan_primary.primary(Wanted(), DESCRIBED, listening).steps
     other = replace(listening, host=replace(listening.host, libvirt="9.0.0"))
     with pytest.raises(Refusal, match=r"libvirt is 11.3.0 on kvm1 and 9.0.0 on kvm2"):
-        plan_pair.primary(Wanted(), DESCRIBED, other)
+        plan_primary.primary(Wanted(), DESCRIBED, other)
 
 
 @pytest.mark.parametrize(
