@@ -8,7 +8,7 @@ except where the user has changed it since. What we did not write is not touched
 
 from __future__ import annotations
 
-from . import devices, marks, tree
+from . import devices, marks, record_xml, tree
 from .devices import NicElement
 from .observation import Disk
 from .schema import etree
@@ -219,7 +219,7 @@ def with_metadata_element(record: Record) -> str:
 
     libvirt puts every element without a namespace into ours, and refuses one that declares it already.
     """
-    qualified = record.to_element()
+    qualified = record_xml.to_element(record)
     plain = etree.Element(etree.QName(qualified).localname, dict(qualified.attrib))
     _copy_plain(qualified, plain)
     etree.indent(plain)

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from .errors import ColoError, LibvirtError, QmpError, Timeout
-from .vocabulary import NAMESPACE, PREFIX
+from .record_xml import PREFIX
+from .schema import NAMESPACE
 
 CALL_DEADLINE = 10.0  # seconds; a healthy monitor answers in milliseconds
 NO_SUCH_DOMAIN = 42  # VIR_ERR_NO_DOMAIN

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from . import record_xml
 from .devices import after_model, find_nic, is_virtio
 from .schema import NAMESPACE, VocabularyError, etree, validate
 from .tree import DomainXmlError, append, empty, insert, remove
@@ -33,7 +34,7 @@ def record_element(root: etree._Element) -> etree._Element | None:
 
 def read_record(root: etree._Element) -> Record | None:
     element = record_element(root)
-    return None if element is None else Record.from_xml(element)
+    return None if element is None else record_xml.from_xml(element)
 
 
 def settle(root: etree._Element, record: Record) -> Record:
@@ -83,7 +84,7 @@ def protect(root: etree._Element, record: Record) -> None:
 
 
 def _write_record(root: etree._Element, record: Record) -> None:
-    element, old = record.to_element(), record_element(root)
+    element, old = record_xml.to_element(record), record_element(root)
     validate(element)
     if old is not None:
         metadata, index = old.getparent(), old.getparent().index(old)

@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from . import domain as xml
-from . import emulator, equipment, graph, host
+from . import emulator, equipment, graph, host, record_xml
 from .errors import ColoError, LibvirtError, QmpError, Timeout
 from .hypervisor import Hypervisor
 from .observation import Checkpoints, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
 from .proxy import SETTINGS
+from .schema import VocabularyError
 from .unsupported import unsupported_in
-from .vocabulary import Record, VocabularyError
+from .vocabulary import Record
 
 # Every QMP command an observation sends. None of them changes anything; the no-change test holds libvirtd's log
 # against this list.
@@ -123,7 +124,7 @@ def _first_ports(hypervisor: Hypervisor, name: str | None) -> Iterable[int]:
     for other, text in hypervisor.records().items():
         if other != name:
             try:
-                yield Record.from_xml(text).first_port
+                yield record_xml.from_xml(text).first_port
             except VocabularyError as error:
                 raise ColoError(f"the record of domain {other} is damaged: {error}", domain=other) from None
 
@@ -134,7 +135,7 @@ def _glimpse(found: dict[str, Any] | None) -> Domain | None:
         return None
     text = found.pop("record")
     unknown = {"autostart": False, "machine": "", "memory": 0, "vcpus": 0, "emulator": None, "inactive_xml": ""}
-    return Domain(**found, **unknown, record=Record.from_xml(text) if text else None)
+    return Domain(**found, **unknown, record=record_xml.from_xml(text) if text else None)
 
 
 def _domain(found: dict[str, Any]) -> Domain:

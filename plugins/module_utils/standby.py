@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from . import devices, marks, tree
+from . import devices, marks, record_xml, tree
 from .schema import etree
 from .tree import DomainXmlError
 from .vocabulary import IOTHREAD, DiskRecord, Record
@@ -74,7 +74,7 @@ def _forget_primary(root: etree._Element) -> dict[str, bool]:
     A survivor's live XML shows the -incoming that it was once started with until its next cold start.
     """
     element = marks.record_element(root)
-    inherited = None if element is None else Record.from_xml(element)
+    inherited = None if element is None else record_xml.from_xml(element)
     for flag, value in marks.incoming(root):
         for arg in (flag, value):
             if arg is not None:

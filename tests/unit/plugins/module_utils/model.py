@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils import generation, graph
+from ansible_collections.lockstep.colo.plugins.module_utils import generation, graph, record_xml
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import read_record
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import (
     Job,
@@ -21,7 +21,6 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation import (
     Observation,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.step import Plan, Step
-from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import Record
 
 MAX_ROUNDS = 8
 
@@ -81,7 +80,7 @@ def _same(seen: Observation, **_arguments: Any) -> Observation:
 
 
 def _record(seen: Observation, xml: str | None, live: bool) -> Observation:
-    record = Record.from_xml(xml) if xml else None
+    record = record_xml.from_xml(xml) if xml else None
     live_record = record if live else seen.domain.live_record
     return replace(seen, domain=replace(seen.domain, record=record, live_record=live_record))
 

@@ -8,16 +8,11 @@ import dataclasses
 import itertools
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils import domain
+from ansible_collections.lockstep.colo.plugins.module_utils import domain, record_xml
+from ansible_collections.lockstep.colo.plugins.module_utils.record_xml import PREFIX
+from ansible_collections.lockstep.colo.plugins.module_utils.schema import NAMESPACE, VocabularyError
 from ansible_collections.lockstep.colo.plugins.module_utils.tree import DomainXmlError
-from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import (
-    NAMESPACE,
-    PREFIX,
-    Endpoint,
-    NicRecord,
-    Record,
-    VocabularyError,
-)
+from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import Endpoint, NicRecord, Record
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import (
     QEMU,
     domains,
@@ -227,13 +222,13 @@ def test_canonical_is_stable(text: str) -> None:
 @given(records())
 def test_the_text_for_set_metadata_is_the_record_without_its_namespace(given_record: Record) -> None:
     text = domain.with_metadata_element(given_record)
-    assert Record.from_xml(text) == given_record
+    assert record_xml.from_xml(text) == given_record
     root = etree.fromstring(text)
     assert all(etree.QName(element).namespace is None for element in root.iter())
     # What libvirt makes of it: the key as prefix, and every element without a namespace into the URI's.
     injected = text.replace("</", f"</{PREFIX}:").replace("<", f"<{PREFIX}:").replace(f"<{PREFIX}:/", "</")
     injected = injected.replace("<colo:pair", f"<colo:pair xmlns:{PREFIX}='{NAMESPACE}'", 1)
-    assert Record.from_xml(injected) == given_record
+    assert record_xml.from_xml(injected) == given_record
 
 
 # Single cases
@@ -266,7 +261,9 @@ def test_an_empty_metadata_element_that_was_there_stays() -> None:
 
 
 def test_the_record_keeps_its_place_among_others() -> None:
-    before = xml(metadata=f"<metadata><a:a xmlns:a='urn:a'/>{record().to_xml()}text<b:b xmlns:b='urn:b'/></metadata>")
+    before = xml(
+        metadata=f"<metadata><a:a xmlns:a='urn:a'/>{record_xml.to_xml(record())}text<b:b xmlns:b='urn:b'/></metadata>"
+    )
     after = domain.protect(before, record("alone"))
     metadata = etree.fromstring(after).find("metadata")
     assert [etree.QName(child).localname for child in metadata] == ["a", "pair", "b"]
@@ -302,7 +299,7 @@ def test_incoming_is_removed_though_the_metadata_alone_was_changed_before() -> N
     kept = dataclasses.replace(domain.read_record(standby), role="alone", generation=2)
     root = etree.fromstring(standby)
     metadata = root.find("metadata")
-    metadata.replace(metadata[0], kept.to_element())
+    metadata.replace(metadata[0], record_xml.to_element(kept))
     text = etree.tostring(root, encoding="unicode")
     assert domain.read_record(text) == kept
     assert args(domain.protect(text, kept)) == []
@@ -427,7 +424,7 @@ def test_a_record_of_another_version_is_not_mistaken_for_none() -> None:
 
 
 def test_two_records_are_refused() -> None:
-    text = xml(metadata=f"<metadata>{record().to_xml()}{record().to_xml()}</metadata>")
+    text = xml(metadata=f"<metadata>{record_xml.to_xml(record())}{record_xml.to_xml(record())}</metadata>")
     with pytest.raises(VocabularyError, match="second record"):
         domain.read_record(text)
 
