@@ -200,7 +200,7 @@ REFUSED = (
     ),
     refused(
         "writable disk that is not in colo_disks",
-        "the guest can write to it, and it is not to be replicated",
+        "disk vdy: the guest can write to it, and it is not to be replicated",
         devices=(plain(f"{IMAGES}/lab-other.img", "vdy"),),
     ),
     refused(
