@@ -296,7 +296,6 @@ kvm:
     ansible_ssh_common_args: -F {lab.ssh_config}
     ansible_control_path_dir: {lab.state / "cp"}
     ansible_python_interpreter: /usr/bin/python3
-    ansible_ssh_pipelining: true
 colo_pairs:
   hosts:
     web1: {{colo_primary: kvm1, colo_secondary: kvm2, colo_disks: [{{target: vda, format: qcow2}}]}}
