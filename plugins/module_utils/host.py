@@ -12,6 +12,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -264,6 +265,19 @@ def start_permit(uuid: str) -> Iterator[None]:
         yield
     finally:
         permit.unlink(missing_ok=True)
+
+
+def logged_end(domain: str, directory: str = "/var/log/libvirt/qemu") -> str | None:
+    """Why its QEMU ended last, as libvirt logged it; None where the log has no end after the last start.
+
+    A start that was refused is logged as an end that has failed (libvirt 11.3, our measurement).
+    """
+    try:
+        text = Path(directory, f"{domain}.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.findall(r": (?:starting up libvirt|shutting down, reason=(?!failed)(\w+))", text)
+    return found[-1] or None if found else None
 
 
 def digest(path: str) -> str | None:

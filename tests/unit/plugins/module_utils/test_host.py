@@ -94,6 +94,24 @@ def test_releasing_names_the_peer_and_each_port_in_both_directions(monkeypatch: 
 # The marker
 
 
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["starting up libvirt version: 11.3.0", "shutting down, reason=shutdown"], "shutdown"),
+        (["shutting down, reason=shutdown", "starting up libvirt version: 11.3.0"], None),
+        (["starting up libvirt version: 11.3.0", "shutting down, reason=crashed"], "crashed"),
+        (["starting up libvirt", "shutting down, reason=shutdown", "shutting down, reason=failed"], "shutdown"),
+        (["shutting down, reason=shutdown", "starting up libvirt", "shutting down, reason=failed"], None),
+        ([], None),
+    ],
+)
+def test_how_a_qemu_ended_is_read_from_its_log(tmp_path: Path, lines: list[str], reason: str | None) -> None:
+    text = "".join(f"2026-11-25 13:59:44.310+0000: {line}\n" for line in lines)
+    (tmp_path / "web1.log").write_text(text, encoding="utf-8")
+    assert host.logged_end("web1", str(tmp_path)) == reason
+    assert host.logged_end("web2", str(tmp_path)) is None
+
+
 def test_the_digest_of_a_file_that_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"abc")
     assert host.digest(str(tmp_path / "store")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
