@@ -19,7 +19,6 @@ import time
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from . import host
 from .errors import ColoError, LibvirtError, QmpError, Timeout
 from .record_xml import PREFIX
 from .schema import NAMESPACE
@@ -316,8 +315,6 @@ class _Session:
             return None
         prefix = "VIR_DOMAIN_SHUTOFF_"
         reasons = {getattr(lv, name): name.removeprefix(prefix).lower() for name in dir(lv) if name.startswith(prefix)}
-        if reason == lv.VIR_DOMAIN_SHUTOFF_FAILED:  # a start that was refused, as by our hook, hides how it ended
-            return host.logged_end(domain.name()) or reasons[reason]
         return reasons.get(reason)
 
     def _record(self, domain: Any) -> str | None:

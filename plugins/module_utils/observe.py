@@ -86,6 +86,8 @@ def observe(
     elif monitor and domain and domain.active:
         seen = _with_monitor(hypervisor, seen, domain, CHECKPOINT_PATIENCE if thorough else 0)
     if thorough:
+        if domain and domain.live_xml and (store := xml.nvram_file(domain.live_xml)):
+            seen = replace(seen, domain=replace(domain, nvram_digest=host.digest(store)))
         wanted = dict([*_recorded_images(seen.record), *images])
         seen = replace(
             seen,
@@ -141,12 +143,11 @@ def _glimpse(found: dict[str, Any] | None) -> Domain | None:
 def _domain(found: dict[str, Any]) -> Domain:
     current = found["live_xml"] or found["inactive_xml"]
     files = host.open_files(found["name"]) if found["live_xml"] else ()
-    variables = xml.nvram_file(found["live_xml"]) if found["live_xml"] else None
     return Domain(
         name=found["name"],
         uuid=found["uuid"],
         state=found["state"],
-        ended_by=found["ended_by"],
+        ended_by=_ended_by(found),
         saved_xml=found["saved_xml"],
         saved_by_us=host.is_noted(found["uuid"]),
         persistent=found["persistent"],
@@ -161,7 +162,6 @@ def _domain(found: dict[str, Any]) -> Domain:
         cpu_mode=xml.cpu_mode(current),
         huge_page=xml.huge_page(current),
         nvram=xml.nvram(current),
-        nvram_digest=variables and host.digest(variables),
         files=tuple(xml.files(current)),
         record=xml.read_record(found["inactive_xml"]),
         live_record=xml.read_record(found["live_xml"]) if found["live_xml"] else None,
@@ -173,6 +173,12 @@ def _domain(found: dict[str, Any]) -> Domain:
         vhost=host.VHOST_DEVICE in files,
         deleted=tuple(sorted({file.removesuffix(host.DELETED) for file in files if file.endswith(host.DELETED)})),
     )
+
+
+def _ended_by(found: dict[str, Any]) -> str | None:
+    """libvirt takes a start that was refused, as by our hook, for the reason why it is off: that hides the real one."""
+    hidden = found["ended_by"] == "failed"
+    return (host.logged_end(found["name"]) if hidden else None) or found["ended_by"]
 
 
 def _nic(element: xml.NicElement) -> Nic:

@@ -26,7 +26,7 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     if not all(plan_lockstep.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
         return _begin_again(seen)
     steps = [*_listeners(seen), *_quorums(seen), *plan_lockstep.sync(wanted, seen), *plan_lockstep.switch(seen)]
-    return Plan(tuple(steps), _in_lockstep(seen, "primary"))
+    return Plan(tuple(steps), _in_lockstep(seen))
 
 
 def _begin_again(seen: Observation) -> Plan:
@@ -71,7 +71,7 @@ def _keep(seen: Observation) -> Plan:
     delay = seen.record.checkpoint_delay
     if seen.monitor.migration.checkpoint_delay != delay:
         steps.append(plan_lockstep.set_delay(delay))
-    return Plan((*steps, plan_lockstep.proof(seen.record)), _in_lockstep(seen, "primary"))
+    return Plan((*steps, plan_lockstep.proof(seen.record)), _in_lockstep(seen))
 
 
 def _stranded(seen: Observation) -> bool:
@@ -97,7 +97,7 @@ def _quorums(seen: Observation) -> list[Step]:
     return layers.slide_in(seen, quorum)
 
 
-def _in_lockstep(seen: Observation, colo: str) -> Observation:
+def _in_lockstep(seen: Observation) -> Observation:
     delay, on = seen.record.checkpoint_delay, tuple(sorted(generation.primary_capabilities(seen)))
     migration = replace(seen.monitor.migration, status="colo", capabilities=on, checkpoint_delay=delay)
     layered = {
@@ -105,6 +105,6 @@ def _in_lockstep(seen: Observation, colo: str) -> Observation:
         for disk in seen.record.disks
     }
     before = layers.with_proxies(seen)
-    monitor = replace(before, colo=colo, migration=migration, nodes={**before.nodes, **layered}, jobs={})
+    monitor = replace(before, colo="primary", migration=migration, nodes={**before.nodes, **layered}, jobs={})
     channels = tuple(f"{channel.address}:{channel.port}" for channel in seen.record.channels())
     return replace(seen, monitor=monitor, peer_sockets=seen.peer_sockets or channels)
