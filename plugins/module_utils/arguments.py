@@ -172,6 +172,7 @@ def look(hypervisor: Hypervisor, params: dict[str, Any], *, check: bool = False,
 
 
 def reachable_peer(params: dict[str, Any]) -> Observation:
+    """What was observed of the other host; ColoError when it is unreachable."""
     found = peer(params)
     if found is None:
         raise ColoError("the other host is unreachable", remedy="Bring it back first; after a loss, run colo_failover")

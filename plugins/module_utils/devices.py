@@ -52,6 +52,7 @@ def _disk_source(element: etree._Element) -> str | None:
 
 
 def find_disk(root: etree._Element, target: str) -> etree._Element:
+    """The disk with this <target dev>; DomainXmlError when there is none."""
     for element in root.iterfind("devices/disk"):
         dev = element.find("target")
         if dev is not None and dev.get("dev") == target:
@@ -96,6 +97,7 @@ def is_virtio(interface: etree._Element) -> bool:
 
 
 def find_nic(root: etree._Element, mac: str, required: bool = True) -> etree._Element | None:
+    """The interface with this MAC address. There is none: DomainXmlError, or None unless ``required``."""
     for interface in root.iterfind("devices/interface"):
         if mac_of(interface) == mac:
             return interface

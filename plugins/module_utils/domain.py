@@ -122,6 +122,7 @@ def huge_page(xml: str) -> int | None:
 
 
 def vcpus(xml: str) -> int:
+    """DomainXmlError when it is no number."""
     text = tree.parse(xml).findtext("vcpu", "1").strip()
     if not text.isdecimal():
         raise DomainXmlError(f"vcpu is {text!r}")

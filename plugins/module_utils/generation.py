@@ -35,6 +35,7 @@ OPTIONS = (RECONNECT_MS,)  # of a socket: those that some builds have and that C
 
 
 def parsed(version: str) -> Version:
+    """The first three numbers of a version: ``7.2.22 (Debian 1:7.2+dfsg-7)`` is (7, 2, 22)."""
     return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 

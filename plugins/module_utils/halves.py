@@ -20,6 +20,7 @@ def unmet(wanted: Wanted, primary: Observation, standby: Observation) -> Iterato
 
 
 def role_problems(seen: Observation, role: str) -> Iterator[Problem]:
+    """Why this domain cannot take the part of ``role`` (primary, secondary) in a pair."""
     if seen.record is None:
         yield Problem("the domain is not prepared: it has no record of a pair", f"Run colo_disk with role {role} first")
     elif seen.record.role != role:
@@ -27,6 +28,7 @@ def role_problems(seen: Observation, role: str) -> Iterator[Problem]:
 
 
 def peer_problems(record: Record, peer: Observation) -> Iterator[Problem]:
+    """Why the peer is not the other half of the pair of ``record``."""
     if peer.record is None:
         yield Problem(f"{peer.host.name} has no record of this pair", "Run colo_disk there first")
     elif peer.record.generation != record.generation or peer.record.first_port != record.first_port:
@@ -38,6 +40,7 @@ def peer_problems(record: Record, peer: Observation) -> Iterator[Problem]:
 
 
 def port_free(seen: Observation, channel: Channel) -> Iterator[Problem]:
+    """Why this host cannot listen for a channel that it does not listen for yet."""
     if channel.port in seen.host.ports:
         yield Problem(
             f"port {channel.port}, for the {channel.kind} channel, is in use on {seen.host.name}",
@@ -46,6 +49,7 @@ def port_free(seen: Observation, channel: Channel) -> Iterator[Problem]:
 
 
 def listens(seen: Observation) -> bool:
+    """Whether a standby is whole and waits for its primary: migration, exports, layers and network proxy."""
     monitor = seen.monitor
     return (
         monitor.status == layers.INCOMING

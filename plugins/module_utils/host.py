@@ -150,6 +150,7 @@ def link_up(device: str) -> bool | None:
 
 
 def set_link(device: str, *, up: bool) -> None:
+    """Of a network device of this host."""
     run("ip", "link", "set", "dev", device, "up" if up else "down")
 
 
@@ -246,6 +247,7 @@ def note_save(uuid: str) -> None:
 
 
 def forget_save(uuid: str) -> None:
+    """The opposite of ``note_save``."""
     _note(uuid).unlink(missing_ok=True)
 
 
@@ -370,6 +372,7 @@ def remove_directory(path: str) -> None:
 
 
 def read_marker(directory: str) -> Marker | None:
+    """Which copy the images in this directory are; None where nothing says so, ColoError where it cannot be read."""
     path = Path(directory, MARKER_NAME)
     try:
         return from_data(Marker, json.loads(path.read_text(encoding="utf-8")))

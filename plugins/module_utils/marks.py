@@ -33,6 +33,7 @@ def record_element(root: etree._Element) -> etree._Element | None:
 
 
 def read_record(root: etree._Element) -> Record | None:
+    """The pair's record in a domain; VocabularyError when there is one that cannot be read."""
     element = record_element(root)
     return None if element is None else record_xml.from_xml(element)
 

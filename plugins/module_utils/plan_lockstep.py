@@ -60,6 +60,7 @@ def copying_failed(monitor: Monitor) -> bool:
 
 
 def sync(wanted: Wanted, seen: Observation) -> list[Step]:
+    """Copy every disk that is not replicated yet to the standby, as far as that has not begun, and wait for it."""
     nbd = channel(seen.record, "nbd")
     monitor = seen.monitor
     steps: list[Step] = []
@@ -206,13 +207,16 @@ def _filters(seen: Observation) -> list[Step]:
 
 
 def proof(record: Record) -> Step:
+    """Wait for one checkpoint from its stop to its resume: before it nothing proves that the standby follows."""
     limit = record.checkpoint_delay / 1000 + CHECKPOINT_TIMEOUT
     return wait("see a whole checkpoint", "checkpoint", limit)
 
 
 def set_delay(delay: int) -> Step:
+    """``delay``: milliseconds after which QEMU makes a checkpoint when no packet that differs asked for one."""
     return qmp(f"checkpoint at least every {delay} ms", "migrate-set-parameters", {"x-checkpoint-delay": delay})
 
 
 def channel(record: Record, kind: str) -> Channel:
+    """The pair's first connection of this kind."""
     return next(one for one in record.channels() if one.kind == kind)

@@ -92,6 +92,7 @@ class Refusal(ColoError):
 
 
 def refuse_if(problems: Iterable[Problem]) -> None:
+    """Raise one Refusal that tells all problems, when there are any."""
     found = tuple(problems)
     if found:
         raise Refusal(found)

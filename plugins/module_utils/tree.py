@@ -29,6 +29,7 @@ def text(root: etree._Element) -> str:
 
 
 def required_text(root: etree._Element, tag: str) -> str:
+    """What the element says; DomainXmlError when it says nothing or is not there."""
     text = (root.findtext(tag) or "").strip()
     if not text:
         raise DomainXmlError(f"the domain has no <{tag}>")

@@ -190,6 +190,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Record:
+        """The record that ``to_dict`` gave away; VocabularyError for anything else."""
         values = _known(cls, data)
         for field in ("local", "peer"):
             values[field] = _build(Endpoint, values.get(field))
