@@ -108,6 +108,8 @@ class Apply:
             except ColoError as error:
                 error.what = f"{step.title}: {error.what}"
                 raise
+            except OSError as error:  # as an error of ours, so that it is mended like one
+                raise ColoError(f"{step.title}: {error}", remedy="Run again once the host is in order") from error
             ended = time.monotonic()
             outcome.done.append(Done(step.title, round(started - self._began, 4), round(ended - self._began, 4)))
             if step.serves:

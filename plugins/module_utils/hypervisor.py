@@ -63,7 +63,9 @@ class Hypervisor:
             self._worker.call("ready", (), START_DEADLINE)
         try:
             return self._worker.call(method, arguments, deadline)
-        except Timeout:
+        except LibvirtError:
+            raise  # an answer: the worker is well
+        except ColoError:
             self.close()
             raise
 
@@ -175,13 +177,13 @@ class _Worker:
         self._pipe = ours
 
     def call(self, method: str, arguments: tuple[Any, ...], deadline: float) -> Any:
-        self._pipe.send((method, arguments))
-        if not self._pipe.poll(deadline):
-            raise Timeout(f"libvirt did not answer {method} within {deadline:g} s")
         try:
+            self._pipe.send((method, arguments))
+            if not self._pipe.poll(deadline):
+                raise Timeout(f"libvirt did not answer {method} within {deadline:g} s")
             outcome, value = self._pipe.recv()
-        except EOFError:
-            raise ColoError(f"the worker that speaks to libvirt died during {method}") from None
+        except (EOFError, OSError):
+            raise ColoError(f"the process that speaks to libvirt died during {method}", remedy="Run again") from None
         if outcome == "libvirt":
             raise LibvirtError(method, *value)
         if outcome == "missing":
@@ -210,6 +212,8 @@ def _serve(pipe: multiprocessing.connection.Connection, uri: str) -> NoReturn:
                 except ImportError as error:
                     pipe.send(("missing", f"this Python cannot import libvirt: {error}"))
                 except Exception as error:  # libvirt's class cannot be named before the import
+                    if session and not session.alive():
+                        session = None  # libvirtd was restarted: the next call may be one that frees the guest
                     pipe.send(_failure(error))
         except (EOFError, OSError):
             pass
@@ -242,6 +246,10 @@ class _Session:
 
     def ready(self) -> None:
         """Nothing; that it is answered shows that the connection is open."""
+
+    def alive(self) -> bool:
+        """Whether libvirtd still has this connection."""
+        return bool(self.connection.isAlive())
 
     def glimpse(self, name: str) -> dict[str, Any]:
         domain = self._domain(name)

@@ -102,6 +102,15 @@ def test_a_failure_names_the_step_and_leaves_the_rest_undone(clock: Clock) -> No
     assert [done.title for done in apply.outcome.done] == ["one"]
 
 
+def test_a_failure_of_the_host_is_an_error_with_words_too(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_given: object, **_more: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/run/x")
+
+    monkeypatch.setattr(host, "set_link", lost)
+    with pytest.raises(ColoError, match=r"take it down: .*No such file or directory: '/run/x'.*Run again"):
+        run(Recording(), Step("take it down", "link", {"device": "t", "up": False}))
+
+
 def test_a_step_that_fails_half_way_has_changed_something(clock: Clock) -> None:
     apply = Apply(Recording(stop=ColoError("no")), "web1", 0.0)  # type: ignore[arg-type]
     with pytest.raises(ColoError):

@@ -26,6 +26,10 @@ class Session:
         if uri == "without":
             raise ImportError("No module named 'libvirt'")
         self.calls = 0
+        self.cut = False
+
+    def alive(self) -> bool:
+        return not self.cut
 
     def ready(self) -> None:
         """The connection is open."""
@@ -40,6 +44,9 @@ class Session:
             time.sleep(60)
         if '"die"' in request:
             os._exit(3)
+        if '"cut"' in request:
+            self.cut = True
+            raise ValueError("connection reset")
         if '"refuse"' in request:
             return '{"error": {"class": "GenericError", "desc": "no"}}'
         return f'{{"return": {request}}}'
@@ -102,8 +109,29 @@ def test_a_late_answer_is_never_taken_for_that_of_the_next_call(hypervisor: Hype
 
 
 def test_a_worker_that_dies_is_an_error_with_words(hypervisor: Hypervisor) -> None:
-    with pytest.raises(ColoError, match="the worker that speaks to libvirt died during monitor"):
+    with pytest.raises(ColoError, match="the process that speaks to libvirt died during monitor"):
         hypervisor.qmp("web1", "die")
+
+
+def test_the_next_call_after_a_worker_died_gets_a_new_one(hypervisor: Hypervisor) -> None:
+    pid, _calls = worker(hypervisor)
+    with pytest.raises(ColoError):
+        hypervisor.qmp("web1", "die")
+    assert worker(hypervisor)[0] != pid
+    os.kill(worker(hypervisor)[0], signal.SIGKILL)
+    with pytest.raises(ColoError, match="died during version"):
+        hypervisor.version()
+    assert hypervisor.version()
+
+
+def test_a_connection_that_libvirtd_gave_up_is_opened_anew(hypervisor: Hypervisor) -> None:
+    assert worker(hypervisor)[1] == 1
+    with pytest.raises(LibvirtError):
+        hypervisor.qmp("web1", "cut")
+    assert worker(hypervisor)[1] == 1
+    with pytest.raises(LibvirtError):
+        hypervisor.describe("other")
+    assert worker(hypervisor)[1] == 2, "a refusal of libvirt's is no reason for a new one"
 
 
 def test_closing_ends_the_worker(hypervisor: Hypervisor) -> None:
