@@ -81,11 +81,6 @@ def _primary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]
             f"the pair is {phase}, not protected",
             "Run lockstep.colo.deploy first: only a healthy pair changes sides",
         )
-    elif not verdict.completed(peer):
-        yield Problem(
-            f"the standby on {peer.host.name} has not completed a checkpoint since its last sync",
-            "Run lockstep.colo.deploy first",
-        )
 
 
 def _secondary_problems(seen: Observation) -> Iterator[Problem]:

@@ -97,6 +97,12 @@ def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
         state = "degraded"
         where = other.host.name if other else "the other host"
         problems.append(f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen")
+    if state == "protected" and not completed(other):
+        state = "syncing"
+        problems.append(
+            f"the standby on {other.host.name} may not be promoted: it is not written down that it has completed a "
+            "checkpoint since its last sync; deploy sees to that"
+        )
     if state == "protected" and _left_behind(holder.domain, other.domain):
         problems.append(
             f"what the guest wrote to its UEFI variables has not reached the standby on {other.host.name}: after a "
@@ -107,12 +113,22 @@ def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
             f"the standby on {other.host.name} still has the guest as it ran last: failover serves from there, and it "
             "is lost when that standby ends"
         )
-    if other is not None and other.record and other.generation < holder.generation:
+    if other is not None and runs_a_guest(other) and runs_a_guest(holder):
+        problems.append(
+            f"the guest runs on {other.host.name} as well, and two guests answer: end the one whose writes are to be "
+            "given up"
+        )
+    elif other is not None and other.record and other.generation < holder.generation:
         problems.append(
             f"the copy on {other.host.name} is stale (generation {other.generation}, "
             f"the newest is {holder.generation}); deploy makes a standby of it"
         )
     return Verdict(state, holder.host.name, tuple(problems))
+
+
+def runs_a_guest(seen: Observation) -> bool:
+    """Whether this host runs the domain, and not as a standby."""
+    return bool(seen.domain and seen.domain.active) and not (seen.record and seen.record.role == "secondary")
 
 
 def _left_behind(here: Domain, there: Domain) -> bool:

@@ -84,6 +84,19 @@ def test_a_pair_is_not_protected_where_the_standby_is_not_in_lockstep() -> None:
     assert any("clients may be frozen" in problem for problem in found.problems)
 
 
+def test_a_pair_whose_standby_may_not_be_promoted_is_not_protected() -> None:
+    found = verdict.pair(recorded("protected-primary"), recorded("incomplete-secondary"))
+    assert found.phase == "syncing"
+    assert "the standby on kvm2 may not be promoted" in found.problems[-1]
+
+
+def test_two_guests_are_named() -> None:
+    found = verdict.pair(recorded("protected-primary"), recorded("failed-over-secondary"))
+    assert found.holder == "kvm2"
+    assert any("the guest runs on kvm1 as well, and two guests answer" in words for words in found.problems)
+    assert not any("stale" in words for words in found.problems)
+
+
 def test_uefi_variables_that_the_standby_has_not_got_are_said() -> None:
     primary, standby = recorded("protected-primary"), recorded("protected-secondary")
 
