@@ -17,12 +17,16 @@ from .standby import standby_of
 from .step import Plan, Problem, Step, Wanted, refuse_if
 from .vocabulary import Endpoint, NicRecord, Record
 
+LASTING_REMEDY = "Leave it as it is; or run lockstep.colo.unprotect, and deploy with the change"
+
 
 def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """Make the running domain of this host the primary of a pair: the record, and what libvirt must know around it."""
     refuse_if([*checks.taken_over(seen), *preflight.problems(preflight.of_pair(wanted, seen, peer))])
     domain = _known(seen)
     record = _primary_record(wanted, seen, peer)
+    if seen.record and _is_up(seen):
+        refuse_if(_lasting(seen.record, record))
     after = xml.protect(domain.inactive_xml, record)
     settled = xml.read_record(after)
     steps = [*_make_directory(wanted, seen, images.home(wanted, domain)), *_define(domain, after)]
@@ -61,6 +65,8 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """Make this host the standby's: the domain from the primary's persistent XML, and its images."""
     refuse_if(_secondary_problems(wanted, seen, peer))
     record = _secondary_record(wanted, seen, peer)
+    if seen.domain and seen.domain.active and seen.record:
+        refuse_if([*_lasting(seen.record, record), *_lasting_images(seen.record, record)])
     source = _known(peer)
     after = standby_of(source.inactive_xml, record)
     settled = xml.read_record(after)
@@ -110,6 +116,33 @@ def _secondary_record(wanted: Wanted, seen: Observation, peer: Observation) -> R
     )
 
 
+def _is_up(seen: Observation) -> bool:
+    """Whether something of the pair is in the running QEMU of this host."""
+    return seen.monitor is not None and any(map(is_ours, [*seen.monitor.nodes, *seen.monitor.chardevs]))
+
+
+def _lasting(now: Record, wanted: Record) -> Iterator[Problem]:
+    """What QEMU was told when this half of the pair came up, and cannot be told anew."""
+    for what, old, new in (
+        ("first port", now.first_port, wanted.first_port),
+        ("address for replication", now.local.address, wanted.local.address),
+        ("peer's address for replication", now.peer.address, wanted.peer.address),
+    ):
+        if old != new:
+            yield Problem(f"the {what} cannot change from {old} to {new} while the pair is up", LASTING_REMEDY)
+
+
+def _lasting_images(now: Record, wanted: Record) -> Iterator[Problem]:
+    """The running standby's own files; a disk that it does not have yet may have any."""
+    known = {disk.target: disk for disk in now.disks}
+    for disk in wanted.disks:
+        old = known.get(disk.target, disk)
+        for before, after in ((old.path, disk.path), (old.active, disk.active), (old.hidden, disk.hidden)):
+            if before != after:
+                what = f"the standby's image {before} cannot become {after} while the standby runs"
+                yield Problem(what, LASTING_REMEDY, disk.target)
+
+
 def absent(role: str, seen: Observation, peer: Observation | None) -> Plan:
     """Take back what was done to the domain of this host; a standby goes altogether, with its images.
 
@@ -138,6 +171,8 @@ def _kept_problems(role: str, seen: Observation, peer: Observation | None) -> It
 
 def _absent_primary(seen: Observation) -> Plan:
     domain, record = _known(seen), seen.record
+    if domain.active:
+        refuse_if(checks.monitor(seen))
     if seen.monitor and any(map(is_ours, seen.monitor.nodes)):
         refuse_if(
             [Problem("the pair's layers are under the running guest's disks", "Run colo_pair state=absent first")]

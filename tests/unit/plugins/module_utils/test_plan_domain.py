@@ -140,6 +140,46 @@ def test_the_block_of_ports_is_free_on_both_hosts_and_kept() -> None:
     assert primary(wanted=replace(WANTED, first_port=first + 32)).after.record.first_port == first + 32
 
 
+MOVED = [
+    ({"first_port": 21648}, "first port cannot change from 21600 to 21648"),
+    ({"address": "10.77.0.9"}, "address for replication cannot change from 10.77.0.1 to 10.77.0.9"),
+    ({"peer_address": "10.77.0.9"}, "peer's address for replication cannot change from 10.77.0.2 to 10.77.0.9"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), MOVED)
+def test_what_qemu_was_told_when_the_pair_came_up_cannot_change(change: dict[str, Any], words: str) -> None:
+    seen, peer = (
+        replace(one, host=replace(one.host, addresses=(*one.host.addresses, "10.77.0.9")))
+        for one in (recorded("protected-primary"), recorded("protected-secondary"))
+    )
+    with pytest.raises(Refusal, match=words) as refusal:
+        primary(seen, peer, replace(WANTED, **change))
+    assert "unprotect" in refusal.value.problems[0].remedy
+    down = replace(DESCRIBED, host=seen.host)
+    assert primary(down, replace(STANDBY, host=peer.host), replace(WANTED, **change)).steps
+
+
+def test_a_running_standby_keeps_its_images() -> None:
+    """Else its XML would name files that it never wrote, and a file that is not ours would come to be the pair's."""
+    peer = recorded("protected-primary")
+    elsewhere = Wanted(disks=(replace(WANTED.disks[0], path="/other/vda.qcow2"), WANTED.disks[1]))
+    with pytest.raises(Refusal, match=r"image .*/vda.qcow2 cannot become /other/vda.qcow2") as refusal:
+        secondary(RUNNING_STANDBY, peer, elsewhere)
+    assert [problem.disk for problem in refusal.value.problems] == ["vda"]
+    with pytest.raises(Refusal, match=r"vda.active.qcow2 cannot become /srv/"):
+        secondary(RUNNING_STANDBY, peer, Wanted(directory="/srv"))
+    moved = replace(peer, domain=replace(peer.domain, record=replace(peer.record, first_port=21648)))
+    with pytest.raises(Refusal, match="first port cannot change"):
+        secondary(RUNNING_STANDBY, moved)
+
+
+def test_a_primary_whose_qemu_does_not_answer_is_not_taken_back() -> None:
+    silent = replace(recorded("protected-primary"), monitor=None, monitor_problem="QEMU did not answer")
+    with pytest.raises(Refusal, match="monitor does not answer: QEMU did not answer"):
+        plan_domain.absent("primary", silent, None)
+
+
 # The secondary
 
 
