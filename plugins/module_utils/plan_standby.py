@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from . import domain as xml
-from . import generation, graph, halves, layers, plan_lockstep
+from . import generation, graph, halves, layers, plan_lockstep, verdict
 from .observation import Disk, Migration, Monitor, Observation
 from .plan_lockstep import IDLE
 from .standby import standby_of
@@ -183,16 +183,25 @@ def _completed(seen: Observation, peer: Observation) -> Plan:
     return Plan(tuple(steps), replace(seen, domain=replace(seen.domain, record=record)))
 
 
-def expendable(seen: Observation) -> Plan:
+def expendable(seen: Observation, peer: Observation | None) -> Plan:
     """Write down, durably, that this standby may no longer be promoted: its primary is about to go on without it.
 
-    What the primary writes from then on a promotion of this standby would lose.
+    What the primary writes from then on a promotion of this standby would lose. One that has the guest as it ran last
+    stays the one to be promoted.
     """
     if seen.domain is None or seen.record is None or not seen.domain.active:
         return Plan((), seen)
-    refuse_if(halves.role_problems(seen, "secondary"))
+    refuse_if([*halves.role_problems(seen, "secondary"), *_last_copy_problems(seen, peer)])
     after = replace(seen, domain=replace(seen.domain, record=replace(seen.record, complete=None)))
     return Plan(tuple(_unfinished(seen)), after)
+
+
+def _last_copy_problems(seen: Observation, peer: Observation | None) -> Iterator[Problem]:
+    if peer and peer.domain and peer.record and verdict.outlived(peer, seen):
+        yield Problem(
+            "this standby has the guest as it ran last",
+            "Serve from it with lockstep.colo.failover; or destroy it, if what only it has is to be given up",
+        )
 
 
 def _listening(seen: Observation) -> Observation:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from . import verdict
+from . import domain as xml
+from . import plan_survivor, verdict
 from .observation import Observation
 from .step import Plan, Problem, Step, refuse_if
 
@@ -20,36 +21,63 @@ START_TIMEOUT = 60.0
 
 
 def start(seen: Observation, peer: Observation | None, unproven: bool = False) -> Plan:
-    """Start the domain on this host. ``unproven``: the operator vouches for it that the peer has no newer copy."""
-    refuse_if([*_own_problems(seen), *_peer_problems(seen, peer, unproven)])
+    """Start the domain on this host.
+
+    ``unproven``: the operator vouches for it that a peer that cannot be reached has no newer copy. What is started then
+    is a survivor with a generation of its own, so that the peer's copy is never taken for the same or an older one.
+    """
+    refuse_if([*_own_problems(seen, peer, unproven), *_peer_problems(seen, peer, unproven)])
     if seen.domain.active:
         return Plan((), seen)
+    steps, before = _taken_back(seen) if peer else plan_survivor.newest(seen)
     step = Step("start the domain", "start", {"uuid": seen.domain.uuid}, START_TIMEOUT)
-    return Plan((step,), replace(seen, domain=replace(seen.domain, state="running")))
+    return Plan((*steps, step), replace(before, domain=replace(before.domain, state="running")))
 
 
-def _own_problems(seen: Observation) -> Iterator[Problem]:
+def _taken_back(seen: Observation) -> tuple[list[Step], Observation]:
+    """The copy is the guest's again, where it was handed over to a standby that never took it."""
+    if not seen.record.handed_over:
+        return [], seen
+    record = replace(seen.record, handed_over=False)
+    text = xml.with_metadata_element(record)
+    step = Step("write that this copy is the guest's", "record", {"xml": text, "live": False})
+    return [step], replace(seen, domain=replace(seen.domain, record=record))
+
+
+def _own_problems(seen: Observation, peer: Observation | None, unproven: bool) -> Iterator[Problem]:
     if seen.domain is None:
         yield Problem("there is no such domain on this host", "Check the name, and the host")
     elif seen.record is None:
         yield Problem("the domain is not part of a pair", "Start it with virsh start")
     elif seen.record.role == "secondary":
         yield Problem("this host has the standby", "Start the domain on the other host")
-    elif seen.record.handed_over:
+    elif seen.record.handed_over and not (_never_took_it(seen, peer) if peer else unproven):
         yield Problem(
             f"this copy was handed over to {seen.record.peer.host}: the newest is there",
             "Run lockstep.colo.switchover to its end",
         )
 
 
+def _never_took_it(seen: Observation, peer: Observation) -> bool:
+    """Whether the standby that this copy was handed over to has ended without being promoted: its memory is gone."""
+    standby = peer.record is not None and peer.record.role == "secondary" and not peer.domain.active
+    return standby and peer.generation <= seen.generation
+
+
 def _peer_problems(seen: Observation, peer: Observation | None, unproven: bool) -> Iterator[Problem]:
-    if seen.record is None or unproven:
+    if seen.record is None:
         return
     there = seen.record.peer.host
     if peer is None:
+        if not unproven:
+            yield Problem(
+                f"{there} cannot be reached: it may have a newer copy",
+                f"Bring {there} back and run again. Is {there} lost for good? Then say so with colo_start_unproven",
+            )
+    elif verdict.runs_a_guest(peer):
         yield Problem(
-            f"{there} cannot be reached: it may have a newer copy",
-            f"Bring {there} back and run again. Is {there} lost for good? Then say so with colo_start_unproven",
+            f"the domain runs on {there}: two guests would answer",
+            "Leave it there; or end it there, if what it wrote since is to be given up",
         )
     elif peer.generation > seen.generation:
         yield Problem(
@@ -68,4 +96,9 @@ def _peer_problems(seen: Observation, peer: Observation | None, unproven: bool) 
         yield Problem(
             f"the standby on {there} still has the guest as it ran last",
             "Serve from there with lockstep.colo.failover; or destroy the standby, and run again",
+        )
+    elif not seen.domain.active and peer.domain.active and verdict.completed(peer):
+        yield Problem(
+            f"the standby on {there} may still be promoted: it would be an old copy as soon as the guest runs here",
+            "Run colo_pair with state expendable there first; the playbook start does",
         )

@@ -50,8 +50,8 @@ def not_asked(seen: Observation) -> bool:
 
 
 def rescue(_before: Observation, seen: Observation) -> Plan:
-    """What a guest needs that was stopped for a change of layers that then failed."""
-    return Plan(tuple(layers.unpark(seen)), seen)
+    """What a guest needs that was stopped for a change of layers that then failed; nothing if QEMU does not answer."""
+    return Plan(tuple(layers.unpark(seen)) if seen.record and seen.monitor else (), seen)
 
 
 def _record_problems(seen: Observation, fence: Fence | None, unfenced: bool) -> Iterator[Problem]:
@@ -89,9 +89,9 @@ def _state_problems(seen: Observation) -> Iterator[Problem]:
         )
 
 
-def _newest(seen: Observation) -> list[Step]:
+def newest(seen: Observation) -> tuple[list[Step], Observation]:
     """Write down, durably and in two places, that this copy is from now on the newest."""
-    record = replace(seen.record, role="alone", generation=seen.record.generation + 1, complete=None)
+    record = replace(seen.record, role="alone", generation=seen.record.generation + 1, complete=None, handed_over=False)
     marker = replace(seen.marker, role="alone", generation=record.generation) if seen.marker else None
     steps = []
     if marker:
@@ -100,13 +100,14 @@ def _newest(seen: Observation) -> list[Step]:
     # incoming_added stays until the persistent XML is defined anew, at the end
     kept = replace(record, incoming_added=seen.record.incoming_added)
     title = f"record generation {record.generation} in the domain"
-    return [*steps, Step(title, "record", {"xml": xml.with_metadata_element(kept), "live": True})]
+    text = xml.with_metadata_element(kept)
+    steps.append(Step(title, "record", {"xml": text, "live": seen.domain.active}))
+    return steps, replace(seen, marker=marker, domain=replace(seen.domain, record=kept))
 
 
 def promote(seen: Observation) -> Plan:
     """Make a standby the guest, where it is certain that the primary has ended."""
-    steps = _newest(seen)
-    steps += _serve(seen)
+    steps = [*newest(seen)[0], *_serve(seen)]
     if seen.monitor.brief:  # the clients come first; what is to be tidied up is looked at afterwards
         *before, last = steps
         return Plan((*before, replace(last, pivot=True)), _ordinary(seen))
@@ -180,7 +181,7 @@ def _settle(seen: Observation) -> list[Step]:
 def _go_on(seen: Observation) -> Plan:
     """The primary, or a survivor whose clean-up was cut off."""
     if seen.record.role == "primary":
-        return Plan((*_newest(seen), *_without_peer(seen), *_settle(_served(seen))), _ordinary(seen))
+        return Plan((*newest(seen)[0], *_without_peer(seen), *_settle(_served(seen))), _ordinary(seen))
     if seen.monitor.colo == "primary" or seen.monitor.jobs:
         return Plan((*_without_peer(seen), *_settle(seen)), _ordinary(seen))
     return Plan((*_serve_again(seen), *_tidy(seen)), _ordinary(seen))

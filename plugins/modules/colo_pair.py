@@ -200,7 +200,7 @@ def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         if state == "without_vhost":
             return plan_vhost.save_and_restore(seen)
         if state == "expendable":
-            return plan_standby.expendable(seen)
+            return plan_standby.expendable(seen, peer)
         if state == "handed_over":
             return plan_switch.hand_over(seen, peer, plan_switch.Handover(**params["handover"]))
         half = plan_primary.primary if role == "primary" else plan_standby.secondary

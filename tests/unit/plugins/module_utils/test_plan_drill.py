@@ -16,7 +16,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 
 PRIMARY, STANDBY = recorded("protected-primary"), recorded("protected-secondary")
 ALONE = plan_survivor.failover(PRIMARY, plan_survivor.Fence("kvm2", True)).after
-EXPENDABLE = plan_standby.expendable(STANDBY).after
+EXPENDABLE = plan_standby.expendable(STANDBY, PRIMARY).after
 
 
 def drill(seen: Observation = EXPENDABLE, peer: Observation = ALONE, *addresses: str) -> plan_drill.Plan:
@@ -24,14 +24,24 @@ def drill(seen: Observation = EXPENDABLE, peer: Observation = ALONE, *addresses:
 
 
 def test_a_standby_is_written_down_as_expendable_once_and_stays_in_lockstep() -> None:
-    plan = plan_standby.expendable(STANDBY)
+    plan = plan_standby.expendable(STANDBY, PRIMARY)
     assert [(step.action, step.arguments["live"]) for step in plan.steps] == [("record", True)]
     after = model.after(STANDBY, plan.steps[0])
     assert not verdict.completed(after)
     assert after.record.generation == STANDBY.record.generation
-    assert plan_standby.expendable(after).steps == ()
+    assert plan_standby.expendable(after, PRIMARY).steps == ()
     with pytest.raises(Refusal, match="is the primary of its pair, not the secondary"):
-        plan_standby.expendable(PRIMARY)
+        plan_standby.expendable(PRIMARY, None)
+
+
+@pytest.mark.parametrize("how", [{"ended_by": "destroyed"}, {"ended_by": "crashed", "handed_over": True}])
+def test_a_standby_that_has_the_guest_as_it_ran_last_is_not_expendable(how: dict) -> None:
+    record = replace(PRIMARY.record, handed_over=how.pop("handed_over", False))
+    ended = replace(PRIMARY, monitor=None, domain=replace(PRIMARY.domain, state="shutoff", record=record, **how))
+    with pytest.raises(Refusal, match="has the guest as it ran last"):
+        plan_standby.expendable(STANDBY, ended)
+    by_itself = replace(ended, domain=replace(ended.domain, ended_by="shutdown"))
+    assert plan_standby.expendable(STANDBY, by_itself).steps
 
 
 def test_an_expendable_standby_is_never_promoted() -> None:

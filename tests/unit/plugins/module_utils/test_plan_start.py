@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils import plan_start
+from ansible_collections.lockstep.colo.plugins.module_utils import plan_standby, plan_start
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.step import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
@@ -72,7 +72,18 @@ def test_a_standby_that_still_has_the_guest_comes_first() -> None:
 
 
 def test_a_copy_that_was_given_away_is_not_started() -> None:
-    assert "handed over to kvm2" in refused(off("protected-primary", handed_over=True), SECONDARY)
+    given = off("protected-primary", handed_over=True)
+    for peer in (recorded("protected-secondary"), SURVIVOR, None):
+        assert "handed over to kvm2" in refused(given, peer)
+
+
+def test_a_copy_that_was_given_away_and_never_taken_is_the_guests_again() -> None:
+    given = off("protected-primary", handed_over=True)
+    plan = plan_start.start(given, SECONDARY)
+    assert [step.action for step in plan.steps] == ["record", "start"]
+    assert plan.steps[0].arguments["live"] is False
+    assert not plan.after.record.handed_over
+    assert plan_start.start(given, None, unproven=True).after.record.generation == given.generation + 1
 
 
 def test_a_domain_without_a_pair_is_left_to_virsh() -> None:
@@ -83,4 +94,35 @@ def test_a_standby_that_has_the_guest_as_it_ran_last_is_not_passed_over() -> Non
     running = recorded("protected-secondary")
     assert "still has the guest as it ran last" in refused(PRIMARY, running)
     by_itself = replace(PRIMARY, domain=replace(PRIMARY.domain, ended_by="shutdown"))
-    assert [step.action for step in plan_start.start(by_itself, running).steps] == ["start"]
+    assert "may still be promoted" in refused(by_itself, running)
+    expendable = plan_standby.expendable(running, by_itself).after
+    assert [step.action for step in plan_start.start(by_itself, expendable).steps] == ["start"]
+
+
+def test_a_guest_that_runs_already_needs_nothing_and_its_standby_stays_as_it_is() -> None:
+    assert plan_start.start(recorded("protected-primary"), recorded("protected-secondary")).steps == ()
+
+
+@pytest.mark.parametrize("unproven", [False, True])
+def test_a_second_guest_is_never_started(unproven: bool) -> None:
+    older = recorded("protected-primary")
+    assert "runs on kvm2" in refused(PRIMARY, recorded("failed-over-secondary"), unproven)
+    assert "two guests would answer" in refused(SURVIVOR, older, unproven)
+    assert "two guests would answer" in refused(SURVIVOR, recorded("unprotected-primary"), unproven)
+
+
+def test_what_an_operator_vouched_for_has_a_generation_of_its_own() -> None:
+    """So that the other host's copy, should it come back, is never taken for an older one, nor started beside it."""
+    plan = plan_start.start(PRIMARY, None, unproven=True)
+    assert [step.action for step in plan.steps] == ["mark", "record", "start"]
+    assert plan.steps[1].arguments["live"] is False
+    assert (plan.after.record.role, plan.after.generation) == ("alone", PRIMARY.generation + 1)
+    back = off("failed-over-secondary")
+    assert "two guests would answer" in refused(back, plan.after)
+    stopped = replace(plan.after, domain=replace(plan.after.domain, state="shutoff"))
+    assert "ran alone" in refused(back, stopped)
+
+
+def test_what_can_be_seen_is_not_vouched_for() -> None:
+    assert "still has the guest as it ran last" in refused(PRIMARY, recorded("protected-secondary"), unproven=True)
+    assert "this copy is stale" in refused(STALE, SURVIVOR, unproven=True)

@@ -42,6 +42,12 @@ def titles(steps: Plan) -> list[str]:
     return [step.title for step in steps.steps]
 
 
+@pytest.mark.parametrize("left", ["degraded-unasked-secondary", "powered-off-primary", "unprotected-secondary"])
+def test_a_qemu_that_does_not_answer_is_left_to_the_error(left: str) -> None:
+    """A rescue that fails by itself would hide what went wrong."""
+    assert plan_survivor.rescue(recorded(STANDBY), recorded(left)).steps == ()
+
+
 def serving(steps: tuple[Step, ...]) -> int:
     found = [at for at, step in enumerate(steps) if step.serves]
     assert len(found) == 1
