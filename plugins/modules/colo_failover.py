@@ -123,7 +123,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    urgent = module.params["handover"] is None
+    # Only what a fence allows may end another run: to kill that one and then refuse would leave its work half done.
+    fenced = (module.params["fence"] or {}).get("verified")
+    urgent = bool(fenced or module.params["i_accept_that_two_guests_may_run"]) and module.params["handover"] is None
     arguments.run(module, lambda hypervisor: survive(hypervisor, module.params, module.check_mode), urgent=urgent)
 
 
