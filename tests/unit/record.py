@@ -48,7 +48,7 @@ FOLLOWER = """
 import json, sys, time
 from dataclasses import replace
 sys.path.insert(0, "/root/rec")
-from module_utils import apply, codec, domain, observation, observe, plan_pair, step
+from module_utils import apply, codec, domain, observation, observe, plan_primary, plan_standby, step
 from module_utils.hypervisor import Hypervisor
 
 given = json.load(sys.stdin)
@@ -71,7 +71,8 @@ if "name" in given:
     tell(given["name"], replace(look(monitor=given.get("monitor", True)), checkpoints=counted))
     sys.exit()
 peer = codec.from_data(observation.Observation, given["peer"])
-plan = getattr(plan_pair, given["role"])(step.Wanted(sync_speed=given["speed"]), look(), peer)
+half = plan_primary.primary if given["role"] == "primary" else plan_standby.secondary
+plan = half(step.Wanted(sync_speed=given["speed"]), look(), peer)
 hand = apply.Apply(hypervisor, given["domain"], time.monotonic())
 names = given["names"]
 for one in plan.steps:
