@@ -60,9 +60,12 @@ def test_a_guest_that_powers_itself_off_stays_off_until_it_is_started(bed: Bed, 
     assert "of a COLO pair: its disks may not be the newest copy" in start_refused(bed, "kvm1")
     bed.playbook("start").good()
     assert ran(bed, "kvm1")
+    old = bed.module("kvm2", "colo_failover", name="web1", fence={"host": "kvm1", "verified": True})
+    assert "has not completed a checkpoint" in old["msg"], "a standby from before could still be promoted"
     assert bed.playbook("start").good().changed == 0
     guest.wait(bed.lab, timeout=180)
     bed.deploy().good()
+    assert bed.playbook("start").good().changed == 0, "a protected pair needs no start"
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import PURE_QUERIES
@@ -110,6 +111,46 @@ def test_failover_playbook_while_both_answer(bed: Bed) -> None:
     run = bed.playbook("failover", "--limit", "web1")
     assert run.code != 0
     assert "Both hosts answer" in run.text
+    bed.playbook("status", "--limit", "web1").good()
+
+
+def test_a_host_of_no_part_in_the_pair_is_neither_fenced_nor_given_the_guest(bed: Bed, tmp_path: Path) -> None:
+    cut = tmp_path / "the power was cut"
+    fence = {"colo_fence_tasks": "fence/command.yml", "colo_fence_command": ["touch", str(cut)]}
+    cases = {
+        "failover": {**fence, "colo_fence_verify_command": ["true"], "colo_lost": "kvm3"},
+        "switchover": {"colo_guest_host": "kvm3"},
+        "unprotect": {"colo_guest_host": "kvm3"},
+    }
+    for playbook, words in cases.items():
+        run = bed.playbook(playbook, "--limit", "web1", "-e", json.dumps(words))
+        assert run.code == 2, run.text[-3000:]
+        assert "kvm3 is not a host of web1, whose hosts are kvm1 and kvm2" in run.said()
+        assert run.changed == 0
+    assert not cut.exists()
+
+
+@pytest.mark.parametrize(
+    ("playbook", "words", "step"),
+    [
+        (
+            "failover",
+            ("-e", "colo_lost=kvm1", "-e", "colo_fence_confirmed=kvm1"),
+            "let the guest of this host take over",
+        ),
+        ("switchover", (), "end the guest here, and tell the standby"),
+        ("drill", (), "write that the standby may not be promoted"),
+        ("unprotect", (), "end the lockstep"),
+    ],
+)
+def test_check_mode_says_what_a_runbook_would_do_and_does_nothing(
+    bed: Bed, playbook: str, words: tuple[str, ...], step: str
+) -> None:
+    before = bed.fingerprint(graph=False)
+    run = bed.playbook(playbook, "--limit", "web1", "--check", "--diff", *words).good()
+    assert f"step: {step}" in run.said(), run.said()[-5000:]
+    assert run.changed > 0
+    assert bed.fingerprint(graph=False) == before
     bed.playbook("status", "--limit", "web1").good()
 
 
