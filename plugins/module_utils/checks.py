@@ -14,6 +14,7 @@ from .step import Problem, Wanted
 from .vocabulary import MAX_NICS, PORT_RANGE, PORTS_PER_PAIR
 
 GOOD_SPEED = 1000  # Mbit/s
+APPARMOR_HOME = "@{profile_name}"  # images.home in a rule: AppArmor's parser puts in libvirt-UUID (tried: 3.0.8, 4.1.0)
 GOOD_LATENCY = 5.0  # milliseconds; a checkpoint of a small guest takes ten times that
 CLOCK_TOLERANCE = 60.0  # seconds
 
@@ -369,7 +370,9 @@ def clock(one: Host, other: Host) -> Iterator[Problem]:
 
 
 def apparmor(host: Host, directory: str) -> Iterator[Problem]:
-    if host.apparmor and not any(_within(directory, allowed) for allowed in host.apparmor_rules):
+    """A rule for the directory that is named as the guest's profile; one for all guests does as well."""
+    own = f"{directory}/{APPARMOR_HOME}"
+    if host.apparmor and not any(_within(own, allowed) for allowed in host.apparmor_rules):
         yield Problem(
             f"AppArmor on {host.name} does not let QEMU use {directory}",
             "Run the role lockstep.colo.host there, which adds the rules",

@@ -14,8 +14,12 @@ from .step import Wanted
 from .vocabulary import DiskRecord, Record
 
 
-def home(wanted: Wanted, domain: Domain) -> str:
-    return f"{wanted.directory}/{domain.uuid}"
+def home(directory: str, uuid: str) -> str:
+    """The directory of a domain's images, named as libvirt names the AppArmor profile of that domain.
+
+    So one rule, which the role host writes, gives each guest its own images and those of no other.
+    """
+    return f"{directory}/libvirt-{uuid}"
 
 
 def of_primary(wanted: Wanted, domain: Domain) -> tuple[DiskRecord, ...]:

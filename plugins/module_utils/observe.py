@@ -14,6 +14,7 @@ from typing import Any
 
 from . import domain as xml
 from . import emulator, equipment, graph, host, record_xml
+from . import images as image_files
 from .errors import ColoError, LibvirtError, QmpError, Timeout
 from .hypervisor import Hypervisor
 from .observation import Checkpoints, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
@@ -79,7 +80,7 @@ def observe(
     seen = Observation(_host(hypervisor, here, domain, name) if thorough else here, domain)
     uuid = domain.uuid if domain else uuid
     if uuid:
-        home = f"{directory}/{uuid}"
+        home = image_files.home(directory, uuid)
         seen = replace(seen, directory=home, marker=host.read_marker(home), peer_sockets=_sockets(seen.record))
     if monitor and brief and domain and domain.active:
         seen = replace(seen, **_brief_monitor(hypervisor, domain))

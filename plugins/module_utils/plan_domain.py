@@ -29,13 +29,13 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         refuse_if(_lasting(seen.record, record))
     after = xml.protect(domain.inactive_xml, record)
     settled = xml.read_record(after)
-    steps = [*_make_directory(wanted, seen, images.home(wanted, domain)), *_define(domain, after)]
+    steps = [*_make_directory(wanted, seen, images.home(wanted.directory, domain.uuid)), *_define(domain, after)]
     if domain.live_record != settled:
         steps.append(_live_record(domain, settled))
     if domain.autostart:
         steps.append(_autostart(domain, on=False))
     marker = _marker(domain.uuid, settled)
-    steps += _mark(seen, marker, images.home(wanted, domain))
+    steps += _mark(seen, marker, images.home(wanted.directory, domain.uuid))
     became = replace(domain, inactive_xml=after, record=settled, live_record=settled, autostart=False)
     return Plan(tuple(steps), replace(seen, domain=became, marker=marker))
 
@@ -70,7 +70,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     source = _known(peer)
     after = standby_of(source.inactive_xml, record)
     settled = xml.read_record(after)
-    directory = images.home(wanted, source)
+    directory = images.home(wanted.directory, source.uuid)
     marker = _marker(source.uuid, settled)
     steps = [*_make_directory(wanted, seen, directory), *_mark(seen, marker, directory)]
     steps += [_create(wanted, *image) for image in images.files(settled.disks) if not _exists(seen, image[0])]
@@ -104,7 +104,7 @@ def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) ->
 
 def _secondary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Record:
     source, old = peer.record, seen.record
-    home = images.home(wanted, _known(peer))
+    home = images.home(wanted.directory, _known(peer).uuid)
     same = old is not None and old.role == "secondary" and old.generation == source.generation
     return replace(
         source,

@@ -135,7 +135,7 @@ def sights(wanted: Wanted, primary: Observation) -> dict[str, Any]:
     chosen = {disk.target: disk for disk in recorded(wanted, record).disks} if record else {}
     chosen |= {disk.target: disk for disk in stated(wanted, primary).disks}
     disks = images.of_primary(replace(wanted, disks=tuple(chosen.values())), domain)
-    copies_there = images.files(images.of_standby(wanted, None, images.home(wanted, domain), disks))
+    copies_there = images.files(images.of_standby(wanted, None, images.home(wanted.directory, domain.uuid), disks))
     return {
         "uuid": domain.uuid,
         "images": [(path, kind) for path, kind, _size in copies_there],
@@ -291,7 +291,7 @@ def _place(wanted: Wanted, primary: Observation, standby: Observation, domain: D
 
 def _images(wanted: Wanted, primary: Observation, standby: Observation, domain: Domain) -> Iterator[Requirement]:
     sources = images.sources(wanted, primary)
-    disks = images.of_standby(wanted, standby.record, images.home(wanted, domain), sources)
+    disks = images.of_standby(wanted, standby.record, images.home(wanted.directory, domain.uuid), sources)
     made = images.files(disks)
     needed = sum(size or 0 for _path, _kind, size in made)
     sized = all(size is not None for _path, _kind, size in made)

@@ -146,7 +146,7 @@ def listen(bare):
         file = {"driver": "file", "node-name": f"colo-vda-{name}-file", "filename": f"{home}/vda.{name}.qcow2"}
         return {"driver": "qcow2", "node-name": f"colo-vda-{name}", "file": file, "backing": backing}
 
-    home = f"/var/lib/libvirt/images/colo/{bare.uuid}"
+    home = f"/var/lib/libvirt/images/colo/libvirt-{bare.uuid}"
     bare.permit()
     began = time.monotonic()
     bare.domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)

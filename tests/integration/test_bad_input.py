@@ -224,7 +224,7 @@ def test_port_in_use(bed: Bed, seen: dict) -> None:
 @pytest.fixture
 def home(bed: Bed, described: dict):
     """The directory that the standby's images would be made in; gone afterwards."""
-    path = f"{DIRECTORY}/{described['observation']['domain']['uuid']}"
+    path = f"{DIRECTORY}/libvirt-{described['observation']['domain']['uuid']}"
     yield path
     bed.ssh("kvm2", f"rm -rf {path}")
 

@@ -188,12 +188,12 @@ def test_the_rules_that_the_role_writes_are_found_and_others_are_not(
     added.mkdir(parents=True)
     (local / "libvirt-qemu").write_text(
         "# BEGIN lockstep.colo\n"
-        '"/var/lib/libvirt/images/colo/" r,\n'
-        '"/var/lib/libvirt/images/colo/**" rwk,\n'
+        '"/var/lib/libvirt/images/colo/@{profile_name}/" r,\n'
+        '"/var/lib/libvirt/images/colo/@{profile_name}/**" rwk,\n'
         "# END lockstep.colo\n"
         '  # "/commented/**" rw,\n'
         '"/read/only/**" r,\n'
         '"/one/file" rw,\n'
     )
     (added / "mine").write_text("  /srv/vm/** rwk,\n")
-    assert equipment.apparmor_rules() == ("/var/lib/libvirt/images/colo", "/srv/vm")
+    assert equipment.apparmor_rules() == ("/var/lib/libvirt/images/colo/@{profile_name}", "/srv/vm")

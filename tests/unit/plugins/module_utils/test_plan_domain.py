@@ -18,7 +18,7 @@ RUNNING = replace(RUNNING, marker=None)
 DESCRIBED, STANDBY = recorded("described-primary"), recorded("described-secondary")
 NOTHING_STATED = Wanted()
 RUNNING_STANDBY = recorded("protected-secondary")
-HOME = f"{WANTED.directory}/{RUNNING.domain.uuid}"
+HOME = f"{WANTED.directory}/libvirt-{RUNNING.domain.uuid}"
 
 
 def actions(plan: Plan) -> list[str]:

@@ -29,7 +29,7 @@ MIB = 1 << 20
 EPYC, XEON = Cpu("AMD EPYC", ("aes", "avx2", "svm")), Cpu("Intel Xeon", ("aes", "avx2", "vmx"))
 KERNEL = "/var/lib/libvirt/boot/lab-vmlinuz"
 UUID = recorded("unprotected-primary").domain.uuid
-HOME = f"{WANTED.directory}/{UUID}"
+HOME = f"{WANTED.directory}/libvirt-{UUID}"
 DESCRIBED, MADE = recorded("described-primary"), recorded("described-secondary")
 
 
@@ -282,8 +282,10 @@ def test_a_standby_that_listens_has_its_memory_and_its_images() -> None:
 @pytest.mark.parametrize(
     ("rules", "allowed"),
     [
+        (("/var/lib/libvirt/images/colo/@{profile_name}",), True),
         (("/var/lib/libvirt/images/colo",), True),
         (("/srv", "/var/lib/libvirt"), True),
+        (("/srv/@{profile_name}",), False),
         (("/var/lib/libvirt/images/colo2",), False),
         (("/var/lib/libvirt/images/co",), False),
         (("/var/lib/libvirt/images/colo/deeper",), False),
