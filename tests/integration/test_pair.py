@@ -13,6 +13,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observe import PURE_
 from colo_bed import Bed
 
 NBD_PORT = 21601
+LOST = ("-e", "colo_lost=kvm1", "-e", "colo_fence_confirmed=kvm1")
 LOG = "/var/log/libvirt/qmp-sent.log"
 # What libvirtd sends by itself, without being asked by the collection. Nothing was ever seen, so nothing is left out.
 LIBVIRT_ITSELF: frozenset[str] = frozenset()
@@ -133,15 +134,12 @@ def test_a_host_of_no_part_in_the_pair_is_neither_fenced_nor_given_the_guest(bed
 @pytest.mark.parametrize(
     ("playbook", "words", "step"),
     [
-        (
-            "failover",
-            ("-e", "colo_lost=kvm1", "-e", "colo_fence_confirmed=kvm1"),
-            "let the guest of this host take over",
-        ),
-        ("switchover", (), "end the guest here, and tell the standby"),
-        ("drill", (), "write that the standby may not be promoted"),
-        ("unprotect", (), "end the lockstep"),
+        ("failover", LOST, "let the guest of this host take over"),
+        pytest.param("switchover", (), "end the guest here, and tell the standby", marks=pytest.mark.long),
+        pytest.param("drill", (), "write that the standby may not be promoted", marks=pytest.mark.long),
+        pytest.param("unprotect", (), "end the lockstep", marks=pytest.mark.long),
     ],
+    ids=["failover", "switchover", "drill", "unprotect"],
 )
 def test_check_mode_says_what_a_runbook_would_do_and_does_nothing(
     bed: Bed, playbook: str, words: tuple[str, ...], step: str
