@@ -46,7 +46,7 @@ def failover(seen: Observation, fence: Fence | None, unfenced: bool = False) -> 
 
 def not_asked(seen: Observation) -> bool:
     """Whether QEMU was left alone, because it may be waiting for the host that is gone."""
-    return seen.monitor is None and seen.monitor_problem is None
+    return seen.domain.active and seen.monitor is None and seen.monitor_problem is None
 
 
 def rescue(_before: Observation, seen: Observation) -> Plan:

@@ -48,6 +48,14 @@ def test_a_qemu_that_does_not_answer_is_left_to_the_error(left: str) -> None:
     assert plan_survivor.rescue(recorded(STANDBY), recorded(left)).steps == ()
 
 
+def test_a_standby_that_has_ended_is_refused_though_the_kernel_still_has_its_connections() -> None:
+    seen = recorded("degraded-unasked-secondary")
+    assert seen.peer_sockets
+    ended = replace(seen, domain=replace(seen.domain, state="shutoff"))
+    with pytest.raises(Refusal, match="a secondary that is powered_off cannot fail over"):
+        plan(ended)
+
+
 def serving(steps: tuple[Step, ...]) -> int:
     found = [at for at, step in enumerate(steps) if step.serves]
     assert len(found) == 1
