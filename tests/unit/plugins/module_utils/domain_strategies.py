@@ -162,7 +162,7 @@ def commandlines(draw: st.DrawFn) -> str:
 @st.composite
 def generated(draw: st.DrawFn) -> str:
     metadata = draw(st.none() | st.lists(st.sampled_from(_FOREIGN), unique=True, max_size=3))
-    nics = draw(st.lists(nic_elements, max_size=4, unique_by=lambda text: text.lower()[38:58]))
+    nics = draw(st.lists(nic_elements, max_size=4, unique_by=lambda text: text.lower().split("mac address=")[1][:19]))
     disks = draw(st.lists(disk_elements, max_size=3, unique_by=lambda text: text.split("target dev=")[1][:5]))
     devices = [*disks, draw(unknown_elements), *nics, draw(unknown_elements)]
     text = "".join(
