@@ -101,6 +101,8 @@ observation:
   type: dict
 """
 
+import functools
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_survivor, plan_switch
 from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
@@ -123,10 +125,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    # Only what a fence allows may end another run: to kill that one and then refuse would leave its work half done.
-    fenced = (module.params["fence"] or {}).get("verified")
-    urgent = bool(fenced or module.params["i_accept_that_two_guests_may_run"]) and module.params["handover"] is None
-    arguments.run(module, lambda hypervisor: survive(hypervisor, module.params, module.check_mode), urgent=urgent)
+    work = functools.partial(survive, params=module.params, check=module.check_mode)
+    arguments.run(module, work, urgent=urgent(module.params))
+
+
+def urgent(params: dict) -> bool:
+    """Whether another run may be ended: to kill it and then refuse would leave its work half done."""
+    fenced = params["fence"] is not None and params["fence"]["verified"]
+    return (fenced or params["i_accept_that_two_guests_may_run"]) and params["handover"] is None
 
 
 def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
