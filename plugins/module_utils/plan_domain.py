@@ -171,8 +171,7 @@ def _kept_problems(role: str, seen: Observation, peer: Observation | None) -> It
 
 def _absent_primary(seen: Observation) -> Plan:
     domain, record = _known(seen), seen.record
-    if domain.active:
-        refuse_if(checks.monitor(seen))
+    refuse_if(checks.monitor(seen))
     if seen.monitor and any(map(is_ours, seen.monitor.nodes)):
         refuse_if(
             [Problem("the pair's layers are under the running guest's disks", "Run colo_pair state=absent first")]

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from . import domain as xml
-from . import plan_survivor, verdict
+from . import plan_survivor, plan_switch, verdict
 from .observation import Observation
 from .step import Plan, Problem, Step, refuse_if
 
@@ -29,19 +28,9 @@ def start(seen: Observation, peer: Observation | None, unproven: bool = False) -
     refuse_if([*_own_problems(seen, peer, unproven), *_peer_problems(seen, peer, unproven)])
     if seen.domain.active:
         return Plan((), seen)
-    steps, before = _taken_back(seen) if peer else plan_survivor.newest(seen)
+    first = plan_switch.take_back(seen) if peer else plan_survivor.newest(seen)
     step = Step("start the domain", "start", {"uuid": seen.domain.uuid}, START_TIMEOUT)
-    return Plan((*steps, step), replace(before, domain=replace(before.domain, state="running")))
-
-
-def _taken_back(seen: Observation) -> tuple[list[Step], Observation]:
-    """The copy is the guest's again, where it was handed over to a standby that never took it."""
-    if not seen.record.handed_over:
-        return [], seen
-    record = replace(seen.record, handed_over=False)
-    text = xml.with_metadata_element(record)
-    step = Step("write that this copy is the guest's", "record", {"xml": text, "live": False})
-    return [step], replace(seen, domain=replace(seen.domain, record=record))
+    return Plan((*first.steps, step), replace(first.after, domain=replace(first.after.domain, state="running")))
 
 
 def _own_problems(seen: Observation, peer: Observation | None, unproven: bool) -> Iterator[Problem]:

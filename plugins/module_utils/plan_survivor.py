@@ -89,7 +89,7 @@ def _state_problems(seen: Observation) -> Iterator[Problem]:
         )
 
 
-def newest(seen: Observation) -> tuple[list[Step], Observation]:
+def newest(seen: Observation) -> Plan:
     """Write down, durably and in two places, that this copy is from now on the newest."""
     record = replace(seen.record, role="alone", generation=seen.record.generation + 1, complete=None, handed_over=False)
     marker = replace(seen.marker, role="alone", generation=record.generation) if seen.marker else None
@@ -97,17 +97,15 @@ def newest(seen: Observation) -> tuple[list[Step], Observation]:
     if marker:
         title = f"mark the images of this host as generation {record.generation}, the newest"
         steps.append(Step(title, "mark", {"directory": seen.directory, "marker": marker}))
-    # incoming_added stays until the persistent XML is defined anew, at the end
-    kept = replace(record, incoming_added=seen.record.incoming_added)
     title = f"record generation {record.generation} in the domain"
-    text = xml.with_metadata_element(kept)
+    text = xml.with_metadata_element(record)
     steps.append(Step(title, "record", {"xml": text, "live": seen.domain.active}))
-    return steps, replace(seen, marker=marker, domain=replace(seen.domain, record=kept))
+    return Plan(tuple(steps), replace(seen, marker=marker, domain=replace(seen.domain, record=record)))
 
 
 def promote(seen: Observation) -> Plan:
     """Make a standby the guest, where it is certain that the primary has ended."""
-    steps = [*newest(seen)[0], *_serve(seen)]
+    steps = [*newest(seen).steps, *_serve(seen)]
     if seen.monitor.brief:  # the clients come first; what is to be tidied up is looked at afterwards
         *before, last = steps
         return Plan((*before, replace(last, pivot=True)), _ordinary(seen))
@@ -135,10 +133,9 @@ def _serve(seen: Observation) -> list[Step]:
 
 def _served(seen: Observation) -> Observation:
     """The observation once the guest serves: the layers still there, the record alone."""
-    record = replace(seen.record, role="alone", generation=seen.record.generation + 1, complete=None)
     kept = {name: kind for name, kind in seen.monitor.objects.items() if not graph.is_ours(name)}
     monitor = replace(seen.monitor, running=True, status="running", colo="none", objects=kept, exports=())
-    return replace(seen, domain=replace(seen.domain, record=record), monitor=monitor)
+    return replace(newest(seen).after, monitor=monitor)
 
 
 def _tidy(seen: Observation) -> list[Step]:
@@ -181,7 +178,7 @@ def _settle(seen: Observation) -> list[Step]:
 def _go_on(seen: Observation) -> Plan:
     """The primary, or a survivor whose clean-up was cut off."""
     if seen.record.role == "primary":
-        return Plan((*newest(seen)[0], *_without_peer(seen), *_settle(_served(seen))), _ordinary(seen))
+        return Plan((*newest(seen).steps, *_without_peer(seen), *_settle(_served(seen))), _ordinary(seen))
     if seen.monitor.colo == "primary" or seen.monitor.jobs:
         return Plan((*_without_peer(seen), *_settle(seen)), _ordinary(seen))
     return Plan((*_serve_again(seen), *_tidy(seen)), _ordinary(seen))
@@ -201,9 +198,7 @@ def _serve_again(seen: Observation) -> list[Step]:
 
 
 def _ordinary(seen: Observation) -> Observation:
-    record = replace(seen.record, role="alone", complete=None)
-    if seen.record.role != "alone":
-        record = replace(record, generation=record.generation + 1)
+    record = replace(seen.record, complete=None) if seen.record.role == "alone" else newest(seen).after.record
     kept = {name: node for name, node in seen.monitor.nodes.items() if not graph.is_ours(name)}
     migration = replace(seen.monitor.migration, status="completed", capabilities=())
     monitor = replace(

@@ -52,10 +52,19 @@ def hand_over(seen: Observation, peer: Observation, handover: Handover) -> Plan:
 
 def keep(_before: Observation, seen: Observation) -> Plan:
     """What a primary needs whose standby could not be told: it goes on, and its copy is the guest's as before."""
-    if seen.domain is None or not seen.domain.active or seen.record is None or not seen.record.handed_over:
+    if seen.domain is None or not seen.domain.active or seen.record is None:
         return Plan((), seen)
-    text = xml.with_metadata_element(replace(seen.record, handed_over=False))
-    return Plan((Step("write that this copy is the guest's", "record", {"xml": text, "live": True}),), seen)
+    return take_back(seen)
+
+
+def take_back(seen: Observation) -> Plan:
+    """The copy is the guest's again, where it was handed over to a standby that never took it."""
+    if not seen.record.handed_over:
+        return Plan((), seen)
+    record = replace(seen.record, handed_over=False)
+    arguments = {"xml": xml.with_metadata_element(record), "live": seen.domain.active}
+    step = Step("write that this copy is the guest's", "record", arguments)
+    return Plan((step,), replace(seen, domain=replace(seen.domain, record=record)))
 
 
 def take_over(seen: Observation, handover: Handover) -> Plan:

@@ -56,6 +56,12 @@ def test_a_standby_that_has_ended_is_refused_though_the_kernel_still_has_its_con
         plan(ended)
 
 
+def test_a_primary_that_was_to_change_sides_goes_on_alone_when_it_loses_its_standby() -> None:
+    seen = recorded(PRIMARY)
+    giving = replace(seen, domain=replace(seen.domain, record=replace(seen.record, handed_over=True)))
+    assert plan(giving).after.record == plan(seen).after.record
+
+
 def serving(steps: tuple[Step, ...]) -> int:
     found = [at for at, step in enumerate(steps) if step.serves]
     assert len(found) == 1
