@@ -112,35 +112,37 @@ observation:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_domain, preflight
-from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
-from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.front import ansible
+from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe as plan_domain
+from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **arguments.COMMON,
-            **arguments.PEER,
-            **arguments.ROLE,
-            **arguments.STATE,
-            **arguments.PROJECTED,
-            **arguments.WANTED,
-            "checkpoint_delay": {"type": "int", "default": arguments.DEFAULTS.checkpoint_delay},
-            "image_owner": {"type": "str", "default": arguments.DEFAULTS.image_owner},
-            "image_group": {"type": "str", "default": arguments.DEFAULTS.image_group},
+            **ansible.COMMON,
+            **ansible.PEER,
+            **ansible.ROLE,
+            **ansible.STATE,
+            **ansible.PROJECTED,
+            **ansible.WANTED,
+            "checkpoint_delay": {"type": "int", "default": ansible.DEFAULTS.checkpoint_delay},
+            "image_owner": {"type": "str", "default": ansible.DEFAULTS.image_owner},
+            "image_group": {"type": "str", "default": ansible.DEFAULTS.image_group},
         },
         supports_check_mode=True,
     )
-    arguments.run(module, lambda hypervisor: describe(hypervisor, module.params, module.check_mode))
+    ansible.run(module, lambda hypervisor: describe(hypervisor, module.params, module.check_mode))
 
 
 def describe(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
-    wanted = arguments.wanted(params)
-    peer = arguments.peer(params) if params["state"] == "absent" else arguments.reachable_peer(params)
+    wanted = ansible.wanted(params)
+    peer = ansible.peer(params) if params["state"] == "absent" else ansible.reachable_peer(params)
     secondary = params["role"] == "secondary"
     sights = preflight.sights(wanted, peer) if secondary and peer else {}
-    look = partial(arguments.look, hypervisor, params, check=check, **sights)
+    look = partial(ansible.look, hypervisor, params, check=check, **sights)
 
     def decide(seen):
         if params["state"] == "absent":
@@ -148,7 +150,7 @@ def describe(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         plan = plan_domain.secondary if secondary else plan_domain.primary
         return plan(wanted, seen, peer)
 
-    return arguments.returned(converge(hypervisor, params["name"], look, decide, check=check))
+    return ansible.returned(converge(hypervisor, params["name"], look, decide, check=check))
 
 
 if __name__ == "__main__":

@@ -119,36 +119,37 @@ observation:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_drill
-from ansible_collections.lockstep.colo.plugins.module_utils.converge import Result, converge
-from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.front import ansible
+from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import drill as plan_drill
+from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import Result, converge
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **arguments.COMMON,
-            **arguments.PEER,
-            **arguments.PROJECTED,
+            **ansible.COMMON,
+            **ansible.PEER,
+            **ansible.PROJECTED,
             "addresses": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "float", "default": 10.0},
         },
         supports_check_mode=True,
     )
-    arguments.run(module, lambda hypervisor: drill(hypervisor, module.params, module.check_mode))
+    ansible.run(module, lambda hypervisor: drill(hypervisor, module.params, module.check_mode))
 
 
 def drill(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
-    peer = arguments.reachable_peer(params)
+    peer = ansible.reachable_peer(params)
     questions = plan_drill.Questions(tuple(params["addresses"]), params["timeout"])
-    look = partial(arguments.look, hypervisor, params, check=check)
+    look = partial(ansible.look, hypervisor, params, check=check)
 
     def decide(seen):
         return plan_drill.drill(seen, peer, questions)
 
     result = converge(hypervisor, params["name"], look, decide, check=check)
     found = {} if check else {"drill": _found(result, questions), "served_after": result.outcome.served_after}
-    return {**arguments.returned(result), **found}
+    return {**ansible.returned(result), **found}
 
 
 def _found(result: Result, questions: plan_drill.Questions) -> dict:

@@ -104,9 +104,11 @@ observation:
 import functools
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils import arguments, plan_survivor, plan_switch
-from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
-from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.front import ansible
+from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import survive as plan_survivor
+from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
 
 FENCE = {
     "host": {"type": "str", "required": True},
@@ -118,15 +120,15 @@ FENCE = {
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **arguments.COMMON,
+            **ansible.COMMON,
             "fence": {"type": "dict", "options": FENCE},
-            **arguments.HANDOVER,
+            **ansible.HANDOVER,
             "i_accept_that_two_guests_may_run": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     work = functools.partial(survive, params=module.params, check=module.check_mode)
-    arguments.run(module, work, urgent=urgent(module.params))
+    ansible.run(module, work, urgent=urgent(module.params))
 
 
 def urgent(params: dict) -> bool:
@@ -137,7 +139,7 @@ def urgent(params: dict) -> bool:
 
 def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
     fence = plan_survivor.Fence(**params["fence"]) if params["fence"] else None
-    handover = plan_switch.Handover(**params["handover"]) if params["handover"] else None
+    handover = change_sides.Handover(**params["handover"]) if params["handover"] else None
     unfenced = params["i_accept_that_two_guests_may_run"]
 
     # First without asking QEMU, which may be waiting for the dead; then only what a promotion has to know; then all.
@@ -146,7 +148,7 @@ def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
 
     def look():
         depth = depths.pop(0) if depths else "full"
-        seen = arguments.look(hypervisor, params, thorough=False, monitor=depth != "silent", brief=depth == "brief")
+        seen = ansible.look(hypervisor, params, thorough=False, monitor=depth != "silent", brief=depth == "brief")
         if depth != "silent":
             return seen
         if seen.record is None or seen.record.role != "secondary":
@@ -155,11 +157,11 @@ def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
 
     def decide(seen):
         if handover and seen.record and seen.record.role == "secondary":
-            return plan_switch.take_over(seen, handover)
+            return change_sides.take_over(seen, handover)
         return plan_survivor.failover(seen, fence, unfenced)
 
     result = converge(hypervisor, params["name"], look, decide, check=check, rescue=plan_survivor.rescue)
-    return {"served_after": result.outcome.served_after, **arguments.returned(result)}
+    return {"served_after": result.outcome.served_after, **ansible.returned(result)}
 
 
 if __name__ == "__main__":

@@ -159,16 +159,17 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils import arguments, preflight, verdict
-from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.observe import watch
+from ansible_collections.lockstep.colo.plugins.module_utils.front import ansible
+from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import watch
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, preflight
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **arguments.COMMON,
-            **arguments.WANTED,
+            **ansible.COMMON,
+            **ansible.WANTED,
             "name": {"type": "str", "aliases": ["domain"]},
             "peer": {"type": "raw"},
             "monitor": {"type": "bool", "default": True},
@@ -177,14 +178,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    arguments.run(module, lambda hypervisor: look(hypervisor, module.params), changes=False)
+    ansible.run(module, lambda hypervisor: look(hypervisor, module.params), changes=False)
 
 
 def look(hypervisor: Hypervisor, params: dict) -> dict:
-    peer = arguments.peer(params)
-    wanted = arguments.wanted(params)
+    peer = ansible.peer(params)
+    wanted = ansible.wanted(params)
     sights = _sights(wanted, peer) if peer else {}
-    seen_now = partial(arguments.look, hypervisor, params, monitor=params["monitor"], **sights)
+    seen_now = partial(ansible.look, hypervisor, params, monitor=params["monitor"], **sights)
     seen = seen_now()
     started = time.monotonic()
     rates = {}
@@ -196,13 +197,13 @@ def look(hypervisor: Hypervisor, params: dict) -> dict:
         "changed": False,
         "preflight": [asdict(row) for row in preflight.seen_here(wanted, seen, peer)],
         "unfit": [asdict(one) for one in preflight.problems(preflight.of_host(seen.host, wanted.directory))],
-        **arguments.seen(seen, secrets=params["secrets"]),
+        **ansible.seen(seen, secrets=params["secrets"]),
     }
     for name, rate in rates.items():
         result["sync"][name]["rate"] = rate
     if params["peer"] is not None:
-        result["phase"] = verdict.phase(seen, peer)
-        result["verdict"] = asdict(verdict.pair(seen, peer))
+        result["phase"] = pair.phase(seen, peer)
+        result["verdict"] = asdict(pair.pair(seen, peer))
     return result
 
 

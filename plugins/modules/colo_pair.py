@@ -137,18 +137,12 @@ observation:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils import (
-    arguments,
-    plan_primary,
-    plan_standby,
-    plan_start,
-    plan_switch,
-    plan_undo,
-    plan_vhost,
-)
-from ansible_collections.lockstep.colo.plugins.module_utils.converge import converge
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
-from ansible_collections.lockstep.colo.plugins.module_utils.hypervisor import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.front import ansible
+from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides, listen, protect, start, vhost
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
+from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
 
 STATES_OF_ONE = {
     "started": "primary",
@@ -156,58 +150,58 @@ STATES_OF_ONE = {
     "expendable": "secondary",
     "without_vhost": "primary",
 }
-RESCUES = {("primary", "present"): plan_undo.rescue, ("primary", "handed_over"): plan_switch.keep}
+RESCUES = {("primary", "present"): undo.rescue, ("primary", "handed_over"): change_sides.keep}
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **arguments.COMMON,
-            **arguments.PEER,
-            **arguments.ROLE,
+            **ansible.COMMON,
+            **ansible.PEER,
+            **ansible.ROLE,
             "state": {
                 "type": "str",
                 "default": "present",
                 "choices": ["present", "absent", *STATES_OF_ONE],
             },
-            **arguments.HANDOVER,
+            **ansible.HANDOVER,
             "unproven": {"type": "bool", "default": False},
-            **arguments.PROJECTED,
+            **ansible.PROJECTED,
             "sync_speed": {"type": "int", "default": 0},
-            "sync_wait": {"type": "float", "default": arguments.DEFAULTS.sync_wait},
+            "sync_wait": {"type": "float", "default": ansible.DEFAULTS.sync_wait},
             "sync_timeout": {"type": "int", "default": 0},
         },
         required_if=[("state", "handed_over", ("handover",))],
         supports_check_mode=True,
     )
-    arguments.run(module, lambda hypervisor: pair(hypervisor, module.params, module.check_mode))
+    ansible.run(module, lambda hypervisor: pair(hypervisor, module.params, module.check_mode))
 
 
 def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
-    wanted, state, role = arguments.wanted(params), params["state"], params["role"]
+    wanted, state, role = ansible.wanted(params), params["state"], params["role"]
     alone = state in ("absent", "started", "expendable", "without_vhost")
-    peer = arguments.peer(params) if alone else arguments.reachable_peer(params)
+    peer = ansible.peer(params) if alone else ansible.reachable_peer(params)
     if STATES_OF_ONE.get(state, role) != role:
         raise ColoError(f"a {role} cannot be {state}", remedy=f"State role {STATES_OF_ONE[state]}, on its host")
 
-    look = partial(arguments.look, hypervisor, params, check=check)
+    look = partial(ansible.look, hypervisor, params, check=check)
 
     def decide(seen):
         if state == "absent":
-            return plan_undo.absent(seen, peer)
+            return undo.absent(seen, peer)
         if state == "started":
-            return plan_start.start(seen, peer, params["unproven"])
+            return start.start(seen, peer, params["unproven"])
         if state == "without_vhost":
-            return plan_vhost.save_and_restore(seen)
+            return vhost.save_and_restore(seen)
         if state == "expendable":
-            return plan_standby.expendable(seen, peer)
+            return listen.expendable(seen, peer)
         if state == "handed_over":
-            return plan_switch.hand_over(seen, peer, plan_switch.Handover(**params["handover"]))
-        half = plan_primary.primary if role == "primary" else plan_standby.secondary
+            return change_sides.hand_over(seen, peer, change_sides.Handover(**params["handover"]))
+        half = protect.primary if role == "primary" else listen.secondary
         return half(wanted, seen, peer)
 
     rescue = RESCUES.get((role, state))
-    return arguments.returned(converge(hypervisor, params["name"], look, decide, check=check, rescue=rescue))
+    return ansible.returned(converge(hypervisor, params["name"], look, decide, check=check, rescue=rescue))
 
 
 if __name__ == "__main__":

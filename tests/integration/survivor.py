@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils import domain
-from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import IOTHREAD
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import IOTHREAD
 from colo_bed import VIRSH, Bed, wait_for
 from lockstep_lab import guest, probe
 
@@ -46,15 +46,15 @@ def left_nothing(bed: Bed, host: str) -> None:
 
 def ordinary(bed: Bed, host: str, before: str) -> None:
     """The persistent XML, without its record, is that from before it was protected, save its images' paths."""
-    now = domain.unprotect(bed.xml(host, "--inactive"))
+    now = editing.unprotect(bed.xml(host, "--inactive"))
     for target, path in bed.images(host).items():
         before = re.sub(
             rf"<source file='[^']*'(/>\s*<target dev='{target}')", rf"<source file='{path.strip()}'\1", before
         )
-    lines = [domain.canonical(xml).splitlines() for xml in (before, now)]
+    lines = [editing.canonical(xml).splitlines() for xml in (before, now)]
     assert lines[0] == lines[1], "\n".join(difflib.unified_diff(*lines, "before", "now", lineterm=""))
     other = before.replace(">1</vcpu>", ">2</vcpu>")
-    assert domain.canonical(now) != domain.canonical(other), "compares nothing"
+    assert editing.canonical(now) != editing.canonical(other), "compares nothing"
 
 
 def confined(bed: Bed, host: str) -> None:
@@ -128,7 +128,7 @@ def cold_start(bed: Bed, host: str, live_before: str) -> None:
 
 def _steady(live: str) -> list[str]:
     """The live XML without the record, -incoming and what is new at each start (ids, terminals, labels)."""
-    text = domain.canonical(domain.unprotect(live))
+    text = editing.canonical(editing.unprotect(live))
     text = re.sub(r"<qemu:arg value=\"(-incoming|defer)\"[^>]*>(</qemu:arg>)?\s*", "", text)
     text = re.sub(r" (id|port|tty|path|index)=\"[^\"]*\"", "", text)
     text = re.sub(r"<target dev=\"vnet[0-9]+\">", "<target>", text)

@@ -15,8 +15,11 @@ ONE_RUN = """
 import sys, time
 from dataclasses import replace
 sys.path.insert(0, "/root/core")
-from module_utils import apply, observe, plan_vhost, step
-from module_utils.hypervisor import Hypervisor
+from module_utils.apply import steps as apply
+from module_utils.host.libvirt import Hypervisor
+from module_utils.observe import look as observe
+from module_utils.plan import step
+from module_utils.plan import vhost as plan_vhost
 
 hypervisor = Hypervisor()
 seen = observe.observe(hypervisor, "web1", step.Wanted().directory, host_name="kvm1")

@@ -24,9 +24,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".cache" / "collections"))
 
-from ansible_collections.lockstep.colo.plugins.module_utils import verdict  # noqa: E402
-from ansible_collections.lockstep.colo.plugins.module_utils.codec import from_data  # noqa: E402
-from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation  # noqa: E402
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data  # noqa: E402
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation  # noqa: E402
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair  # noqa: E402
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (  # noqa: E402
     STANDBY_STEPS,
     SWITCH_STEPS,
@@ -48,8 +48,15 @@ FOLLOWER = """
 import json, sys, time
 from dataclasses import replace
 sys.path.insert(0, "/root/rec")
-from module_utils import apply, codec, domain, observation, observe, plan_primary, plan_standby, step
-from module_utils.hypervisor import Hypervisor
+from module_utils.apply import steps as apply
+from module_utils.domain import editing as domain
+from module_utils.host.libvirt import Hypervisor
+from module_utils.observation import codec
+from module_utils.observation import seen as observation
+from module_utils.observe import look as observe
+from module_utils.plan import listen as plan_standby
+from module_utils.plan import protect as plan_primary
+from module_utils.plan import step
 
 given = json.load(sys.stdin)
 hypervisor = Hypervisor()
@@ -135,7 +142,7 @@ class Recorder:
             name, seen = json.loads(line)
             path = FIXTURES / "observations" / f"{name}.json"
             path.write_text(json.dumps(seen, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            print(f"{time.strftime('%X')} {name}: {verdict.phase(from_data(Observation, seen))}", flush=True)
+            print(f"{time.strftime('%X')} {name}: {pair.phase(from_data(Observation, seen))}", flush=True)
         if process.returncode:
             raise SystemExit(f"{host}: {arguments}")
 

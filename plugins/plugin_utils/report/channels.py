@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 
 
 def between(seen: Iterable[Observation]) -> list[dict[str, Any]]:

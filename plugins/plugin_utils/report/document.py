@@ -22,9 +22,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils import verdict
-from ansible_collections.lockstep.colo.plugins.module_utils.codec import from_data, to_data
-from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data, to_data
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
 
 from . import channels, client, given, summary, tasks, words
 
@@ -77,7 +77,7 @@ def _judge(seen: list[Observation]) -> dict[str, Any] | None:
     """The verdict over those that answered; where none did, nothing is known."""
     if not seen:
         return None
-    judged = to_data(verdict.pair(*[*seen, None, None][:MAX_HOSTS]))
+    judged = to_data(pair.pair(*[*seen, None, None][:MAX_HOSTS]))
     return {**judged, "phase": None} if any(map(_unclear, seen)) else judged
 
 
@@ -120,8 +120,8 @@ def _host(result: Any) -> tuple[dict[str, Any], Observation | None]:
     return {
         **host,
         "state": "observed",
-        "phase": None if _unclear(seen) else verdict.phase(seen),
-        "problems": verdict.notes(seen),
+        "phase": None if _unclear(seen) else pair.phase(seen),
+        "problems": pair.notes(seen),
         "unfit": given.texts(given.mapping(result).get("unfit")),
         "sync": given.mapping(given.mapping(result).get("sync")),
         "observation": _shown(to_data(seen)),

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import DiskRecord, Endpoint, NicRecord, Record
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord, Endpoint, NicRecord, Record
 
 KVM1 = Endpoint("kvm1", "m1", "10.0.0.1")
 KVM2 = Endpoint("kvm2", "m2", "10.0.0.2")

@@ -12,15 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils import generation, graph, record_xml
-from ansible_collections.lockstep.colo.plugins.module_utils.domain import read_record
-from ansible_collections.lockstep.colo.plugins.module_utils.observation import (
-    Job,
-    Monitor,
-    Node,
-    Observation,
-)
-from ansible_collections.lockstep.colo.plugins.module_utils.step import Plan, Step
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.editing import read_record
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abilities, graph
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Job, Monitor, Node, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
+from ansible_collections.lockstep.colo.plugins.module_utils.record import xml as record_xml
 
 MAX_ROUNDS = 8
 
@@ -245,7 +241,7 @@ def _mirror(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> O
     for name in (arguments["device"], arguments["target"]):
         need(name in monitor.nodes, f"no node {name}")
     at_once = arguments.get("copy-mode") == "write-blocking"
-    need(at_once is not generation.pauses(monitor.version), "the standby would lack what is written in the switch")
+    need(at_once is not abilities.pauses(monitor.version), "the standby would lack what is written in the switch")
     need(arguments["job-id"] not in monitor.jobs, f"job {arguments['job-id']} is there")
     # QEMU lays a filter of the job over the node; the device moves up to it, and down again when the job ends.
     source, above = arguments["device"], f"#block-{arguments['device']}"
@@ -333,7 +329,7 @@ def _parameters(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) 
 def _migrate(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -> Observation:
     need("x-colo" in monitor.migration.capabilities, "an ordinary migration")
     asked = "pause-before-switchover" in monitor.migration.capabilities
-    need(asked is generation.pauses(monitor.version), f"{monitor.version} would not come to lockstep")
+    need(asked is abilities.pauses(monitor.version), f"{monitor.version} would not come to lockstep")
     not_ready = [name for name, job in monitor.jobs.items() if job.status != "ready"]
     need(not not_ready, f"the guest would go before its disks are copied: {not_ready}")
     return _monitor(seen, migration=replace(monitor.migration, status="active"))

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.lockstep.colo.plugins.module_utils import generation, graph, plan_primary
-from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.step import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abilities, graph
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import protect
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
@@ -31,10 +32,10 @@ def commands(plan: Plan) -> list[str]:
 
 
 def primary(seen: Observation) -> Plan:
-    if generation.pauses(generation.running(seen)):
-        return plan_primary.primary(WANTED, seen, LISTENING)
+    if abilities.pauses(abilities.running(seen)):
+        return protect.primary(WANTED, seen, LISTENING)
     standby = "incomplete-secondary" if seen.monitor.migration.status == "colo" else "listening-secondary"
-    return plan_primary.primary(WANTED, seen, without_pause(standby))
+    return protect.primary(WANTED, seen, without_pause(standby))
 
 
 def without_pause(name: str) -> Observation:

@@ -5,15 +5,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils import (
-    graph,
-    layers,
-    plan_primary,
-    plan_standby,
-    plan_survivor,
-)
-from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.step import qmp
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, protect, survive
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import qmp
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (
     STANDBY_STEPS,
@@ -58,14 +54,14 @@ def passed(seen: Observation, steps: tuple, names: dict[str, str]) -> dict[str, 
 
 
 def test_the_primarys_plan_passes_through_what_was_recorded() -> None:
-    plan = plan_primary.primary(WANTED, recorded("described-primary"), recorded("listening-secondary"))
+    plan = protect.primary(WANTED, recorded("described-primary"), recorded("listening-secondary"))
     for name, seen in passed(recorded("described-primary"), plan.steps, PRIMARY).items():
         assert outline(seen) == outline(recorded(name)), name
 
 
 def test_the_standbys_plan_passes_through_what_was_recorded() -> None:
     started = recorded("started-secondary")
-    plan = plan_standby.secondary(WANTED, started, recorded("described-primary"))
+    plan = listen.secondary(WANTED, started, recorded("described-primary"))
     for name, seen in passed(started, plan.steps, STANDBY_STEPS).items():
         assert outline(seen) == outline(recorded(name)), name
     *_before, last = model.walk(started, plan.steps)
@@ -80,7 +76,7 @@ def test_the_standbys_plan_passes_through_what_was_recorded() -> None:
     ],
 )
 def test_a_failover_ends_where_a_real_one_did(before: str, after: str, lost: str) -> None:
-    plan = plan_survivor.failover(recorded(before), plan_survivor.Fence(lost, True))
+    plan = survive.failover(recorded(before), survive.Fence(lost, True))
     *_before, last = model.walk(recorded(before), plan.steps)
     expected = outline(recorded(after))
     assert {**outline(last), "migration": expected["migration"]} == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.codec import to_data
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import blocks
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
 

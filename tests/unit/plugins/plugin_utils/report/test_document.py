@@ -9,8 +9,8 @@ import sys
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.codec import from_data
-from ansible_collections.lockstep.colo.plugins.module_utils.observation import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import document
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES
 from ansible_collections.lockstep.colo.tests.unit.plugins.plugin_utils.report import cases
@@ -154,7 +154,7 @@ for name in ("lxml", "libvirt"):
     sys.modules[name] = None
 from datetime import datetime
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import document, page
-from ansible_collections.lockstep.colo.plugins.module_utils import schema
+from ansible_collections.lockstep.colo.plugins.module_utils.record import schema
 assert schema.LXML_IMPORT_ERROR
 print(len(page.render(document.build(json.load(sys.stdin), datetime(2026, 11, 23)))))
 """

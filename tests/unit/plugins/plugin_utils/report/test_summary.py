@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.vocabulary import PHASES
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PHASES
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import document, summary
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 from ansible_collections.lockstep.colo.tests.unit.plugins.plugin_utils.report import cases

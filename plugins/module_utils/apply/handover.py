@@ -1,0 +1,80 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How the primary's host tells the standby's that its guest has ended: one TCP connection, one line, one answer.
+
+The primary connects before it ends its guest, so that nothing is ended for a standby that does not listen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+from ..errors import ColoError, Timeout
+
+TAKEN = b"taken\n"
+LONGEST = 256  # bytes of a line
+AGAIN = "Run lockstep.colo.switchover again: it sees which host has the guest, and goes on from there"
+
+
+@contextlib.contextmanager
+def call(address: str, port: int, timeout: float) -> Iterator[Callable[[str], None]]:
+    """Connect to the standby's host; what is yielded sends the token and returns once it was taken.
+
+    Raises ColoError when nobody listens, and when the token is not taken within ``timeout`` seconds.
+    """
+    try:
+        connection = socket.create_connection((address, port), timeout)
+    except OSError as error:
+        raise ColoError(f"the standby does not wait on {address} port {port}: {error}", remedy=AGAIN) from None
+
+    def tell(token: str) -> None:
+        try:
+            connection.sendall(f"{token}\n".encode("ascii"))
+            answer = _line(connection)
+        except OSError as error:
+            raise ColoError(f"the standby could not be told: {error}", remedy=AGAIN) from None
+        if answer != TAKEN:
+            raise ColoError("the standby did not take the guest over", remedy=AGAIN)
+
+    with connection:
+        yield tell
+
+
+def wait(address: str, port: int, peer: str, token: str, timeout: float) -> None:
+    """Wait until the peer says, with the token, that its guest has ended; Timeout when it does not.
+
+    Whoever else connects, or says something else, is not answered.
+    """
+    deadline = time.monotonic() + timeout
+    with socket.create_server((address, port), family=_family(address)) as server:
+        while (left := deadline - time.monotonic()) > 0:
+            server.settimeout(left)
+            try:
+                connection, sender = server.accept()
+            except TimeoutError:
+                break
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(max(deadline - time.monotonic(), 0.01))
+                if sender[0] == peer and hmac.compare_digest(_line(connection), f"{token}\n".encode("ascii")):
+                    connection.sendall(TAKEN)
+                    return
+    raise Timeout(
+        f"{peer} did not say within {timeout:g} s that its guest has ended",
+        remedy="Nothing was changed here; see what the run on that host says",
+    )
+
+
+def _line(connection: socket.socket) -> bytes:
+    text = b""
+    while not text.endswith(b"\n") and len(text) < LONGEST and (more := connection.recv(LONGEST)):
+        text += more
+    return text
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -1,0 +1,305 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Carrying out steps. The only code that changes anything; it decides nothing but whether a wait has ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ColoError, Timeout
+from ..host import files as host
+from ..host.libvirt import Hypervisor
+from ..observation.seen import Checkpoints
+from ..observe.look import watch
+from ..plan.step import Plan, Step
+from . import handover
+from .isolated import Answers, Isolated
+
+# Seconds after which a condition is looked at even if QEMU sent no event. The guest may stand still meanwhile, and a
+# query takes QEMU's big lock from it.
+POLL = 0.05
+SLOW_POLL = 0.5  # for what takes longer than a second
+WHOLE_CHECKPOINTS = 1
+KILL_AFTER = "LOCKSTEP_COLO_KILL_AFTER"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that was carried out; times in seconds since the run began."""
+
+    title: str
+    began: float
+    ended: float
+
+
+@dataclass
+class Outcome:
+    """How far a plan came. ``finished`` is false where a wait for a sync passed its time: QEMU goes on with it.
+
+    ``served_after`` is seconds from the run's first observation until the guest was free to serve.
+    """
+
+    done: list[Done] = field(default_factory=list)
+    finished: bool = True
+    pivoted: bool = False
+    served_after: float | None = None
+    checkpoints: Checkpoints | None = None
+    answers: Answers | None = None
+    damaged: dict[str, str] = field(default_factory=dict)  # images that were checked and found wrong: what is wrong
+    changed: bool = False
+
+
+def _perhaps_killed() -> None:
+    """For tests: end here as kill -9 would, once as many steps were carried out as the file of KILL_AFTER says."""
+    path = os.environ.get(KILL_AFTER)
+    if not path:
+        return
+    with open(path, "r+", encoding="ascii") as file:
+        left = int(file.read())
+        file.seek(0)
+        file.truncate()
+        file.write(str(left - 1))
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Unfinished(Exception):
+    """A sync that needs longer than this run waits for it; not a failure."""
+
+
+class Apply:
+    """Carries out plans for one domain. ``began`` is time.monotonic() of the run's first observation."""
+
+    def __init__(self, hypervisor: Hypervisor, domain: str, began: float) -> None:
+        self.hypervisor = hypervisor
+        self.domain = domain
+        self.outcome = Outcome()
+        self._began = began
+        self._isolated: Isolated | None = None
+
+    def __enter__(self) -> Apply:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        """Give up what is held between steps."""
+        if self._isolated:
+            self._isolated.close()
+            self._isolated = None
+
+    def run(self, plan: Plan) -> Outcome:
+        """Carry out the steps up to the first pivot; an error names the step and leaves the rest undone."""
+        outcome = self.outcome
+        outcome.pivoted, outcome.finished = False, True
+        for step in plan.steps:
+            _perhaps_killed()
+            started = time.monotonic()
+            # Changed from here on even if it fails half-way.
+            outcome.changed = outcome.changed or step.changes
+            try:
+                self._carry_out(step)
+            except Unfinished:
+                outcome.finished = False
+                return outcome
+            except ColoError as error:
+                error.what = f"{step.title}: {error.what}"
+                raise
+            except OSError as error:  # as an error of ours, so that it is mended like one
+                raise ColoError(f"{step.title}: {error}", remedy="Run again once the host is in order") from error
+            ended = time.monotonic()
+            outcome.done.append(Done(step.title, round(started - self._began, 4), round(ended - self._began, 4)))
+            if step.serves:
+                outcome.served_after = round(ended - self._began, 4)
+            if step.pivot:
+                outcome.pivoted = True
+                return outcome
+        return outcome
+
+    def _carry_out(self, step: Step) -> None:
+        getattr(self, f"_{step.action}")(step, **step.arguments)
+
+    # libvirt
+
+    def _qmp(self, step: Step, command: str, arguments: dict[str, Any]) -> None:
+        self.hypervisor.qmp(self.domain, command, arguments, deadline=step.timeout)
+
+    def _define(self, _step: Step, xml: str) -> None:
+        self.hypervisor.define(xml)
+
+    def _undefine(self, _step: Step) -> None:
+        self.hypervisor.undefine(self.domain)
+
+    def _record(self, _step: Step, xml: str | None, live: bool) -> None:
+        self.hypervisor.set_metadata(self.domain, xml, live=live)
+
+    def _autostart(self, _step: Step, on: bool) -> None:
+        self.hypervisor.set_autostart(self.domain, on)
+
+    def _start_paused(self, _step: Step, uuid: str, xml: str) -> None:
+        with host.start_permit(uuid):
+            self.hypervisor.start_paused(xml)
+
+    def _start(self, step: Step, uuid: str) -> None:
+        with host.start_permit(uuid):
+            self.hypervisor.start(self.domain, step.timeout)
+
+    def _managed_save(self, step: Step, uuid: str) -> None:
+        host.note_save(uuid)
+        self.hypervisor.managed_save(self.domain, step.timeout)
+
+    def _define_saved(self, _step: Step, xml: str) -> None:
+        self.hypervisor.define_saved(self.domain, xml)
+
+    def _forget_save(self, _step: Step, uuid: str) -> None:
+        host.forget_save(uuid)
+
+    def _destroy(self, _step: Step) -> None:
+        self.hypervisor.destroy(self.domain)
+
+    def _add_iothread(self, _step: Step, number: int) -> None:
+        self.hypervisor.add_iothread(self.domain, number)
+
+    def _del_iothread(self, _step: Step, number: int) -> None:
+        self.hypervisor.del_iothread(self.domain, number)
+
+    # The host
+
+    def _link(self, _step: Step, device: str, up: bool) -> None:
+        host.set_link(device, up=up)
+
+    def _release(self, _step: Step, peer: str, ports: list[int]) -> None:
+        host.release_sockets(peer, ports)
+
+    def _reach(self, step: Step, address: str, port: int) -> None:
+        host.reach(address, port, step.timeout)
+
+    def _hand_over(self, step: Step, uuid: str, address: str, port: int, token: str) -> None:
+        with handover.call(address, port, step.timeout) as tell:
+            host.kill_emulator(self.domain, uuid, step.timeout)
+            tell(token)
+
+    def _receive_handover(self, step: Step, address: str, port: int, peer: str, token: str) -> None:
+        handover.wait(address, port, peer, token, step.timeout)
+
+    def _make_directory(self, _step: Step, path: str, owner: str, group: str) -> None:
+        host.make_directory(path, owner, group)
+
+    def _mark(self, _step: Step, directory: str, marker: Any) -> None:
+        host.write_marker(directory, marker)
+
+    def _remove_home(self, _step: Step, directory: str) -> None:
+        host.remove(f"{directory}/{host.MARKER_NAME}")
+        host.remove_directory(directory)
+
+    def _create_image(self, _step: Step, path: str, format: str, size: int, owner: str, group: str) -> None:
+        host.create_image(path, format, size, owner, group)
+
+    def _remove(self, _step: Step, path: str) -> None:
+        host.remove(path)
+
+    def _isolate(self, _step: Step, devices: list[str]) -> None:
+        self._isolated = Isolated()
+        for device in devices:
+            self._isolated.take(device)
+
+    def _ask_guest(self, _step: Step, devices: dict[str, str], addresses: list[str], seconds: float) -> None:
+        self.outcome.answers = self._isolated.ask(devices, addresses, seconds)
+
+    def _check_image(self, step: Step, path: str) -> None:
+        wrong = host.check_image(path, step.timeout)
+        if wrong:
+            self.outcome.damaged[path] = wrong
+
+    # Waits
+
+    def _wait(self, step: Step, until: str, **arguments: Any) -> None:
+        if until == "checkpoint":
+            self._see_checkpoint(step.timeout)
+            return
+        reached: Callable[..., str | None] = getattr(self, f"_until_{until}")
+        self.hypervisor.watch(self.domain)
+        begun = time.monotonic()
+        while (state := reached(**arguments)) is not None:
+            waited = time.monotonic() - begun
+            if waited > step.timeout:
+                if until == "ready":
+                    raise Unfinished
+                raise Timeout(f"not within {step.timeout:g} s ({state})")
+            self.hypervisor.events(POLL if waited < 1 else SLOW_POLL)
+
+    def _see_checkpoint(self, timeout: float) -> None:
+        seen = watch(self.hypervisor, self.domain, timeout, enough=WHOLE_CHECKPOINTS)
+        if seen.count < WHOLE_CHECKPOINTS:
+            raise Timeout(
+                f"no checkpoint was completed within {timeout:g} s, though both sides say colo",
+                remedy="The guest may be stopped: its layers or its proxy differ on the two hosts",
+            )
+        self.outcome.checkpoints = seen
+
+    # Each returns None once it is so, else the present state in words; and raises where it can no longer come.
+
+    def _until_off(self) -> str | None:
+        found = self.hypervisor.glimpse(self.domain)
+        return f"the domain is {found['state']}" if found and found["state"] not in ("shutoff", "crashed") else None
+
+    def _until_listening(self, address: str, port: int) -> str | None:
+        try:
+            host.reach(address, port)
+        except ColoError as error:
+            return error.what
+        return None
+
+    def _ask(self, command: str) -> Any:
+        return self.hypervisor.qmp(self.domain, command)
+
+    def _until_migration(self, status: list[str]) -> str | None:
+        state = self._ask("query-migrate")
+        now = state.get("status", "none")
+        if now in status:
+            return None
+        if now in ("failed", "cancelled", "completed"):
+            raise ColoError(
+                f"the migration {now}: {state.get('error-desc') or 'QEMU gives no reason'}",
+                remedy="See the log of the standby's QEMU in /var/log/libvirt/qemu on the other host",
+            )
+        return f"migration {now}"
+
+    def _until_alone(self) -> str | None:
+        if self._ask("query-migrate").get("status") == "colo":
+            return "still in lockstep"
+        # QEMU resumes the guest once more at the very end of a migration, after it has said "completed"; the entry for
+        # yank goes after that (our measurement, 10.0.13).
+        if any(instance["type"] == "migration" for instance in self._ask("query-yank")):
+            return "the migration is being ended"
+        return None if self._ask("query-status")["running"] else "not running"
+
+    def _until_ready(self, jobs: list[str]) -> str | None:
+        return self._until_jobs(jobs, ("ready", "concluded"))
+
+    def _until_concluded(self, jobs: list[str], failed: bool = False) -> str | None:
+        return self._until_jobs(jobs, ("concluded",), failed)
+
+    def _until_jobs(self, jobs: list[str], statuses: tuple[str, ...], failed: bool = False) -> str | None:
+        found = {job["id"]: job for job in self._ask("query-jobs")}
+        for name in jobs:
+            if name not in found:
+                raise ColoError(f"the job {name} is gone", remedy="Run again")
+            job = found[name]
+            if job.get("error") and not failed:
+                raise ColoError(f"{name} failed: {job['error']}", remedy="Run again, once the cause is mended")
+            if job["status"] not in statuses:
+                return f"{name} is {job['status']}, {job['current-progress']} of {job['total-progress']} bytes"
+        return None
+
+    def _until_committed(self, layers: dict[str, str]) -> str | None:
+        """The commit that follows a failover is in no job list; it is over when the layer lies on the disk itself."""
+        found = self._ask("x-debug-query-block-graph")
+        names = {item["id"]: item["name"] for item in found["nodes"]}
+        files = {names[edge["parent"]]: names[edge["child"]] for edge in found["edges"] if edge["name"] == "file"}
+        busy = [above for above, overlay in layers.items() if files.get(above) == overlay]
+        return f"{', '.join(busy)} still merge" if busy else None

@@ -1,0 +1,90 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""XML of libvirt as a tree: read with care, written as libvirt would write it."""
+
+from __future__ import annotations
+
+from ..record.schema import etree
+
+
+class DomainXmlError(ValueError):
+    """Text that is not a domain's XML, or a domain that the wanted change does not fit."""
+
+
+def parse(xml: str) -> etree._Element:
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, strip_cdata=False, encoding="utf-8")
+    try:
+        root = etree.fromstring(xml.encode("utf-8"), parser)
+    except (etree.XMLSyntaxError, UnicodeError) as error:
+        raise DomainXmlError(f"not XML: {error}") from error
+    if root.getroottree().docinfo.doctype:
+        raise DomainXmlError("a document type: libvirt writes none, and its entities could read files")
+    if root.tag != "domain":
+        raise DomainXmlError(f"<{root.tag}> where <domain> belongs")
+    return root
+
+
+def text(root: etree._Element) -> str:
+    return etree.tostring(root.getroottree(), encoding="unicode") + "\n"
+
+
+def required_text(root: etree._Element, tag: str) -> str:
+    """What the element says; DomainXmlError when it says nothing or is not there."""
+    text = (root.findtext(tag) or "").strip()
+    if not text:
+        raise DomainXmlError(f"the domain has no <{tag}>")
+    return text
+
+
+def _blank(text: str | None) -> bool:
+    return text is None or not text.strip()
+
+
+def insert(parent: etree._Element, index: int, child: etree._Element) -> None:
+    """Insert on a line of its own, as libvirt would write it. Text that is there stays where it is."""
+    depth = sum(1 for _unused in parent.iterancestors()) + 1
+    inner, outer = "\n" + "  " * depth, "\n" + "  " * (depth - 1)
+    etree.indent(child, level=depth)
+    parent.insert(index, child)
+    before = child.getprevious()
+    if before is None:
+        if _blank(parent.text):
+            parent.text = inner
+    elif _blank(before.tail):
+        before.tail = inner
+    child.tail = outer if child.getnext() is None else inner
+
+
+def append(parent: etree._Element, child: etree._Element) -> None:
+    insert(parent, len(parent), child)
+
+
+def remove(child: etree._Element) -> None:
+    """Remove the element alone: text after it is not its own, though lxml takes it so."""
+    parent, before, last = child.getparent(), child.getprevious(), child.getnext() is None
+    tail = child.tail
+    parent.remove(child)
+    if before is None:
+        if not _blank(tail):
+            parent.text = (parent.text or "") + tail
+        elif len(parent) == 0 and _blank(parent.text):
+            parent.text = None
+    elif not _blank(tail):
+        before.tail = (before.tail or "") + tail
+    elif last and _blank(before.tail):
+        before.tail = tail
+
+
+def empty(element: etree._Element) -> bool:
+    return len(element) == 0 and not element.attrib and _blank(element.text)
+
+
+def alias(device: etree._Element) -> str | None:
+    element = device.find("alias")
+    return None if element is None else element.get("name")
+
+
+def first_attribute(element: etree._Element | None, names: tuple[str, ...]) -> str | None:
+    if element is None:
+        return None
+    return next((element.get(key) for key in names if element.get(key) is not None), None)

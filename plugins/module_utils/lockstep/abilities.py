@@ -1,0 +1,95 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What differs between the generations of QEMU, in one place. Pure.
+
+Where query-qmp-schema tells, it decides; where it does not, the versions below do, each with its evidence. What counts
+is the QEMU that runs: after an upgrade of the package it is older than the binary.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..observation.seen import Emulator, Monitor, Observation
+
+Version = tuple[int, ...]
+
+# COLO begins in the migration state "active", and asking for a pause before the switch leads past that state: the
+# primary ends as "completed", and its standby runs alone (our measurement, 7.2.22). In 10.0.0 the state "device" came
+# between the two for every migration, so that COLO never began (QEMU's commit 4881411136); since it begins in "device"
+# (0b5bf4ea76, in 10.0.7, 10.1.3 and 10.2.0) it can be paused for (our measurement, 10.0.13).
+PAUSES_FROM: Version = (10, 0, 7)
+NEVER_BEGINS: tuple[tuple[Version, Version], ...] = (((10, 0), (10, 0, 7)), ((10, 1), (10, 1, 3)))  # from, up to
+# A standby of q35 aborts at its first checkpoint, where a state is loaded over an older one: "Assertion
+# '!subregion->container' failed" (our measurement, 7.2.22 and 10.0.13, TCG and KVM). With 11.1.3 checkpoints go on,
+# through a reset of the guest as well (our measurement). No release between these was tried.
+Q35_FROM: Version = (11, 1, 3)
+X_COLO = "x-colo"
+PAUSE = "pause-before-switchover"
+RETURN_PATH = "return-path"
+CAPABILITIES = (X_COLO, PAUSE, RETURN_PATH)  # of a migration: those that we may have turned on
+RECONNECT_MS = "reconnect-ms"  # in the schema since 9.2, where "reconnect", in seconds, became deprecated
+OPTIONS = (RECONNECT_MS,)  # of a socket: those that some builds have and that COLO can do without
+
+
+def parsed(version: str) -> Version:
+    """The first three numbers of a version: ``7.2.22 (Debian 1:7.2+dfsg-7)`` is (7, 2, 22)."""
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
+
+
+def never_begins(version: str) -> bool:
+    """Whether COLO cannot begin with this version, whatever it is asked for."""
+    return any(first <= parsed(version) < mended for first, mended in NEVER_BEGINS)
+
+
+def pauses(version: str) -> bool:
+    """Whether the guest can be stopped by QEMU just before the switch to lockstep, for the layers to be changed."""
+    return parsed(version) >= PAUSES_FROM
+
+
+def aborts_q35(version: str) -> bool:
+    """Whether a standby of machine type q35 ends at its first checkpoint."""
+    return parsed(version) < Q35_FROM
+
+
+def running(seen: Observation) -> str:
+    """The version of the QEMU that runs the domain here, or would run it."""
+    if seen.monitor and seen.monitor.version:
+        return seen.monitor.version
+    return seen.host.emulator.version if seen.host.emulator else ""
+
+
+def _binary(seen: Observation) -> Emulator | None:
+    """What is known of the QEMU that runs the domain here, or would run it: nothing, if it was upgraded since."""
+    binary = seen.host.emulator
+    return binary if binary and running(seen) == binary.version else None
+
+
+def options(seen: Observation) -> tuple[str, ...]:
+    """The options of a socket that the QEMU of this domain has."""
+    binary = _binary(seen)
+    return binary.options if binary else ()
+
+
+def standby_capabilities(seen: Observation) -> tuple[str, ...]:
+    """Those that the migration into a standby has: 11.1 refuses x-colo without a return path, older ones open it."""
+    binary = _binary(seen)
+    return (*(binary.requires if binary else ()), X_COLO)
+
+
+def primary_capabilities(seen: Observation) -> tuple[str, ...]:
+    """Those that the migration out of a primary has."""
+    return (*standby_capabilities(seen), *((PAUSE,) if pauses(running(seen)) else ()))
+
+
+def left_on(monitor: Monitor) -> list[str]:
+    """The capabilities that COLO has left on; libvirt turns on by itself what a migration of its own needs."""
+    on = monitor.migration.capabilities
+    return [name for name in CAPABILITIES if name in on] if X_COLO in on else []
+
+
+def reconnect(known: tuple[str, ...], seconds: int) -> dict[str, Any]:
+    """How a socket is told to connect again, with the options that are known."""
+    return {RECONNECT_MS: seconds * 1000} if RECONNECT_MS in known else {"reconnect": seconds}

@@ -1,0 +1,124 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The block layers of a replicated disk: their node names, and each as blockdev-add takes it.
+
+The layers (QEMU's docs/block-replication.txt), top first; D is the node libvirt made for the disk:
+
+    primary    quorum [ D, replication(primary) -> nbd client ]      (and, while it is synced, the target of the copy)
+    secondary  quorum [ replication(secondary) -> active -> hidden -> D ], and D exported by NBD
+
+The park node takes the guest's disk while layers change: QEMU refuses to put a quorum on a node that a device writes
+to. It answers every request with EIO instead of swallowing it, in case anybody resumes the guest on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..record.pair import DiskRecord
+
+PREFIX = "colo-"
+OVERLAY_FORMAT = "qcow2"  # of the active and hidden images
+
+
+def quorum(target: str) -> str:
+    return f"{PREFIX}{target}"
+
+
+def park(target: str) -> str:
+    return f"{PREFIX}{target}-park"
+
+
+def replication(target: str) -> str:
+    return f"{PREFIX}{target}-replication"
+
+
+def nbd(target: str) -> str:
+    return f"{PREFIX}{target}-nbd"
+
+
+def copy(target: str) -> str:
+    """What the sync writes to where the replication layer needs the other connection before the sync has ended."""
+    return f"{PREFIX}{target}-copy"
+
+
+def active(target: str) -> str:
+    return f"{PREFIX}{target}-active"
+
+
+def hidden(target: str) -> str:
+    return f"{PREFIX}{target}-hidden"
+
+
+def sync_job(target: str) -> str:
+    return f"{PREFIX}{target}-sync"
+
+
+def export(target: str) -> str:
+    """The NBD export's name, and the id of QEMU's export."""
+    return f"{PREFIX}{target}-export"
+
+
+def is_ours(node: str) -> bool:
+    return node.startswith(PREFIX)
+
+
+def park_layer(target: str, size: int) -> dict[str, Any]:
+    """A node of ``size`` bytes on which every request fails with EIO."""
+    return {
+        "driver": "blkdebug",
+        "node-name": park(target),
+        "image": {"driver": "null-co", "node-name": f"{park(target)}-file", "size": size, "read-zeroes": True},
+        "inject-error": [
+            {"event": "none", "iotype": kind, "errno": 5}
+            for kind in ("read", "write", "write-zeroes", "discard", "flush")
+        ],
+    }
+
+
+def quorum_layer(target: str, child: str) -> dict[str, Any]:
+    return {
+        "driver": "quorum",
+        "node-name": quorum(target),
+        "vote-threshold": 1,
+        "read-pattern": "fifo",
+        "children": [child],
+    }
+
+
+def nbd_layer(node: str, target: str, address: str, port: int) -> dict[str, Any]:
+    return {
+        "driver": "nbd",
+        "node-name": node,
+        "server": {"type": "inet", "host": address, "port": str(port)},
+        "export": export(target),
+    }
+
+
+def primary_replication_layer(target: str) -> dict[str, Any]:
+    return {"driver": "replication", "node-name": replication(target), "mode": "primary", "file": nbd(target)}
+
+
+def hidden_layers(disk: DiskRecord, libvirt_node: str) -> list[dict[str, Any]]:
+    """The secondary's layers from the bottom up, each over the one before; active and hidden are always qcow2."""
+    return [
+        _overlay(hidden(disk.target), disk.hidden, libvirt_node),
+        _overlay(active(disk.target), disk.active, hidden(disk.target)),
+        {
+            "driver": "replication",
+            "node-name": replication(disk.target),
+            "mode": "secondary",
+            "top-id": quorum(disk.target),
+            "file": active(disk.target),
+        },
+    ]
+
+
+def _overlay(node: str, path: str | None, backing: str) -> dict[str, Any]:
+    return {
+        "driver": OVERLAY_FORMAT,
+        "node-name": node,
+        "file": {"driver": "file", "node-name": f"{node}-file", "filename": path},
+        "backing": backing,
+    }

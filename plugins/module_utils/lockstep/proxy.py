@@ -1,0 +1,159 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The packet proxy of one NIC: chardevs and net filters on each side (QEMU's docs/colo-proxy.txt).
+
+    primary    guest -> mirror ------------------------------> secondary's guest
+               guest's answers -> compare <------------------- secondary's answers
+               what compares equal -> client
+    secondary  rewriter: makes the sequence numbers of its TCP connections those of the primary's
+
+colo-compare talks to the filters beside it over sockets of the same QEMU; they are unix sockets in the directory that
+libvirt made for this domain's monitor, the one where AppArmor lets QEMU bind as well (our measurement).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..record.pair import IOTHREAD, Channel
+from . import abilities
+from .graph import PREFIX
+
+RECONNECT_SECONDS = 1
+# QEMU's own defaults, said so that a change of them by hand is seen: a packet waits COMPARE_TIMEOUT ms for its twin,
+# is looked for every EXPIRED_SCAN_CYCLE ms, and at most MAX_QUEUE_SIZE packets wait on each side.
+COMPARE_SETTINGS = {"compare_timeout": 3000, "expired_scan_cycle": 3000, "max_queue_size": 1024}
+FILTER_SETTINGS = {"status": "on"}
+SETTINGS = {
+    "colo-compare": COMPARE_SETTINGS,
+    "filter-mirror": FILTER_SETTINGS,
+    "filter-redirector": FILTER_SETTINGS,
+    "filter-rewriter": FILTER_SETTINGS,
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A chardev or an object: what to add, and by which name to remove it."""
+
+    name: str
+    arguments: dict[str, Any]
+    object: bool  # object-add; else chardev-add
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What somebody could have changed of it since it was added, and must not have."""
+        return SETTINGS.get(self.arguments.get("qom-type", ""), {})
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """One NIC's proxy. ``vnet_hdr`` is true for virtio-net: without it nothing would be compared, silently.
+
+    ``directory``: where the domain's QEMU may bind its sockets. ``options``: of a socket, that not every QEMU has.
+    """
+
+    alias: str
+    model: str
+    mirror: Channel
+    compare: Channel
+    directory: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def vnet_hdr(self) -> bool:
+        return self.model.startswith("virtio")
+
+    @property
+    def netdev(self) -> str:
+        return f"host{self.alias}"  # libvirt's name of the backend of a NIC with this alias
+
+    @property
+    def rewriter(self) -> str:
+        """Not under the collection's prefix: it outlives a failover, for the connections whose numbers it shifts."""
+        return f"rewriter-{self.alias}"
+
+    def name(self, part: str) -> str:
+        return f"{PREFIX}{self.alias}-{part}"
+
+    def primary(self, after_failover: bool) -> list[Part]:
+        """In the order to add; remove in the reverse. ``after_failover``: the NIC still has a secondary's rewriter."""
+        before_rewriter = {"position": f"id={self.rewriter}", "insert": "before"} if after_failover else {}
+        return [
+            self._listener("mirror", self.mirror),
+            self._listener("compare-in", self.compare),
+            self._unix("loop-in", server=True),
+            self._unix("loop-in-client", server=False, path="loop-in"),
+            self._unix("loop-out", server=True),
+            self._unix("loop-out-client", server=False, path="loop-out"),
+            self._filter("f-mirror", "filter-mirror", queue="tx", outdev=self.name("mirror"), **before_rewriter),
+            self._filter("f-out", "filter-redirector", queue="rx", indev=self.name("loop-out"), **before_rewriter),
+            self._filter("f-in", "filter-redirector", queue="rx", outdev=self.name("loop-in"), **before_rewriter),
+            Part(
+                self.name("compare"),
+                {
+                    "qom-type": "colo-compare",
+                    "id": self.name("compare"),
+                    "primary_in": self.name("loop-in-client"),
+                    "secondary_in": self.name("compare-in"),
+                    "outdev": self.name("loop-out-client"),
+                    "iothread": f"iothread{IOTHREAD}",
+                    "vnet_hdr_support": self.vnet_hdr,
+                    **COMPARE_SETTINGS,
+                },
+                object=True,
+            ),
+        ]
+
+    def secondary(self) -> list[Part]:
+        return [
+            self._client("red-in", self.mirror),
+            self._client("red-out", self.compare),
+            self._filter("f-red-in", "filter-redirector", queue="tx", indev=self.name("red-in")),
+            self._filter("f-red-out", "filter-redirector", queue="rx", outdev=self.name("red-out")),
+            Part(
+                self.rewriter,
+                {
+                    "qom-type": "filter-rewriter",
+                    "id": self.rewriter,
+                    "netdev": self.netdev,
+                    "queue": "all",
+                    "vnet_hdr_support": self.vnet_hdr,
+                },
+                object=True,
+            ),
+        ]
+
+    def _filter(self, part: str, kind: str, **properties: Any) -> Part:
+        arguments = {
+            "qom-type": kind,
+            "id": self.name(part),
+            "netdev": self.netdev,
+            "vnet_hdr_support": self.vnet_hdr,
+            **properties,
+        }
+        return Part(self.name(part), arguments, object=True)
+
+    def _listener(self, part: str, channel: Channel) -> Part:
+        return self._socket(part, _inet(channel), server=True, wait=False)
+
+    def _client(self, part: str, channel: Channel) -> Part:
+        again = abilities.reconnect(self.options, RECONNECT_SECONDS)
+        return self._socket(part, _inet(channel), server=False, **again)
+
+    def _unix(self, part: str, *, server: bool, path: str | None = None) -> Part:
+        address = {
+            "type": "unix",
+            "data": {"path": f"{self.directory}/{self.name(path or part)}"},
+        }
+        return self._socket(part, address, server=server, **({"wait": False} if server else {}))
+
+    def _socket(self, part: str, address: dict[str, Any], **options: Any) -> Part:
+        backend = {"type": "socket", "data": {"addr": address, **options}}
+        return Part(self.name(part), {"id": self.name(part), "backend": backend}, object=False)
+
+
+def _inet(channel: Channel) -> dict[str, Any]:
+    return {"type": "inet", "data": {"host": channel.address, "port": str(channel.port)}}

@@ -1,0 +1,285 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What was seen of a domain on one host, as data: the only input of verdict and plan.
+
+Filled by ``observe``, printed by ``colo_info``, handed from one host to the other as ``peer``, recorded for tests.
+Sizes are bytes, ports TCP ports, delays milliseconds, link speeds Mbit/s. What a recording of an earlier version does
+not have is unknown: None, or nothing of a list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..record.pair import Record
+
+MONITOR_CHARDEV = "charmonitor"  # libvirt's name for it
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """The QEMU binary; ``missing`` names what COLO needs and this build does not have."""
+
+    path: str
+    version: str
+    missing: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()  # the machine types that it has
+    options: tuple[str, ...] = ()  # those of a socket that not every build has
+    requires: tuple[str, ...] = ()  # the capabilities of a migration without which it refuses x-colo
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The host's processor as /proc/cpuinfo has it."""
+
+    model: str
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Link:
+    """How fast the hardware below an address is."""
+
+    address: str
+    speed: int
+
+
+@dataclass(frozen=True)
+class HugePages:
+    """Those of one size."""
+
+    size: int  # bytes
+    free: int
+    default: bool
+
+
+@dataclass(frozen=True)
+class ForwardDelay:
+    """Seconds that a port of a bridge listens, and again learns, before packets pass; 0 without STP."""
+
+    bridge: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Host:
+    name: str
+    machine_id: str
+    libvirt: str | None = None
+    emulator: Emulator | None = None
+    memory_available: int = 0
+    addresses: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()  # of the collection's range, in use by anybody
+    reserved: tuple[int, ...] = ()  # first ports of the other domains' pairs
+    bridges: tuple[str, ...] = ()
+    forward_delays: tuple[ForwardDelay, ...] = ()
+    links: tuple[Link, ...] = ()  # of the addresses of which the speed is known
+    clock: float | None = None  # seconds since the epoch, as this host has it
+    cpu: Cpu | None = None
+    kvm: bool | None = None  # whether there is /dev/kvm
+    apparmor: bool | None = None  # whether libvirt confines its guests with AppArmor
+    huge_pages: tuple[HugePages, ...] = ()
+    apparmor_rules: tuple[str, ...] = ()  # directories that the local rules for every guest let QEMU write to
+
+    def speed(self, address: str | None) -> int | None:
+        return next((link.speed for link in self.links if link.address == address), None)
+
+
+@dataclass(frozen=True)
+class Disk:
+    target: str
+    device: str
+    type: str
+    source: str | None
+    format: str | None
+    bus: str
+    readonly: bool
+    shareable: bool
+    alias: str | None = None
+    node: str | None = None  # the block node under the device now; None when the domain does not run
+    virtual_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Nic:
+    mac: str
+    model: str
+    type: str
+    bridge: str | None
+    driver: str | None
+    driver_element: bool
+    queues: int
+    alias: str | None = None
+    tap: str | None = None
+    tap_up: bool | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image file; ``exists`` alone is known of one that is not there."""
+
+    path: str
+    exists: bool
+    format: str | None = None
+    virtual_size: int | None = None
+    in_use: bool = False
+    inode: int | None = None
+    allocated: int | None = None  # what it takes of its filesystem already
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is free for QEMU's user on the filesystem of a directory, which may still have to be made."""
+
+    available: int
+    filesystem: str
+
+
+@dataclass(frozen=True)
+class Marker:
+    """The file beside the images on which a host writes, durably, which copy they are."""
+
+    machine_id: str
+    uuid: str
+    generation: int
+    role: str
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Domain:
+    name: str
+    uuid: str
+    state: str  # libvirt's: running, paused, shutoff, ...
+    persistent: bool
+    autostart: bool
+    machine: str
+    memory: int
+    vcpus: int
+    emulator: str | None
+    inactive_xml: str
+    live_xml: str | None = None
+    type: str | None = None  # libvirt's: kvm, qemu
+    cpu_mode: str | None = None
+    huge_page: int | None = None  # bytes of the pages that its memory is made of; 0: of the host's default size
+    nvram: str | None = None  # of the UEFI variable store, libvirt's type: file, block, network
+    nvram_digest: str | None = None  # SHA-256 of that file, while there is a QEMU that keeps it
+    files: tuple[str, ...] = ()  # of the host, that a start needs besides the disks that the guest writes to
+    record: Record | None = None
+    live_record: Record | None = None
+    live_incoming: bool = False  # libvirt's live XML still carries -incoming from when it was a standby
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    tainted: tuple[str, ...] = ()
+    vhost: bool = False  # the running QEMU has /dev/vhost-net open
+    saved_xml: str | None = None  # with which libvirt would restore the guest, where it has a managed save of it
+    saved_by_us: bool = False  # a run of ours made that save and has not restored it
+    ended_by: str | None = None  # of a domain that is shut off, libvirt's reason: shutdown, destroyed, crashed, ...
+    deleted: tuple[str, ...] = ()  # files that the running QEMU has open and that are no longer there
+
+    @property
+    def powered_itself_off(self) -> bool:
+        """Whether its guest ended as it wanted to: no failure, and nothing to be recovered from elsewhere."""
+        return self.ended_by == "shutdown"
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a QEMU process, with or without a running guest."""
+        return self.state not in ("shutoff", "crashed")
+
+
+@dataclass(frozen=True)
+class Job:
+    type: str
+    status: str
+    done: int = 0  # bytes
+    total: int = 0  # bytes; grows while the guest writes
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    driver: str
+    file: str | None = None
+    virtual_size: int | None = None
+    children: dict[str, str] = field(default_factory=dict)  # child's name in the parent -> node name
+
+
+@dataclass(frozen=True)
+class Migration:
+    status: str = "none"
+    error: str | None = None
+    capabilities: tuple[str, ...] = ()  # those that are on
+    checkpoint_delay: int | None = None
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """What QEMU itself says of the running domain."""
+
+    status: str
+    running: bool
+    version: str
+    colo: str  # query-colo-status: none, primary, secondary
+    migration: Migration = field(default_factory=Migration)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    exports: tuple[str, ...] = ()
+    objects: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # of our objects: what can be changed of them
+    chardevs: dict[str, str] = field(default_factory=dict)
+    iothreads: tuple[str, ...] = ()
+    brief: bool = False  # only what a standby's promotion has to know was asked
+
+    @property
+    def socket_directory(self) -> str | None:
+        """Where libvirt has this QEMU's monitor, ``unix:DIRECTORY/monitor.sock,server=on``; made anew at each start."""
+        path = self.chardevs.get(MONITOR_CHARDEV, "").partition("unix:")[2].partition(",")[0]
+        return path.rpartition("/")[0] or None
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Whole checkpoints (a stop and the resume that ended it) seen in a window of ``seconds``."""
+
+    seconds: float
+    count: int
+    last: str | None = None  # UTC, ISO 8601
+
+
+@dataclass(frozen=True)
+class Observation:
+    host: Host
+    domain: Domain | None = None
+    monitor: Monitor | None = None
+    monitor_problem: str | None = None
+    images: dict[str, Image] = field(default_factory=dict)
+    marker: Marker | None = None
+    directory: str | None = None
+    peer_sockets: tuple[str, ...] = ()  # established TCP connections of this pair's channels
+    checkpoints: Checkpoints | None = None
+    space: dict[str, Space] = field(default_factory=dict)  # by directory of images
+    files: dict[str, bool] = field(default_factory=dict)  # whether this host has a file that the peer's domain needs
+    latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few
+
+    @property
+    def record(self) -> Record | None:
+        return self.domain.record if self.domain else None
+
+    @property
+    def removed_images(self) -> tuple[str, ...]:
+        """Images of the pair that the running QEMU has open and that somebody removed: they are lost when it ends."""
+        disks = self.record.disks if self.record else ()
+        images = {path for disk in disks for path in (disk.path, disk.active, disk.hidden)}
+        return tuple(path for path in self.domain.deleted if path in images) if self.domain else ()
+
+    @property
+    def generation(self) -> int:
+        """Which copy this host has: the higher, the newer; 0 for none.
+
+        The marker is written before the record, which a run that was cut off may have left behind.
+        """
+        return max((known.generation for known in (self.record, self.marker) if known), default=0)

@@ -1,0 +1,366 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Seeing a domain on this host. The only code that reads; it changes nothing and decides nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ..domain import editing as xml
+from ..domain.unsupported import unsupported_in
+from ..errors import ColoError, LibvirtError, QmpError, Timeout
+from ..host import files as host
+from ..host.libvirt import Hypervisor
+from ..lockstep import graph
+from ..lockstep.proxy import SETTINGS
+from ..observation.seen import Checkpoints, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
+from ..record import xml as record_xml
+from ..record.pair import Record
+from ..record.schema import VocabularyError
+from ..verdict import images as image_files
+from . import emulator, equipment
+
+# Every QMP command an observation sends. None of them changes anything; the no-change test holds libvirtd's log
+# against this list.
+PURE_QUERIES = (
+    "qom-get",
+    "qom-list",
+    "query-block-exports",
+    "query-chardev",
+    "query-colo-status",
+    "query-iothreads",
+    "query-jobs",
+    "query-migrate",
+    "query-migrate-capabilities",
+    "query-migrate-parameters",
+    "query-named-block-nodes",
+    "query-status",
+    "query-version",
+    "x-debug-query-block-graph",
+)
+MONITOR_DEADLINE = 3.0  # seconds; a healthy QEMU answers a query in milliseconds, under checkpoints in tenths
+STATUS_POLL = 0.02  # seconds
+EVENT_PATIENCE = 1.0  # seconds
+IN_CHECKPOINT = "colo"  # the run state between a checkpoint's stop and its resume, and of a pair that is stalled
+CHECKPOINT_PATIENCE = 3.0  # seconds
+
+
+def observe(
+    hypervisor: Hypervisor,
+    name: str | None,
+    directory: str,
+    *,
+    thorough: bool = True,
+    monitor: bool = True,
+    brief: bool = False,
+    images: Iterable[tuple[str, str]] = (),
+    files: Iterable[str] = (),
+    uuid: str | None = None,
+    host_name: str | None = None,
+    peer_address: str | None = None,
+) -> Observation:
+    """See domain ``name`` (None: the host alone) on this host.
+
+    ``thorough`` adds what a failover has no time for: the emulator's abilities, ports, memory and image headers.
+    ``monitor`` asks QEMU itself, and with ``brief`` only what a promotion has to know; without it, only the domain's
+    state and record are seen. ``images`` are (path, format) to look at besides those of the record, and ``files`` paths
+    to look for. ``uuid`` is that of a domain which this host may not have yet. ``host_name`` is the host's name in the
+    inventory. ``peer_address``: measure how far that is.
+    """
+    domain = None
+    if name and monitor:
+        found = hypervisor.describe(name)
+        domain = _domain(found) if found else None
+    elif name:
+        domain = _glimpse(hypervisor.glimpse(name))
+    here = Host(host_name or host.name(), host.machine_id())
+    seen = Observation(_host(hypervisor, here, domain, name) if thorough else here, domain)
+    uuid = domain.uuid if domain else uuid
+    if uuid:
+        home = image_files.home(directory, uuid)
+        seen = replace(seen, directory=home, marker=host.read_marker(home), peer_sockets=_sockets(seen.record))
+    if monitor and brief and domain and domain.active:
+        seen = replace(seen, **_brief_monitor(hypervisor, domain))
+    elif monitor and domain and domain.active:
+        seen = _with_monitor(hypervisor, seen, domain, CHECKPOINT_PATIENCE if thorough else 0)
+    if thorough:
+        if domain and domain.live_xml and (store := xml.nvram_file(domain.live_xml)):
+            seen = replace(seen, domain=replace(domain, nvram_digest=host.digest(store)))
+        wanted = dict([*_recorded_images(seen.record), *images])
+        seen = replace(
+            seen,
+            images={path: host.image(path, kind) for path, kind in wanted.items()},
+            files=equipment.files(files),
+            space={where: equipment.space(where) for where in {directory, *map(os.path.dirname, wanted)}},
+            latency=equipment.latency(peer_address) if peer_address else None,
+        )
+    return seen
+
+
+def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str | None) -> Host:
+    path = (domain.emulator if domain else None) or emulator.DEFAULT_EMULATOR
+    devices = host.devices()
+    return replace(
+        here,
+        libvirt=hypervisor.version(),
+        emulator=emulator.probe(path),
+        memory_available=host.memory_available(),
+        addresses=tuple(devices),
+        ports=host.ports_in_use(),
+        reserved=tuple(sorted(_first_ports(hypervisor, name))),
+        bridges=host.bridges(),
+        forward_delays=equipment.forward_delays(),
+        links=equipment.links(devices),
+        clock=round(time.time(), 3),
+        cpu=equipment.cpu(),
+        kvm=equipment.has_kvm(),
+        huge_pages=equipment.huge_pages(),
+        apparmor=equipment.apparmor(),
+        apparmor_rules=equipment.apparmor_rules(),
+    )
+
+
+def _first_ports(hypervisor: Hypervisor, name: str | None) -> Iterable[int]:
+    for other, text in hypervisor.records().items():
+        if other != name:
+            try:
+                yield record_xml.from_xml(text).first_port
+            except VocabularyError as error:
+                raise ColoError(f"the record of domain {other} is damaged: {error}", domain=other) from None
+
+
+def _glimpse(found: dict[str, Any] | None) -> Domain | None:
+    """Of a domain whose QEMU is left alone: what it is, and its record."""
+    if found is None:
+        return None
+    text = found.pop("record")
+    unknown = {"autostart": False, "machine": "", "memory": 0, "vcpus": 0, "emulator": None, "inactive_xml": ""}
+    return Domain(**found, **unknown, record=record_xml.from_xml(text) if text else None)
+
+
+def _domain(found: dict[str, Any]) -> Domain:
+    current = found["live_xml"] or found["inactive_xml"]
+    files = host.open_files(found["name"]) if found["live_xml"] else ()
+    return Domain(
+        name=found["name"],
+        uuid=found["uuid"],
+        state=found["state"],
+        ended_by=_ended_by(found),
+        saved_xml=found["saved_xml"],
+        saved_by_us=host.is_noted(found["uuid"]),
+        persistent=found["persistent"],
+        autostart=found["autostart"],
+        machine=xml.machine(current),
+        memory=xml.memory_bytes(current),
+        vcpus=xml.vcpus(current),
+        emulator=xml.emulator(current),
+        inactive_xml=found["inactive_xml"],
+        live_xml=found["live_xml"],
+        type=xml.virt_type(current),
+        cpu_mode=xml.cpu_mode(current),
+        huge_page=xml.huge_page(current),
+        nvram=xml.nvram(current),
+        files=tuple(xml.files(current)),
+        record=xml.read_record(found["inactive_xml"]),
+        live_record=xml.read_record(found["live_xml"]) if found["live_xml"] else None,
+        live_incoming=bool(found["live_xml"]) and xml.has_incoming(found["live_xml"]),
+        disks=tuple(xml.disks(current)),
+        nics=tuple(_nic(element) for element in xml.nics(current)),
+        unsupported=tuple(unsupported_in(current)),
+        tainted=tuple(found["tainted"]),
+        vhost=host.VHOST_DEVICE in files,
+        deleted=tuple(sorted({file.removesuffix(host.DELETED) for file in files if file.endswith(host.DELETED)})),
+    )
+
+
+def _ended_by(found: dict[str, Any]) -> str | None:
+    """libvirt takes a start that was refused, as by our hook, for the reason why it is off: that hides the real one."""
+    hidden = found["ended_by"] == "failed"
+    return (host.logged_end(found["name"]) if hidden else None) or found["ended_by"]
+
+
+def _nic(element: xml.NicElement) -> Nic:
+    return Nic(
+        mac=element.mac,
+        model=element.model,
+        type=element.type,
+        bridge=element.source if element.type in ("bridge", "network") else None,
+        driver=element.driver,
+        driver_element=element.driver_element,
+        queues=element.queues,
+        alias=element.alias,
+        tap=element.tap,
+        tap_up=host.link_up(element.tap) if element.tap else None,
+    )
+
+
+def _sockets(record: Record | None) -> tuple[str, ...]:
+    if record is None:
+        return ()
+    return host.peer_sockets(record.peer.address, [channel.port for channel in record.channels()])
+
+
+def _recorded_images(record: Record | None) -> Iterable[tuple[str, str]]:
+    for disk in record.disks if record else ():
+        yield disk.path, disk.format
+        for overlay in (disk.active, disk.hidden):
+            if overlay:
+                yield overlay, graph.OVERLAY_FORMAT
+
+
+def _asker(hypervisor: Hypervisor, domain: Domain) -> Callable[..., Any]:
+    """How QEMU is asked here: a query's name and arguments to what it returns, with one deadline for all."""
+
+    def ask(command: str, **arguments: Any) -> Any:
+        return hypervisor.qmp(domain.name, command, arguments, deadline=MONITOR_DEADLINE)
+
+    return ask
+
+
+def _brief_monitor(hypervisor: Hypervisor, domain: Domain) -> dict[str, Any]:
+    ask = _asker(hypervisor, domain)
+    try:
+        status = ask("query-status")
+        monitor = Monitor(
+            status=status["status"],
+            running=status["running"],
+            version="",
+            colo=ask("query-colo-status")["mode"],
+            exports=_exports(ask("query-block-exports")),
+            objects=_objects(ask("qom-list", path="/objects")),
+            brief=True,
+        )
+    except (Timeout, LibvirtError) as error:
+        return {"monitor_problem": error.what}
+    return {"monitor": monitor}
+
+
+def _exports(reply: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(item["id"] for item in reply)
+
+
+def _objects(reply: list[dict[str, Any]]) -> dict[str, str]:
+    return {item["name"]: item["type"].removeprefix("child<").rstrip(">") for item in reply}
+
+
+def _settings(ask: Callable[..., Any], objects: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """What was set of each part of a packet proxy that can be changed while it is at work."""
+    return {
+        name: {key: ask("qom-get", path=f"/objects/{name}", property=key) for key in SETTINGS[kind]}
+        for name, kind in objects.items()
+        if kind in SETTINGS
+    }
+
+
+def _with_monitor(hypervisor: Hypervisor, seen: Observation, domain: Domain, patience: float) -> Observation:
+    try:
+        monitor, nodes = read_monitor(hypervisor, domain, patience)
+    except (Timeout, LibvirtError) as error:
+        return replace(seen, monitor_problem=error.what)
+    disks = tuple(
+        replace(disk, node=nodes.get(disk.target), virtual_size=_size(monitor, nodes.get(disk.target)))
+        for disk in domain.disks
+    )
+    return replace(seen, monitor=monitor, domain=replace(domain, disks=disks))
+
+
+def _size(monitor: Monitor, node: str | None) -> int | None:
+    return monitor.nodes[node].virtual_size if node in monitor.nodes else None
+
+
+def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tuple[Monitor, dict[str, str]]:
+    """QEMU's own view, and the block node under each disk's device: QOM is the only truth about that.
+
+    ``patience``: seconds to wait for a guest that stands still to go on, as it does after each checkpoint.
+    """
+    ask = _asker(hypervisor, domain)
+    status = _status(ask, patience)
+    version = ask("query-version")["qemu"]
+    objects = _objects(ask("qom-list", path="/objects"))
+    monitor = Monitor(
+        status=status["status"],
+        running=status["running"],
+        version=f"{version['major']}.{version['minor']}.{version['micro']}",
+        colo=ask("query-colo-status")["mode"],
+        migration=migration(ask),
+        nodes=_nodes(ask("query-named-block-nodes", flat=True), ask("x-debug-query-block-graph")),
+        jobs={job["id"]: _job(job) for job in ask("query-jobs")},
+        exports=_exports(ask("query-block-exports")),
+        objects=objects,
+        settings=_settings(ask, objects),
+        chardevs={item["label"]: item["filename"] for item in ask("query-chardev")},
+        iothreads=tuple(item["id"] for item in ask("query-iothreads")),
+    )
+    nodes = {}
+    for disk in domain.disks:
+        if disk.alias:
+            try:
+                nodes[disk.target] = ask("qom-get", path=f"/machine/peripheral/{disk.alias}", property="drive")
+            except QmpError:  # a floppy's device has another path; it is never replicated
+                continue
+    return monitor, nodes
+
+
+def _status(ask: Callable[..., Any], patience: float) -> dict[str, Any]:
+    deadline = time.monotonic() + patience
+    while True:
+        status = ask("query-status")
+        if status["status"] != IN_CHECKPOINT or time.monotonic() >= deadline:
+            return status
+        time.sleep(STATUS_POLL)
+
+
+def migration(ask: Callable[..., Any]) -> Migration:
+    """What QEMU says of its migration."""
+    state = ask("query-migrate")
+    # 7.2 has no state for one that waits for the guest, only where it listens; later ones say "setup" as well.
+    waits = "setup" if "socket-address" in state else "none"
+    return Migration(
+        status=state.get("status", waits),
+        error=state.get("error-desc"),
+        capabilities=tuple(item["capability"] for item in ask("query-migrate-capabilities") if item["state"]),
+        checkpoint_delay=ask("query-migrate-parameters").get("x-checkpoint-delay"),
+    )
+
+
+def _job(job: dict[str, Any]) -> Job:
+    return Job(job["type"], job["status"], job["current-progress"], job["total-progress"], job.get("error"))
+
+
+def _nodes(named: list[dict[str, Any]], block_graph: dict[str, Any]) -> dict[str, Node]:
+    names = {item["id"]: item["name"] for item in block_graph["nodes"] if item["type"] == "block-driver"}
+    children: dict[str, dict[str, str]] = {}
+    for edge in block_graph["edges"]:
+        if edge["parent"] in names and edge["child"] in names:
+            children.setdefault(names[edge["parent"]], {})[edge["name"]] = names[edge["child"]]
+    return {
+        item["node-name"]: Node(
+            item["drv"], item["file"], item["image"]["virtual-size"], children.get(item["node-name"], {})
+        )
+        for item in named
+    }
+
+
+def watch(hypervisor: Hypervisor, name: str, seconds: float, enough: int | None = None) -> Checkpoints:
+    """Count the whole checkpoints of ``name``: up to ``seconds`` long, or until ``enough`` were seen.
+
+    A checkpoint is a STOP and the RESUME that ends it: QEMU has no counter of them, and migration status ``colo`` is
+    also what a pair shows whose guest is stopped for ever (our measurement).
+    """
+    hypervisor.watch(name)
+    hypervisor.events()  # what came before, as the stop and the resume of the switch, is no checkpoint
+    begun, stopped, count, last = time.monotonic(), False, 0, None
+    while (left := begun + seconds - time.monotonic()) > 0 and (enough is None or count < enough):
+        for event in hypervisor.events(min(EVENT_PATIENCE, left)):
+            if event.name == "STOP":
+                stopped = True
+            elif event.name == "RESUME" and stopped:
+                stopped, count = False, count + 1
+                last = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return Checkpoints(round(time.monotonic() - begun, 2), count, last)

@@ -1,0 +1,269 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Deciding what a domain's XML and images have to become: the plans of colo_disk. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..domain import editing as xml
+from ..domain.standby import standby_of
+from ..errors import ColoError
+from ..lockstep.graph import is_ours
+from ..observation.seen import Domain, Image, Marker, Observation
+from ..record.pair import Endpoint, NicRecord, Record
+from ..verdict import checks, copies, images, preflight
+from .step import Plan, Problem, Step, Wanted, refuse_if
+
+LASTING_REMEDY = "Leave it as it is; or run lockstep.colo.unprotect, and deploy with the change"
+
+
+def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
+    """Make the running domain of this host the primary of a pair: the record, and what libvirt must know around it."""
+    refuse_if([*checks.taken_over(seen), *preflight.problems(preflight.of_pair(wanted, seen, peer))])
+    domain = _known(seen)
+    record = _primary_record(wanted, seen, peer)
+    if seen.record and _is_up(seen):
+        refuse_if(_lasting(seen.record, record))
+    after = xml.protect(domain.inactive_xml, record)
+    settled = xml.read_record(after)
+    steps = [*_make_directory(wanted, seen, images.home(wanted.directory, domain.uuid)), *_define(domain, after)]
+    if domain.live_record != settled:
+        steps.append(_live_record(domain, settled))
+    if domain.autostart:
+        steps.append(_autostart(domain, on=False))
+    marker = _marker(domain.uuid, settled)
+    steps += _mark(seen, marker, images.home(wanted.directory, domain.uuid))
+    became = replace(domain, inactive_xml=after, record=settled, live_record=settled, autostart=False)
+    return Plan(tuple(steps), replace(seen, domain=became, marker=marker))
+
+
+def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Record:
+    domain, old = _known(seen), seen.record
+    disks = images.of_primary(wanted, domain)
+    unknown = {want.target for want in wanted.disks} - {disk.target for disk in disks}
+    if unknown:
+        raise ColoError(f"QEMU did not say the size of disk {', '.join(sorted(unknown))}", remedy="Run again")
+    first_port = wanted.first_port or (old.first_port if old else checks.free_block(seen.host, peer.host))
+    return Record(
+        role="primary",
+        generation=copies.generation(seen),
+        complete=None,
+        local=Endpoint(seen.host.name, seen.host.machine_id, wanted.address),
+        peer=Endpoint(peer.host.name, peer.host.machine_id, wanted.peer_address),
+        first_port=first_port,
+        disks=disks,
+        nics=tuple(NicRecord(nic.mac, nic.driver, nic.driver_element) for nic in xml.nics(domain.inactive_xml)),
+        autostart_before=old.autostart_before if old else domain.autostart,
+        checkpoint_delay=wanted.checkpoint_delay,
+    )
+
+
+def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
+    """Make this host the standby's: the domain from the primary's persistent XML, and its images."""
+    refuse_if(_secondary_problems(wanted, seen, peer))
+    record = _secondary_record(wanted, seen, peer)
+    if seen.domain and seen.domain.active and seen.record:
+        refuse_if([*_lasting(seen.record, record), *_lasting_images(seen.record, record)])
+    source = _known(peer)
+    after = standby_of(source.inactive_xml, record)
+    settled = xml.read_record(after)
+    directory = images.home(wanted.directory, source.uuid)
+    marker = _marker(source.uuid, settled)
+    steps = [*_make_directory(wanted, seen, directory), *_mark(seen, marker, directory)]
+    steps += [_create(wanted, *image) for image in images.files(settled.disks) if not _exists(seen, image[0])]
+    if seen.domain is None:
+        steps.append(Step(f"define the standby {source.name}", "define", {"xml": after}))
+    else:
+        steps += _redefine_standby(seen.domain, after, settled)
+    made = {path: Image(path, True, kind, size) for path, kind, size in images.files(settled.disks)}
+    became = replace(
+        seen.domain or replace(source, state="shutoff", live_xml=None),
+        inactive_xml=after,
+        record=settled,
+        autostart=False,
+    )
+    return Plan(tuple(steps), replace(seen, domain=became, marker=marker, directory=directory, images=made))
+
+
+def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
+    record = peer.record
+    if peer.domain is None or record is None or record.role != "primary":
+        yield from preflight.problems(preflight.of_host(seen.host, wanted.directory))
+        yield Problem("the peer is not the primary of a pair", "Run colo_disk with role primary there first")
+        return
+    if wanted.address and wanted.address != record.peer.address:
+        yield Problem(
+            f"the primary's record has {record.peer.address} as this host's address, not {wanted.address}",
+            "Run colo_disk on the primary again, with the right peer_address",
+        )
+    yield from preflight.problems(preflight.of_pair(preflight.recorded(wanted, record), peer, seen))
+
+
+def _secondary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Record:
+    source, old = peer.record, seen.record
+    home = images.home(wanted.directory, _known(peer).uuid)
+    same = old is not None and old.role == "secondary" and old.generation == source.generation
+    return replace(
+        source,
+        role="secondary",
+        complete=old.complete if same else None,
+        local=source.peer,
+        peer=source.local,
+        disks=images.of_standby(wanted, old, home, source.disks),
+    )
+
+
+def _is_up(seen: Observation) -> bool:
+    """Whether something of the pair is in the running QEMU of this host."""
+    return seen.monitor is not None and any(map(is_ours, [*seen.monitor.nodes, *seen.monitor.chardevs]))
+
+
+def _lasting(now: Record, wanted: Record) -> Iterator[Problem]:
+    """What QEMU was told when this half of the pair came up, and cannot be told anew."""
+    for what, old, new in (
+        ("first port", now.first_port, wanted.first_port),
+        ("address for replication", now.local.address, wanted.local.address),
+        ("peer's address for replication", now.peer.address, wanted.peer.address),
+    ):
+        if old != new:
+            yield Problem(f"the {what} cannot change from {old} to {new} while the pair is up", LASTING_REMEDY)
+
+
+def _lasting_images(now: Record, wanted: Record) -> Iterator[Problem]:
+    """The running standby's own files; a disk that it does not have yet may have any."""
+    known = {disk.target: disk for disk in now.disks}
+    for disk in wanted.disks:
+        old = known.get(disk.target, disk)
+        for before, after in ((old.path, disk.path), (old.active, disk.active), (old.hidden, disk.hidden)):
+            if before != after:
+                what = f"the standby's image {before} cannot become {after} while the standby runs"
+                yield Problem(what, LASTING_REMEDY, disk.target)
+
+
+def absent(role: str, seen: Observation, peer: Observation | None) -> Plan:
+    """Take back what was done to the domain of this host; a standby goes altogether, with its images.
+
+    With role secondary a copy that is older than the peer's goes as well: nobody shall ever start it.
+    """
+    if seen.domain is None or seen.record is None:
+        return Plan((), seen)
+    if role == "primary" and seen.record.role != "secondary":
+        return _absent_primary(seen)
+    refuse_if(_kept_problems(role, seen, peer))
+    return _absent_secondary(seen)
+
+
+def _kept_problems(role: str, seen: Observation, peer: Observation | None) -> Iterator[Problem]:
+    """Why this host's copy may not go."""
+    if role == "primary":
+        yield Problem("this host has the standby, not the guest", "State role secondary for this host")
+    elif seen.domain.active:
+        yield Problem(f"the {seen.record.role} is running", "Run colo_pair with state absent first")
+    elif seen.record.role != "secondary" and (peer is None or peer.generation <= seen.generation):
+        yield Problem(
+            "this host has had the guest, and it is not certain that the other host has a newer copy",
+            "Bring the other host back, and give its observation as peer",
+        )
+
+
+def _absent_primary(seen: Observation) -> Plan:
+    domain, record = _known(seen), seen.record
+    refuse_if(checks.monitor(seen))
+    if seen.monitor and any(map(is_ours, seen.monitor.nodes)):
+        refuse_if(
+            [Problem("the pair's layers are under the running guest's disks", "Run colo_pair state=absent first")]
+        )
+    after = xml.unprotect(domain.inactive_xml)
+    steps = _define(domain, after)
+    if domain.live_record:
+        steps.append(_live_record(domain, None))
+    if record.autostart_before and not domain.autostart:
+        steps.append(_autostart(domain, on=True))
+    steps += _remove_home(seen, ())
+    became = replace(domain, inactive_xml=after, record=None, live_record=None, autostart=record.autostart_before)
+    return Plan(tuple(steps), replace(seen, domain=became, marker=None))
+
+
+def _absent_secondary(seen: Observation) -> Plan:
+    steps = [Step(f"undefine {seen.domain.name} on this host", "undefine")]
+    steps += _remove_home(seen, tuple(path for path, _kind, _size in images.files(seen.record.disks)))
+    return Plan(tuple(steps), replace(seen, domain=None, marker=None, images={}))
+
+
+def _remove_home(seen: Observation, paths: tuple[str, ...]) -> list[Step]:
+    """Remove ``paths`` that were made in our directory, the marker, and the directory if nothing else is in it.
+
+    An image elsewhere stays: a host that has had the guest has the user's own.
+    """
+    if seen.marker is None:
+        return []
+    made = [path for path in paths if path in seen.marker.paths and path.startswith(f"{seen.directory}/")]
+    ours = [path for path in made if seen.images[path].exists]
+    steps = [Step(f"remove {path}", "remove", {"path": path}) for path in ours]
+    return [*steps, Step(f"remove the marker in {seen.directory}", "remove_home", {"directory": seen.directory})]
+
+
+# Parts of plans
+
+
+def _known(seen: Observation) -> Domain:
+    """The domain, where the problems have been asked first."""
+    if seen.domain is None:
+        raise ColoError("there is no such domain", host=seen.host.name)
+    return seen.domain
+
+
+def _define(domain: Domain, after: str) -> list[Step]:
+    if xml.canonical(after) == xml.canonical(domain.inactive_xml):
+        return []
+    return [Step(f"define {domain.name} with the changed XML", "define", {"xml": after})]
+
+
+def _redefine_standby(domain: Domain, after: str, settled: Record) -> list[Step]:
+    steps = _define(domain, after)
+    if domain.active and domain.live_record != settled:
+        steps.append(_live_record(domain, settled))
+    if domain.autostart:
+        steps.append(_autostart(domain, on=False))
+    return steps
+
+
+def _live_record(domain: Domain, record: Record | None) -> Step:
+    text = xml.with_metadata_element(record) if record else None
+    title = f"{'write' if record else 'remove'} the record in the running domain {domain.name}"
+    return Step(title, "record", {"xml": text, "live": True})
+
+
+def _autostart(domain: Domain, *, on: bool) -> Step:
+    return Step(f"turn autostart of {domain.name} {'on' if on else 'off'}", "autostart", {"on": on})
+
+
+def _marker(uuid: str, record: Record) -> Marker:
+    paths = tuple(path for path, _kind, _size in images.files(record.disks))
+    return Marker(record.local.machine_id, uuid, record.generation, record.role, paths)
+
+
+def _mark(seen: Observation, marker: Marker, directory: str) -> list[Step]:
+    if seen.marker == marker:
+        return []
+    title = f"mark the images of this host as generation {marker.generation}, {marker.role}"
+    return [Step(title, "mark", {"directory": directory, "marker": marker})]
+
+
+def _make_directory(wanted: Wanted, seen: Observation, directory: str) -> list[Step]:
+    if seen.marker is not None:  # it is in there
+        return []
+    owner = {"owner": wanted.image_owner, "group": wanted.image_group}
+    return [Step(f"make the directory {directory}", "make_directory", {"path": directory, **owner})]
+
+
+def _exists(seen: Observation, path: str) -> bool:
+    return path in seen.images and seen.images[path].exists
+
+
+def _create(wanted: Wanted, path: str, kind: str, size: int) -> Step:
+    arguments = {"path": path, "format": kind, "size": size, "owner": wanted.image_owner, "group": wanted.image_group}
+    return Step(f"create {path}, {kind}, {size} bytes", "create_image", arguments)

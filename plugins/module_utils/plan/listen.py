@@ -1,0 +1,218 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A standby that listens, or is in lockstep: the secondary's half of the running pair. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..domain import editing as xml
+from ..domain.standby import standby_of
+from ..lockstep import abilities, graph
+from ..observation.seen import Disk, Migration, Monitor, Observation
+from ..record.pair import Channel, Record
+from ..verdict import halves, pair
+from .parts import layers, switch
+from .parts.switch import IDLE
+from .step import Plan, Problem, Refusal, Step, Wanted, qmp, refuse_if
+
+
+def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
+    """A standby that listens, or is in lockstep; whatever is neither is started afresh: it has no guest to lose."""
+    refuse_if(_secondary_problems(wanted, seen, peer))
+    whole = not seen.removed_images
+    if seen.domain.active and seen.monitor and seen.monitor.colo == "secondary" and whole and not _left_behind(peer):
+        return _completed(seen, peer)
+    if seen.domain.active and seen.monitor and halves.listens(seen) and whole:
+        return Plan((), seen)
+    if seen.domain.active and not (_just_started(seen) and whole):
+        end = Step("end the standby that is no use", "destroy", pivot=True)
+        rest = _after_its_end(wanted, seen, peer)
+        return Plan((end, *rest.steps), rest.after)
+    steps = []
+    if not seen.domain.active:
+        steps += _unfinished(seen)
+        # As the guest runs now, which the persistent XML need not say.
+        now = {
+            "uuid": seen.domain.uuid,
+            "xml": standby_of(peer.domain.live_xml, replace(seen.record, complete=None)),
+        }
+        steps.append(Step("start the standby, paused, waiting for the guest", "start_paused", now, pivot=True))
+        seen = _started(seen, peer)
+    steps += _standby_steps(seen)
+    return Plan(tuple(steps), _listening(seen))
+
+
+def _after_its_end(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
+    """What follows the end of a standby. What is against it now, as its memory, may go with it: that is asked again."""
+    ended = layers.ended(seen)
+    try:
+        return secondary(wanted, ended, peer)
+    except Refusal:
+        return Plan((), ended)
+
+
+def _left_behind(peer: Observation) -> bool:
+    """Whether the guest runs on its host without a standby, as when it powered itself off and was started again."""
+    return peer.domain.active and peer.monitor is not None and peer.monitor.migration.status in IDLE
+
+
+def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
+    if seen.domain is None:
+        yield Problem("there is no such domain on this host", "Run colo_disk with role secondary here first")
+        return
+    yield from halves.role_problems(seen, "secondary")
+    if seen.record is None:
+        return
+    yield from halves.peer_problems(seen.record, peer)
+    if seen.domain.active and seen.monitor is None:
+        yield Problem(
+            f"the standby's monitor does not answer: {seen.monitor_problem}",
+            "If its primary's host is lost, run colo_failover here",
+        )
+    if not seen.domain.active:
+        yield from _source_problems(seen, peer)
+        if peer.domain and peer.record:
+            yield from halves.unmet(wanted, peer, seen)
+        for channel in seen.record.channels():
+            if channel.listener == "secondary":
+                yield from halves.port_free(seen, channel)
+
+
+def _source_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
+    """Whether a standby can be started from what is known of the primary's running domain."""
+    live = peer.domain.live_xml if peer.domain else None
+    persistent = seen.domain.inactive_xml
+    if live is None:
+        yield Problem(f"the domain does not run on {peer.host.name}", "Start it there first")
+    elif xml.has_passwords(persistent) and not xml.has_passwords(live):
+        yield Problem(
+            "the domain has passwords, and peer came without them",
+            "Give as peer the registered result of colo_info with secrets",
+        )
+
+
+def _just_started(seen: Observation) -> bool:
+    """Whether nothing has been done to this QEMU since it was started."""
+    monitor = seen.monitor
+    return (
+        monitor is not None
+        and monitor.status == layers.INCOMING
+        and monitor.migration.status == "none"
+        and not any(map(graph.is_ours, [*monitor.nodes, *monitor.objects, *monitor.chardevs]))
+    )
+
+
+def _unfinished(seen: Observation) -> list[Step]:
+    """What this standby had completed before counts no more: written down before the sync overwrites it, or the primary
+    leaves it behind."""
+    if seen.record.complete is None:
+        return []
+    return [_record("write that the standby may not be promoted", seen, replace(seen.record, complete=None))]
+
+
+def _record(title: str, seen: Observation, record: Record) -> Step:
+    return Step(title, "record", {"xml": xml.with_metadata_element(record), "live": seen.domain.active})
+
+
+def _started(seen: Observation, peer: Observation) -> Observation:
+    """What is known of the standby before it runs: the device names are the primary's, the rest is filled in later."""
+    names = {disk.target: disk.alias for disk in peer.domain.disks}
+    aliases = {nic.mac: nic.alias for nic in peer.domain.nics}
+    disks = tuple(
+        replace(disk, alias=names.get(disk.target), node=f"(the node of {disk.target})", virtual_size=_size(seen, disk))
+        for disk in seen.domain.disks
+    )
+    nics = tuple(
+        replace(nic, alias=aliases.get(nic.mac), tap=f"(the tap of {nic.mac})", tap_up=True) for nic in seen.domain.nics
+    )
+    monitor = Monitor(layers.INCOMING, False, "", "none", Migration())
+    return replace(seen, domain=replace(seen.domain, state="paused", disks=disks, nics=nics), monitor=monitor)
+
+
+def _size(seen: Observation, disk: Disk) -> int | None:
+    return next((known.virtual_size for known in seen.record.disks if known.target == disk.target), None)
+
+
+def _standby_steps(seen: Observation) -> list[Step]:
+    nbd, migration = switch.channel(seen.record, "nbd"), switch.channel(seen.record, "migration")
+    by_target = {disk.target: disk for disk in seen.record.disks}
+    monitor = seen.monitor
+
+    def stack(disk: Disk) -> list[dict]:
+        below = graph.hidden_layers(by_target[disk.target], layers.libvirt_node(monitor, disk))
+        return [*below, graph.quorum_layer(disk.target, graph.replication(disk.target))]
+
+    steps = [*_links_down(seen), *layers.slide_in(seen, stack)]
+    steps += [layers.add_part(part) for part in layers.proxy_parts(seen) if not layers.has(monitor, part)]
+    steps.append(layers.migrate_by_colo(abilities.standby_capabilities(seen)))
+    steps.append(qmp(f"serve the disks on {nbd.address} port {nbd.port}", "nbd-server-start", {"addr": _inet(nbd)}))
+    for disk in layers.replicated(seen):
+        export = {
+            "type": "nbd",
+            "id": graph.export(disk.target),
+            "name": graph.export(disk.target),
+            "node-name": layers.libvirt_node(monitor, disk),
+            "writable": True,
+        }
+        steps.append(qmp(f"disk {disk.target}: export it to the primary", "block-export-add", export))
+    uri = f"tcp:{migration.address}:{migration.port}"
+    steps.append(
+        qmp(f"wait for the guest on {migration.address} port {migration.port}", "migrate-incoming", {"uri": uri})
+    )
+    return steps
+
+
+def _links_down(seen: Observation) -> list[Step]:
+    """A standby's packets stay off the network."""
+    return [layers.set_link(nic.tap, up=False) for nic in seen.domain.nics if nic.tap and nic.tap_up]
+
+
+def _inet(channel: Channel) -> dict:
+    return {"type": "inet", "data": {"host": channel.address, "port": str(channel.port)}}
+
+
+def _completed(seen: Observation, peer: Observation) -> Plan:
+    """Write down, durably, that this standby has completed a checkpoint: only then may it ever be promoted."""
+    record = seen.record
+    steps = [*_links_down(seen), *layers.mend_proxies(seen)]
+    proven = peer.checkpoints is not None and peer.checkpoints.count > 0
+    if proven and record.complete != record.generation:
+        record = replace(record, complete=record.generation)
+        steps.append(_record("write that the standby has completed a checkpoint", seen, record))
+    return Plan(tuple(steps), replace(seen, domain=replace(seen.domain, record=record)))
+
+
+def expendable(seen: Observation, peer: Observation | None) -> Plan:
+    """Write down, durably, that this standby may no longer be promoted: its primary is about to go on without it.
+
+    What the primary writes from then on a promotion of this standby would lose. One that has the guest as it ran last
+    stays the one to be promoted.
+    """
+    if seen.domain is None or seen.record is None or not seen.domain.active:
+        return Plan((), seen)
+    refuse_if([*halves.role_problems(seen, "secondary"), *_last_copy_problems(seen, peer)])
+    after = replace(seen, domain=replace(seen.domain, record=replace(seen.record, complete=None)))
+    return Plan(tuple(_unfinished(seen)), after)
+
+
+def _last_copy_problems(seen: Observation, peer: Observation | None) -> Iterator[Problem]:
+    if peer and peer.domain and peer.record and pair.outlived(peer, seen):
+        yield Problem(
+            "this standby has the guest as it ran last",
+            "Serve from it with lockstep.colo.failover; or destroy it, if what only it has is to be given up",
+        )
+
+
+def _listening(seen: Observation) -> Observation:
+    exports = tuple(graph.export(disk.target) for disk in seen.record.disks)
+    on = tuple(sorted(abilities.standby_capabilities(seen)))
+    migration = replace(seen.monitor.migration, status="setup", capabilities=on)
+    monitor = replace(layers.with_proxies(seen), exports=exports, migration=migration)
+    chosen = {disk.target for disk in seen.record.disks}
+    disks = tuple(
+        replace(disk, node=graph.quorum(disk.target)) if disk.target in chosen else disk for disk in seen.domain.disks
+    )
+    return replace(seen, monitor=monitor, domain=replace(seen.domain, disks=disks))

@@ -1,0 +1,223 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Deciding how a guest on its quorums gets into lockstep: the full sync, and the switch. Pure functions.
+
+The copying has to go on until lockstep begins, and the layers that take over from it have to come in between. There are
+two ways, by what the guest's QEMU can do:
+
+paused  QEMU stops the guest once only the switch is left. The copying ends, the replication layers and the proxy come
+        in, and the guest goes on in lockstep.
+live    QEMU cannot stop there. The replication layers come in before, over connections of their own; until lockstep
+        begins they answer with EIO, which their quorums leave at that. The copying ends, and the proxy comes in, once
+        lockstep has begun: up to then each write reaches the standby by the copying before the guest is told of it. A
+        proxy that came in before would hold the guest's answers back, for a standby that has no guest yet (clients
+        waited 1.3 s, our measurement).
+
+The standby may be promoted only after a whole checkpoint that follows all this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...lockstep import abilities, graph
+from ...observation.seen import Job, Monitor, Observation
+from ...record.pair import Channel, Record
+from ..step import Step, Wanted, qmp, wait
+from . import layers
+
+MIGRATING = ("setup", "active", "pre-switchover", "device")
+CANCELLING = "cancelling"
+IDLE = ("none", "completed", "cancelled", "failed")
+SWITCH_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs meanwhile
+# Milliseconds to the first checkpoint: until the two have fallen in step most of what the guest sends is held. Left to
+# the first difference that is found, it took 30 to 300 ms (our measurement, QEMU 10.0).
+FIRST_DELAY = 20
+CHECKPOINT_TIMEOUT = 30.0  # seconds on top of the checkpoint delay
+JOB_TIMEOUT = 30.0
+
+
+def consistent(monitor: Monitor, target: str) -> bool:
+    """Whether a disk's sync can go on from here."""
+    job = monitor.jobs.get(graph.sync_job(target))
+    attached = layers.attached(monitor, target) is not None
+    idle, paused = monitor.migration.status in IDLE, monitor.migration.status == "pre-switchover"
+    if job is None:
+        connected = graph.nbd(target) in monitor.nodes
+        return (idle and not connected) or (attached and paused)
+    connected = _copy_target(monitor, target) in monitor.nodes
+    if abilities.pauses(monitor.version):
+        # A copy that ended counts only while the guest stands still.
+        going_on = paused if attached or job.status == "concluded" else connected
+    else:
+        going_on = connected and job.status != "concluded" and (attached or idle)
+    return job.error is None and going_on
+
+
+def copying_failed(monitor: Monitor) -> bool:
+    """Whether a pair got into lockstep with a copy that is not whole."""
+    return any(job.error for name, job in monitor.jobs.items() if graph.is_ours(name))
+
+
+def sync(wanted: Wanted, seen: Observation) -> list[Step]:
+    """Copy every disk that is not replicated yet to the standby, as far as that has not begun, and wait for it."""
+    nbd = channel(seen.record, "nbd")
+    monitor = seen.monitor
+    steps: list[Step] = []
+    known = {disk.target: monitor.jobs.get(graph.sync_job(disk.target)) for disk in seen.record.disks}
+    unsynced = [target for target, job in known.items() if job or not layers.attached(monitor, target)]
+    fresh = [target for target in unsynced if known[target] is None]
+    if fresh:
+        where = {"address": nbd.address, "port": nbd.port}
+        steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "reach", where))
+    for target in fresh:
+        layer = graph.nbd_layer(graph.nbd(target), target, nbd.address, nbd.port)
+        steps.append(qmp(f"disk {target}: connect to the standby", "blockdev-add", layer))
+        copy = _copy_target(monitor, target)
+        if copy != graph.nbd(target):
+            layer = graph.nbd_layer(copy, target, nbd.address, nbd.port)
+            steps.append(qmp(f"disk {target}: connect to the standby for the copying", "blockdev-add", layer))
+        steps.append(_mirror(wanted, monitor, target))
+    running = [graph.sync_job(target) for target in unsynced if known[target] is None or not _ready(known[target])]
+    if running:
+        steps.append(wait("wait for the full sync", "ready", wanted.sync_wait, jobs=running))
+    return steps
+
+
+def _copy_target(monitor: Monitor, target: str) -> str:
+    return graph.nbd(target) if abilities.pauses(monitor.version) else graph.copy(target)
+
+
+def _mirror(wanted: Wanted, monitor: Monitor, target: str) -> Step:
+    limit = {"speed": wanted.sync_speed} if wanted.sync_speed else {}
+    # The guest is told that it has written when the standby has it; QEMU cannot change to that later on.
+    at_once = {} if abilities.pauses(monitor.version) else {"copy-mode": "write-blocking"}
+    arguments = {
+        "job-id": graph.sync_job(target),
+        "device": graph.quorum(target),
+        "target": _copy_target(monitor, target),
+        "sync": "full",
+        "auto-dismiss": False,  # a job that ended stays to be asked how
+        **at_once,
+        **limit,
+    }
+    return qmp(f"disk {target}: copy everything to the standby", "blockdev-mirror", arguments)
+
+
+def _ready(job: Job) -> bool:
+    return job.status in ("ready", "concluded")
+
+
+def switch(seen: Observation) -> list[Step]:
+    """From a copy that follows to lockstep. The guest stands still once, up to QEMU's first vm_start in lockstep."""
+    way = _paused if abilities.pauses(seen.monitor.version) else _live
+    return [*way(seen), proof(seen.record), set_delay(seen.record.checkpoint_delay)]
+
+
+def _paused(seen: Observation) -> list[Step]:
+    monitor, record = seen.monitor, seen.record
+    steps = []
+    if monitor.migration.status not in MIGRATING:
+        steps += [_by_colo(seen), _checkpoint_soon(), _migrate(seen)]
+    if monitor.migration.status != "pre-switchover":
+        steps.append(wait("wait until only the switch is left", "migration", SWITCH_TIMEOUT, status=["pre-switchover"]))
+    for disk in record.disks:
+        job, attached = monitor.jobs.get(graph.sync_job(disk.target)), layers.attached(monitor, disk.target)
+        if not attached:
+            steps += [*_end_copy(disk.target, job), *_replicate(monitor, disk.target)]
+        if job or not attached:
+            steps.append(_forget(disk.target))
+    steps += _filters(seen)
+    steps.append(qmp("let the guest go on in lockstep", "migrate-continue", {"state": "pre-switchover"}))
+    return [*steps, _lockstep()]
+
+
+def _live(seen: Observation) -> list[Step]:
+    monitor, record = seen.monitor, seen.record
+    steps = []
+    if monitor.migration.status not in MIGRATING:
+        for disk in record.disks:
+            if not layers.attached(monitor, disk.target):
+                steps += _replicate(monitor, disk.target)
+        steps += [_by_colo(seen), set_delay(record.checkpoint_delay), _migrate(seen)]
+    steps.append(_lockstep())
+    for disk in record.disks:
+        steps += [*_end_copy(disk.target), _forget(disk.target), layers.delete_node(graph.copy(disk.target))]
+    # Soon, and not before: a checkpoint for which filters were missing stood still for ever (see undo._free).
+    return [*steps, *_filters(seen), _checkpoint_soon()]
+
+
+def end_copying(seen: Observation) -> list[Step]:
+    """What a run that was cut off just after lockstep began had still to do."""
+    steps = []
+    for disk in seen.record.disks:
+        job = seen.monitor.jobs.get(graph.sync_job(disk.target))
+        if job:
+            steps += [*_end_copy(disk.target, job), _forget(disk.target)]
+        if graph.copy(disk.target) in seen.monitor.nodes:
+            steps.append(layers.delete_node(graph.copy(disk.target)))
+    return steps
+
+
+def _by_colo(seen: Observation) -> Step:
+    return layers.migrate_by_colo(abilities.primary_capabilities(seen))
+
+
+def _checkpoint_soon() -> Step:
+    return replace(set_delay(FIRST_DELAY), title="have the first checkpoint soon")
+
+
+def _migrate(seen: Observation) -> Step:
+    migration = channel(seen.record, "migration")
+    uri = f"tcp:{migration.address}:{migration.port}"
+    return qmp("send the guest's memory to the standby", "migrate", {"uri": uri})
+
+
+def _lockstep() -> Step:
+    return wait("wait for lockstep", "migration", SWITCH_TIMEOUT, status=["colo"])
+
+
+def _end_copy(target: str, job: Job | None = None) -> list[Step]:
+    """``job``: as it was seen; None where it is still to come."""
+    if job and job.status == "concluded":
+        return []
+    name = graph.sync_job(target)
+    return [
+        qmp(f"disk {target}: end the copying", "block-job-cancel", {"device": name}),
+        wait(f"disk {target}: wait for the end of it", "concluded", JOB_TIMEOUT, jobs=[name]),
+    ]
+
+
+def _forget(target: str) -> Step:
+    return qmp(f"disk {target}: forget the copying", "job-dismiss", {"id": graph.sync_job(target)})
+
+
+def _replicate(monitor: Monitor, target: str) -> list[Step]:
+    steps = []
+    if graph.replication(target) not in monitor.nodes:
+        layer = graph.primary_replication_layer(target)
+        steps.append(qmp(f"disk {target}: add the replication layer", "blockdev-add", layer))
+    names = {"parent": graph.quorum(target), "node": graph.replication(target)}
+    return [*steps, qmp(f"disk {target}: replicate every write", "x-blockdev-change", names)]
+
+
+def _filters(seen: Observation) -> list[Step]:
+    parts = layers.proxy_parts(seen)
+    return [layers.add_part(part) for part in parts if part.object and not layers.has(seen.monitor, part)]
+
+
+def proof(record: Record) -> Step:
+    """Wait for one checkpoint from its stop to its resume: before it nothing proves that the standby follows."""
+    limit = record.checkpoint_delay / 1000 + CHECKPOINT_TIMEOUT
+    return wait("see a whole checkpoint", "checkpoint", limit)
+
+
+def set_delay(delay: int) -> Step:
+    """``delay``: milliseconds after which QEMU makes a checkpoint when no packet that differs asked for one."""
+    return qmp(f"checkpoint at least every {delay} ms", "migrate-set-parameters", {"x-checkpoint-delay": delay})
+
+
+def channel(record: Record, kind: str) -> Channel:
+    """The pair's first connection of this kind."""
+    return next(one for one in record.channels() if one.kind == kind)

@@ -1,0 +1,116 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Taking the running pair apart on this host: the guest goes on alone, a standby is ended. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...lockstep import graph
+from ...observation.seen import Monitor, Observation
+from ...verdict import checks
+from ..step import Plan, Problem, Step, qmp, refuse_if, wait
+from . import layers
+from .switch import CANCELLING, JOB_TIMEOUT, MIGRATING, SWITCH_TIMEOUT
+
+
+def absent(seen: Observation, peer: Observation | None) -> Plan:
+    """End this host's half of the running pair. The guest goes on; a standby, which has none, is ended."""
+    if seen.domain is None or seen.record is None or not seen.domain.active:
+        return Plan((), seen)
+    refuse_if([*checks.monitor(seen), *checks.taken_over(seen)])
+    if seen.record.role != "secondary":
+        return undo(seen)
+    if seen.monitor.colo == "secondary" and not (peer and peer.monitor and peer.monitor.migration.status != "colo"):
+        refuse_if([Problem("the standby is in lockstep", "Run colo_pair with state absent on the primary first")])
+    return Plan((Step("end the standby", "destroy"),), layers.ended(seen))
+
+
+def undo(seen: Observation) -> Plan:
+    """The guest goes on alone on this host, as an ordinary domain: first what frees it, then what cleans up."""
+    monitor = seen.monitor
+    steps: list[Step] = []
+    if monitor.migration.status in (*MIGRATING, CANCELLING):
+        if monitor.migration.status != CANCELLING:
+            steps.append(qmp("cancel the migration", "migrate_cancel"))
+        ended = ["cancelled", "failed", "completed"]
+        steps.append(wait("wait for its end", "migration", SWITCH_TIMEOUT, pivot=True, status=ended))
+        return Plan(tuple(steps), _alone(seen))
+    steps += _free(seen)
+    steps += _clean(seen)
+    return Plan(tuple(steps), _alone(seen))
+
+
+def rescue(before: Observation, seen: Observation) -> Plan:
+    """What frees the guest when bringing it into lockstep failed half-way; QEMU may hang on a peer that went silent.
+
+    A pair that was in lockstep before is left alone: its standby may be promoted, so only a fence decides.
+    """
+    if before.monitor and before.monitor.migration.status == "colo":
+        return Plan((), seen)
+    return release(seen) if seen.monitor is None else undo(seen)
+
+
+def release(seen: Observation) -> Plan:
+    """Free QEMU from connections to a host that is gone, before it is asked anything: its main loop may hang there."""
+    if not seen.peer_sockets:
+        refuse_if(
+            [Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Look at QEMU's log on this host")]
+        )
+    return Plan((replace(reset_connections(seen), pivot=True),), replace(seen, peer_sockets=()))
+
+
+def reset_connections(seen: Observation) -> Step:
+    """Over all ports of the pair: a survivor's record has no channels any more, its QEMU may still have them."""
+    peer, ports = seen.record.peer.address, list(checks.block(seen.record.first_port))
+    return Step(f"reset the connections with {peer}", "release", {"peer": peer, "ports": ports})
+
+
+def _free(seen: Observation) -> list[Step]:
+    """Cut the standby off, and let go of the guest.
+
+    The lockstep ends before its filters go: a checkpoint for which some of them were gone stood still for ever, and
+    QEMU's main loop with it (our measurement, QEMU 10.0, 2 of 7 times).
+    """
+    monitor = seen.monitor
+    steps = []
+    for disk in seen.record.disks:
+        if child := layers.attached(monitor, disk.target):
+            names = {"parent": graph.quorum(disk.target), "child": child}
+            steps.append(qmp(f"disk {disk.target}: end the replication", "x-blockdev-change", names))
+    if monitor.migration.status == "colo":
+        steps.append(qmp("end the lockstep", "x-colo-lost-heartbeat"))
+        steps.append(wait("wait until the guest runs by itself", "alone", JOB_TIMEOUT))
+    steps += layers.remove_objects(monitor)
+    if steps:
+        steps[-1] = replace(steps[-1], serves=True)
+    return steps
+
+
+def _clean(seen: Observation) -> list[Step]:
+    monitor, record = seen.monitor, seen.record
+    steps = []
+    for disk in record.disks:
+        steps += _end_job(monitor, graph.sync_job(disk.target))
+    steps += layers.remove_sockets(monitor)
+    return [*steps, *layers.migrate_ordinarily(monitor), *layers.slide_out(seen), *layers.remove_iothread(monitor)]
+
+
+def _end_job(monitor: Monitor, name: str) -> list[Step]:
+    job = monitor.jobs.get(name)
+    if job is None:
+        return []
+    steps = []
+    if job.status != "concluded":
+        steps.append(qmp(f"cancel {name}", "block-job-cancel", {"device": name, "force": True}))
+        steps.append(wait(f"wait for the end of {name}", "concluded", JOB_TIMEOUT, jobs=[name], failed=True))
+    return [*steps, qmp(f"forget {name}", "job-dismiss", {"id": name})]
+
+
+def _alone(seen: Observation) -> Observation:
+    monitor = seen.monitor
+    migration = replace(monitor.migration, status="completed", capabilities=())
+    kept = {name: node for name, node in monitor.nodes.items() if not graph.is_ours(name)}
+    after = replace(monitor, status="running", running=True, colo="none", migration=migration, nodes=kept, jobs={})
+    return replace(seen, monitor=after)

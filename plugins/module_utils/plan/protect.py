@@ -1,0 +1,112 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bringing a running guest into lockstep, and keeping it there: the primary's half of the running pair. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..lockstep import abilities, graph
+from ..observation.seen import Disk, Node, Observation
+from ..verdict import checks, halves
+from .parts import layers, switch
+from .parts.switch import IDLE
+from .parts.undo import undo
+from .step import Plan, Problem, Step, Wanted, refuse_if
+
+
+def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
+    """From a running guest to lockstep, from wherever an earlier run left off."""
+    refuse_if(_primary_problems(wanted, seen, peer))
+    monitor = seen.monitor
+    if monitor.migration.status == "colo":
+        # A standby that listens is a new one: the one that was in lockstep has ended, and cannot be promoted.
+        kept = peer.monitor.colo == "secondary" and not switch.copying_failed(monitor)
+        return _keep(seen) if kept else _begin_again(seen)
+    if not all(switch.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
+        return _begin_again(seen)
+    steps = [*_listeners(seen), *_quorums(seen), *switch.sync(wanted, seen), *switch.switch(seen)]
+    return Plan(tuple(steps), _in_lockstep(seen))
+
+
+def _begin_again(seen: Observation) -> Plan:
+    """Back to an ordinary domain; what follows is planned from there."""
+    plan = undo(seen)
+    *before, last = plan.steps
+    return replace(plan, steps=(*before, replace(last, pivot=True)))
+
+
+def _primary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
+    if seen.domain is None or seen.record is None:
+        yield from checks.running(seen)
+    if seen.domain is None:
+        return
+    yield from halves.role_problems(seen, "primary")
+    if seen.record is None:
+        return
+    yield from halves.unmet(wanted, seen, peer)
+    if seen.monitor is None:
+        return
+    yield from halves.peer_problems(seen.record, peer)
+    if seen.monitor.migration.status == "colo":
+        if peer.monitor is None or not (peer.monitor.colo == "secondary" or halves.listens(peer)):
+            yield Problem(
+                f"the standby on {peer.host.name} is no longer in lockstep",
+                "Until a failover is run the clients are frozen as well: fence that host and run colo_failover here",
+            )
+    elif peer.monitor is None or peer.monitor.status != layers.INCOMING or not halves.listens(peer):
+        yield Problem(f"no standby listens on {peer.host.name}", "Run colo_pair with role secondary there first")
+    for channel in seen.record.channels():
+        if channel.listener == "primary" and not any(layers.has(seen.monitor, p) for p in _sockets(seen)):
+            yield from halves.port_free(seen, channel)
+
+
+def _sockets(seen: Observation) -> list:
+    return [part for part in layers.proxy_parts(seen) if not part.object]
+
+
+def _keep(seen: Observation) -> Plan:
+    """Nothing but what drifted, or what an earlier run had still to do, and the proof: a whole checkpoint."""
+    steps = [*switch.end_copying(seen), *layers.mend_proxies(seen)]
+    delay = seen.record.checkpoint_delay
+    if seen.monitor.migration.checkpoint_delay != delay:
+        steps.append(switch.set_delay(delay))
+    return Plan((*steps, switch.proof(seen.record)), _in_lockstep(seen))
+
+
+def _stranded(seen: Observation) -> bool:
+    """A guest that we stopped, and that no migration will resume; parked disks are seen to by sliding in."""
+    parked = any(disk.node == graph.park(disk.target) for disk in layers.replicated(seen))
+    return layers.stopped_by_us(seen) and seen.monitor.migration.status in IDLE and not parked and not _half_slid(seen)
+
+
+def _half_slid(seen: Observation) -> bool:
+    return any(graph.park(disk.target) in seen.monitor.nodes for disk in seen.record.disks)
+
+
+def _listeners(seen: Observation) -> list[Step]:
+    """The sockets of the packet proxy: early, so that the standby has connected before packets flow."""
+    steps = layers.add_iothread(seen.monitor) if seen.record.nics else []
+    return steps + [layers.add_part(part) for part in _sockets(seen) if not layers.has(seen.monitor, part)]
+
+
+def _quorums(seen: Observation) -> list[Step]:
+    def quorum(disk: Disk) -> list[dict]:
+        return [graph.quorum_layer(disk.target, layers.libvirt_node(seen.monitor, disk))]
+
+    return layers.slide_in(seen, quorum)
+
+
+def _in_lockstep(seen: Observation) -> Observation:
+    delay, on = seen.record.checkpoint_delay, tuple(sorted(abilities.primary_capabilities(seen)))
+    migration = replace(seen.monitor.migration, status="colo", capabilities=on, checkpoint_delay=delay)
+    layered = {
+        graph.quorum(disk.target): Node("quorum", children={"children.1": graph.replication(disk.target)})
+        for disk in seen.record.disks
+    }
+    before = layers.with_proxies(seen)
+    monitor = replace(before, colo="primary", migration=migration, nodes={**before.nodes, **layered}, jobs={})
+    channels = tuple(f"{channel.address}:{channel.port}" for channel in seen.record.channels())
+    return replace(seen, monitor=monitor, peer_sockets=seen.peer_sockets or channels)

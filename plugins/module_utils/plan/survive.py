@@ -1,0 +1,212 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Deciding what a survivor has to do when its peer is gone: the plans of colo_failover. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ..domain import editing as xml
+from ..lockstep import graph
+from ..observation.seen import Monitor, Observation
+from ..verdict import pair
+from .parts import layers
+from .parts.undo import release, reset_connections, undo
+from .step import Plan, Problem, Step, qmp, refuse_if, wait
+
+COMMIT_TIMEOUT = 120.0  # seconds for active and hidden to be merged into the disk
+APPLIES_TO = {
+    "primary": ("protected", "stalled", "degraded", "syncing"),
+    "secondary": ("protected", "stalled", "degraded"),
+    "alone": ("failed_over", "degraded"),
+}
+ROUNDS = 5  # announcements of the guest's addresses to the switches
+ANNOUNCE = {"initial": 50, "max": 550, "rounds": ROUNDS, "step": 100}  # milliseconds; QEMU's own defaults
+
+
+@dataclass(frozen=True)
+class Fence:
+    """What is known of the peer's end: ``verified`` only when something saw that the host no longer runs a guest."""
+
+    host: str
+    verified: bool
+    method: str = ""
+
+
+def failover(seen: Observation, fence: Fence | None, unfenced: bool = False) -> Plan:
+    """Make the guest of this host serve, alone: promote the standby, or let the primary go on without one."""
+    refuse_if(_record_problems(seen, fence, unfenced))
+    if not_asked(seen) and seen.peer_sockets:
+        return release(seen)
+    refuse_if(_state_problems(seen))
+    if seen.record.role == "secondary":
+        return promote(seen)
+    return _go_on(seen)
+
+
+def not_asked(seen: Observation) -> bool:
+    """Whether QEMU was left alone, because it may be waiting for the host that is gone."""
+    return seen.domain.active and seen.monitor is None and seen.monitor_problem is None
+
+
+def rescue(_before: Observation, seen: Observation) -> Plan:
+    """What a guest needs that was stopped for a change of layers that then failed; nothing if QEMU does not answer."""
+    return Plan(tuple(layers.unpark(seen)) if seen.record and seen.monitor else (), seen)
+
+
+def _record_problems(seen: Observation, fence: Fence | None, unfenced: bool) -> Iterator[Problem]:
+    if seen.domain is None:
+        yield Problem("there is no such domain on this host", "Check the name, and the host")
+        return
+    record = seen.record
+    if record is None:
+        yield Problem("the domain is not part of a pair: there is nothing to fail over", "Check the name")
+        return
+    if record.role == "alone":
+        return  # done already, or to be finished: the fence was asked then
+    if unfenced:
+        return
+    if fence is None or not fence.verified:
+        yield Problem(
+            f"it is not proven that {record.peer.host} is down: two guests could answer",
+            "Fence that host, and pass the registered result of the verified fence in fence",
+        )
+    elif fence.host != record.peer.host:
+        yield Problem(f"{fence.host} was fenced, and the peer is {record.peer.host}", "Fence the right host")
+
+
+def _state_problems(seen: Observation) -> Iterator[Problem]:
+    role, state = seen.record.role, pair.phase(seen)
+    if seen.domain.active and seen.monitor is None:
+        yield Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Look at QEMU's log on this host")
+    elif state not in APPLIES_TO[role]:
+        pairs = "; ".join(f"{name}: {', '.join(states)}" for name, states in APPLIES_TO.items())
+        yield Problem(f"a {role} that is {state} cannot fail over", f"Failover applies to {pairs}")
+    elif role == "secondary" and not pair.completed(seen):
+        yield Problem(
+            "this standby has not completed a checkpoint since its last sync: its disks are not a whole copy",
+            f"Bring {seen.record.peer.host} back: it has the only copy",
+        )
+
+
+def newest(seen: Observation) -> Plan:
+    """Write down, durably and in two places, that this copy is from now on the newest."""
+    record = replace(seen.record, role="alone", generation=seen.record.generation + 1, complete=None, handed_over=False)
+    marker = replace(seen.marker, role="alone", generation=record.generation) if seen.marker else None
+    steps = []
+    if marker:
+        title = f"mark the images of this host as generation {record.generation}, the newest"
+        steps.append(Step(title, "mark", {"directory": seen.directory, "marker": marker}))
+    title = f"record generation {record.generation} in the domain"
+    text = xml.with_metadata_element(record)
+    steps.append(Step(title, "record", {"xml": text, "live": seen.domain.active}))
+    return Plan(tuple(steps), replace(seen, marker=marker, domain=replace(seen.domain, record=record)))
+
+
+def promote(seen: Observation) -> Plan:
+    """Make a standby the guest, where it is certain that the primary has ended."""
+    steps = [*newest(seen).steps, *_serve(seen)]
+    if seen.monitor.brief:  # the clients come first; what is to be tidied up is looked at afterwards
+        *before, last = steps
+        return Plan((*before, replace(last, pivot=True)), _ordinary(seen))
+    return Plan((*steps, *_tidy(_served(seen))), _ordinary(seen))
+
+
+def take_over(monitor: Monitor) -> list[Step]:
+    """The standby's guest runs by itself."""
+    steps = []
+    if monitor.exports:
+        steps.append(qmp("stop serving the disks to the peer", "nbd-server-stop"))
+    if monitor.colo == "secondary":
+        steps.append(qmp("let the guest of this host take over", "x-colo-lost-heartbeat"))
+    return [*steps, *layers.remove_objects(monitor)]
+
+
+def _serve(seen: Observation) -> list[Step]:
+    steps = take_over(seen.monitor)
+    steps += [layers.set_link(nic.tap, up=True) for nic in seen.domain.nics if nic.tap and not nic.tap_up]
+    if steps:
+        steps[-1] = replace(steps[-1], serves=True)
+        steps.append(qmp("tell the switches where the guest is", "announce-self", ANNOUNCE))
+    return steps
+
+
+def _served(seen: Observation) -> Observation:
+    """The observation once the guest serves: the layers still there, the record alone."""
+    kept = {name: kind for name, kind in seen.monitor.objects.items() if not graph.is_ours(name)}
+    monitor = replace(seen.monitor, running=True, status="running", colo="none", objects=kept, exports=())
+    return replace(newest(seen).after, monitor=monitor)
+
+
+def _tidy(seen: Observation) -> list[Step]:
+    """Everything of the pair out of the running QEMU, then the overlays' files, then out of the persistent XML."""
+    return [*take_out(seen), *_settle(seen)]
+
+
+def take_out(seen: Observation) -> list[Step]:
+    """Everything of the pair out of a running QEMU that has taken over; the standby's writes go into its disks."""
+    monitor = seen.monitor
+    steps = layers.remove_sockets(monitor)
+    if steps:  # those that were connecting do so in threads that outlive them
+        steps.append(reset_connections(seen))
+    steps += layers.migrate_ordinarily(monitor)
+    overlays = [disk.target for disk in seen.record.disks if graph.active(disk.target) in monitor.nodes]
+    if overlays:
+        merging = {graph.replication(target): graph.active(target) for target in overlays}
+        steps.append(
+            wait("see the standby's own writes merged into its disks", "committed", COMMIT_TIMEOUT, layers=merging)
+        )
+    return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor)]
+
+
+def _settle(seen: Observation) -> list[Step]:
+    """The persistent XML of an ordinary domain, with the record of what it has been through."""
+    record = replace(seen.record, disks=tuple(replace(d, active=None, hidden=None) for d in seen.record.disks))
+    after = xml.protect(seen.domain.inactive_xml, record)
+    settled = xml.read_record(after)
+    # Before the record forgets them: files that no record names are nobody's, and the next standby refuses to start.
+    overlays = [path for disk in seen.record.disks for path in (disk.active, disk.hidden) if path]
+    steps = [Step(f"remove {path}", "remove", {"path": path}) for path in overlays]
+    if xml.canonical(after) != xml.canonical(seen.domain.inactive_xml):
+        steps.append(Step("define the domain as an ordinary one", "define", {"xml": after}))
+    if seen.domain.live_record != settled:
+        text = xml.with_metadata_element(settled)
+        steps.append(Step("write the record in the running domain", "record", {"xml": text, "live": True}))
+    return steps
+
+
+def _go_on(seen: Observation) -> Plan:
+    """The primary, or a survivor whose clean-up was cut off."""
+    if seen.record.role == "primary":
+        return Plan((*newest(seen).steps, *_without_peer(seen), *_settle(_served(seen))), _ordinary(seen))
+    if seen.monitor.colo == "primary" or seen.monitor.jobs:
+        return Plan((*_without_peer(seen), *_settle(seen)), _ordinary(seen))
+    return Plan((*_serve_again(seen), *_tidy(seen)), _ordinary(seen))
+
+
+def _without_peer(seen: Observation) -> list[Step]:
+    """The primary's own undoing, and what QEMU began meanwhile.
+
+    A write may have had its NBD client call the lost host once more, in a thread that outlives the node. Such a thread
+    holds its socket for the two minutes of TCP (our measurement, QEMU 10.0).
+    """
+    return [*undo(seen).steps, reset_connections(seen)]
+
+
+def _serve_again(seen: Observation) -> list[Step]:
+    return _serve(seen) if layers.held_back(seen) or seen.monitor.colo != "none" else []
+
+
+def _ordinary(seen: Observation) -> Observation:
+    record = replace(seen.record, complete=None) if seen.record.role == "alone" else newest(seen).after.record
+    kept = {name: node for name, node in seen.monitor.nodes.items() if not graph.is_ours(name)}
+    migration = replace(seen.monitor.migration, status="completed", capabilities=())
+    monitor = replace(
+        seen.monitor, status="running", running=True, colo="none", migration=migration, nodes=kept, jobs={},
+        objects={}, chardevs={}, exports=(),
+    )  # fmt: skip
+    nics = tuple(replace(nic, tap_up=True) if nic.tap else nic for nic in seen.domain.nics)
+    domain = replace(seen.domain, record=record, live_record=record, nics=nics)
+    return replace(seen, domain=domain, monitor=monitor, peer_sockets=())

@@ -1,0 +1,92 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every front end does with the core: observe, plan, apply, and again where a step changed what to decide on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ..apply.steps import Apply, Outcome
+from ..errors import ColoError
+from ..host.libvirt import Hypervisor
+from ..observation.seen import Observation
+from ..plan.step import Plan, Step
+
+MAX_ROUNDS = 8  # a plan that does not come to an end after this many observations is a defect
+
+
+Rescue = Callable[[Observation, Observation], Plan]
+
+
+@dataclass
+class Result:
+    """What a run found, meant to do and did; ``changed`` in check mode what it would."""
+
+    before: Observation
+    after: Observation
+    steps: list[Step] = field(default_factory=list)
+    changed: bool = False
+    seconds: float = 0.0
+    outcome: Outcome = field(default_factory=Outcome)
+
+
+def converge(
+    hypervisor: Hypervisor,
+    domain: str,
+    observe: Callable[[], Observation],
+    decide: Callable[[Observation], Plan],
+    *,
+    check: bool = False,
+    rescue: Rescue | None = None,
+) -> Result:
+    """Bring the domain to where ``decide`` wants it.
+
+    ``check``: only say what would be done. ``rescue``: the plan, from the first observation and the present one, that
+    frees the guest when a step fails.
+    """
+    began = time.monotonic()
+    seen = observe()
+    plan = decide(seen)
+    result = Result(seen, plan.after, list(plan.steps), changed=plan.changes)
+    if check:
+        return result
+    with Apply(hypervisor, domain, began) as apply:
+        outcome = result.outcome = apply.outcome
+        try:
+            for _round in range(MAX_ROUNDS):
+                apply.run(plan)
+                if not outcome.pivoted:
+                    break
+                plan = decide(observe())
+                result.steps[len(outcome.done) :] = plan.steps
+            else:
+                words = f"no end after {MAX_ROUNDS} rounds of observing and planning"
+                raise ColoError(words, remedy="Please report this")
+        except ColoError as error:
+            if rescue and outcome.changed:
+                _rescue(apply, observe, lambda now: rescue(seen, now), error)
+            raise
+    result.changed = outcome.changed
+    result.after = replace(observe() if outcome.done else seen, checkpoints=outcome.checkpoints)
+    result.seconds = round(time.monotonic() - began, 4)
+    return result
+
+
+def _rescue(
+    apply: Apply, observe: Callable[[], Observation], rescue: Callable[[Observation], Plan], error: ColoError
+) -> None:
+    """A change of the running pair failed half-way: give the guest back what it needs to go on."""
+    try:
+        for _round in range(MAX_ROUNDS):
+            plan = rescue(observe())
+            apply.run(plan)
+            if not plan.steps:
+                return
+            if not apply.outcome.pivoted:
+                error.remedy = f"{error.remedy} The guest goes on, as it was before".strip()
+                return
+    except ColoError as second:
+        error.remedy = f"{error.remedy} Going back failed as well: {second}. Look at the guest now".strip()

@@ -1,0 +1,63 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the two halves of a running pair ask of each other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..lockstep import abilities, graph
+from ..observation.seen import Observation
+from ..plan.parts import layers
+from ..plan.step import Problem, Wanted
+from ..record.pair import Channel, Record
+from . import preflight
+
+
+def unmet(wanted: Wanted, primary: Observation, standby: Observation) -> Iterator[Problem]:
+    """What the hosts and the domain do not meet (any more), of what the primary's record was written with."""
+    rows = preflight.of_pair(preflight.recorded(wanted, primary.record), primary, standby)
+    return preflight.problems(rows)
+
+
+def role_problems(seen: Observation, role: str) -> Iterator[Problem]:
+    """Why this domain cannot take the part of ``role`` (primary, secondary) in a pair."""
+    if seen.record is None:
+        yield Problem("the domain is not prepared: it has no record of a pair", f"Run colo_disk with role {role} first")
+    elif seen.record.role != role:
+        yield Problem(f"the domain is the {seen.record.role} of its pair, not the {role}", "Check which host is which")
+
+
+def peer_problems(record: Record, peer: Observation) -> Iterator[Problem]:
+    """Why the peer is not the other half of the pair of ``record``."""
+    if peer.record is None:
+        yield Problem(f"{peer.host.name} has no record of this pair", "Run colo_disk there first")
+    elif peer.record.generation != record.generation or peer.record.first_port != record.first_port:
+        yield Problem(
+            f"the records differ: generation {record.generation} and ports from {record.first_port} here, "
+            f"{peer.record.generation} and {peer.record.first_port} on {peer.host.name}",
+            "Run colo_disk on the primary, then on the secondary",
+        )
+
+
+def port_free(seen: Observation, channel: Channel) -> Iterator[Problem]:
+    """Why this host cannot listen for a channel that it does not listen for yet."""
+    if channel.port in seen.host.ports:
+        yield Problem(
+            f"port {channel.port}, for the {channel.kind} channel, is in use on {seen.host.name}",
+            "End what listens there, or give the pair another block with first_port",
+        )
+
+
+def listens(seen: Observation) -> bool:
+    """Whether a standby is whole and waits for its primary: migration, exports, layers and network proxy."""
+    monitor = seen.monitor
+    return (
+        monitor.status == layers.INCOMING
+        and monitor.migration.status != "none"
+        and abilities.X_COLO in monitor.migration.capabilities
+        and all(graph.export(disk.target) in monitor.exports for disk in seen.record.disks)
+        and all(disk.node == graph.quorum(disk.target) for disk in layers.replicated(seen))
+        and all(layers.has(monitor, part) for part in layers.proxy_parts(seen))
+    )

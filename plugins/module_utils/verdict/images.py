@@ -1,0 +1,71 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which image files a copy of a domain has, and where. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from ..lockstep.graph import OVERLAY_FORMAT
+from ..observation.seen import Domain, Observation
+from ..plan.step import Wanted
+from ..record.pair import DiskRecord, Record
+
+
+def home(directory: str, uuid: str) -> str:
+    """The directory of a domain's images, named as libvirt names the AppArmor profile of that domain.
+
+    So one rule, which the role host writes, gives each guest its own images and those of no other.
+    """
+    return f"{directory}/libvirt-{uuid}"
+
+
+def of_primary(wanted: Wanted, domain: Domain) -> tuple[DiskRecord, ...]:
+    """The disks that are wanted and that the domain has, as the primary's record describes them.
+
+    Without those whose image or size is not known: QEMU alone knows the size, and a domain that does not run has none.
+    """
+    disks = {disk.target: disk for disk in domain.disks if disk.source and disk.virtual_size is not None}
+    return tuple(
+        DiskRecord(want.target, want.format, disks[want.target].source, disks[want.target].virtual_size)
+        for want in wanted.disks
+        if want.target in disks
+    )
+
+
+def sources(wanted: Wanted, primary: Observation) -> tuple[DiskRecord, ...]:
+    """The primary's images that a standby is made from: of the record, unless other disks are wanted by now."""
+    record, chosen = primary.record, {want.target for want in wanted.disks}
+    if record and chosen in (set(), {disk.target for disk in record.disks}):
+        return record.disks
+    return of_primary(wanted, primary.domain) if primary.domain else ()
+
+
+def of_standby(
+    wanted: Wanted, old: Record | None, directory: str, disks: Iterable[DiskRecord]
+) -> tuple[DiskRecord, ...]:
+    """The primary's ``disks`` as the standby has them; ``old`` is what its host had of the domain before."""
+    return tuple(_standby_disk(wanted, old, directory, disk) for disk in disks)
+
+
+def _standby_disk(wanted: Wanted, old: Record | None, directory: str, disk: DiskRecord) -> DiskRecord:
+    """At the stated path; else where this host had the disk before; else in the domain's directory."""
+    stated = next((want.path for want in wanted.disks if want.target == disk.target), None)
+    before = next((known.path for known in old.disks if known.target == disk.target), None) if old else None
+    path = stated or before or f"{directory}/{disk.target}.{disk.format}"
+    active, hidden = (f"{directory}/{disk.target}.{layer}.qcow2" for layer in ("active", "hidden"))
+    return replace(disk, path=path, active=active, hidden=hidden)
+
+
+def files_of(disk: DiskRecord) -> Iterator[tuple[str, str, int]]:
+    """(path, format, virtual size) of each image of a disk."""
+    yield disk.path, disk.format, disk.virtual_size
+    for overlay in (disk.active, disk.hidden):
+        if overlay:
+            yield overlay, OVERLAY_FORMAT, disk.virtual_size
+
+
+def files(disks: Iterable[DiskRecord]) -> list[tuple[str, str, int]]:
+    return [image for disk in disks for image in files_of(disk)]

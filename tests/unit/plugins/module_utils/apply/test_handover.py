@@ -1,0 +1,95 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The word of the primary's host that its guest has ended, over real sockets of the loopback."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.apply import handover
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, Timeout
+
+HERE = "127.0.0.1"
+
+
+def free_port() -> int:
+    with socket.create_server((HERE, 0)) as server:
+        return server.getsockname()[1]
+
+
+class Standby(threading.Thread):
+    """A standby that waits; ``error`` is what it ended with."""
+
+    def __init__(self, port: int, timeout: float = 10.0, peer: str = HERE) -> None:
+        super().__init__(daemon=True)
+        self.error: ColoError | None = None
+        self.call = (HERE, port, peer, "the token", timeout)
+        self.start()
+
+    def run(self) -> None:
+        try:
+            handover.wait(*self.call)
+        except ColoError as error:
+            self.error = error
+
+    def ended(self) -> bool:
+        self.join(10)
+        return not self.is_alive()
+
+
+def connect(port: int) -> socket.socket:
+    for _attempt in range(1000):
+        try:
+            return socket.create_connection((HERE, port), 5)
+        except ConnectionRefusedError:
+            threading.Event().wait(0.005)
+    raise AssertionError("nobody listens")
+
+
+def test_the_standby_goes_on_when_it_hears_the_token_and_not_before() -> None:
+    port = free_port()
+    standby = Standby(port)
+    connect(port).close()  # whoever looks whether it listens
+    with connect(port) as stranger:
+        stranger.sendall(b"another token\n")
+        assert stranger.recv(100) == b""
+    assert standby.is_alive()
+    with handover.call(HERE, port, 5) as tell:
+        assert standby.is_alive()
+        tell("the token")
+    assert standby.ended()
+    assert standby.error is None
+
+
+def test_nothing_is_ended_for_a_standby_that_does_not_listen() -> None:
+    with pytest.raises(ColoError, match="does not wait on") as error, handover.call(HERE, free_port(), 1):
+        pytest.fail("the guest would have been ended")
+    assert "switchover again" in error.value.remedy
+
+
+def test_a_token_that_is_not_taken_is_said() -> None:
+    port = free_port()
+    standby = Standby(port)
+    connect(port).close()
+    with pytest.raises(ColoError, match="did not take the guest over"), handover.call(HERE, port, 5) as tell:
+        tell("wrong")
+    assert standby.is_alive()
+
+
+def test_only_the_peer_is_listened_to() -> None:
+    port = free_port()
+    standby = Standby(port, timeout=0.5, peer="192.0.2.1")
+    connect(port).close()
+    with pytest.raises(ColoError), handover.call(HERE, port, 5) as tell:
+        tell("the token")
+    assert standby.ended()
+    assert isinstance(standby.error, Timeout)
+
+
+def test_a_standby_that_hears_nothing_says_so() -> None:
+    standby = Standby(free_port(), timeout=0.05)
+    assert standby.ended()
+    assert isinstance(standby.error, Timeout)
+    assert "Nothing was changed here" in standby.error.remedy

@@ -1,0 +1,326 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.apply import steps as apply_module
+from ansible_collections.lockstep.colo.plugins.module_utils.apply.steps import Apply
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, QmpError, Timeout
+from ansible_collections.lockstep.colo.plugins.module_utils.host import files
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Host, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step, qmp, wait
+
+NOWHERE = Observation(Host("kvm1", "m1"))
+GRAPH = {
+    "nodes": [{"id": 1, "name": "colo-vda-replication"}, {"id": 2, "name": "colo-vda-active"}, {"id": 3, "name": "d"}],
+    "edges": [{"parent": 1, "child": 2, "name": "file"}],
+}
+
+
+class Recording:
+    """Notes each call of a Hypervisor, and answers QMP from a script; it knows nothing of libvirt or QEMU."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.answers = answers
+
+    def qmp(self, domain: str, command: str, arguments: Any = None, deadline: float = 10.0) -> Any:
+        self.calls.append(("qmp", domain, command, arguments, deadline))
+        answer = self.answers.get(command.replace("-", "_"))
+        if isinstance(answer, list):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def watch(self, domain: str) -> None:
+        """Nothing: whether events come is not what these tests are about."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments, **named: self.calls.append((name, *arguments, *named.items()))
+
+    @property
+    def commands(self) -> list[str]:
+        return [call[2] if call[0] == "qmp" else call[0] for call in self.calls]
+
+
+class Clock:
+    """A clock that only sleeping moves, and waiting for events that do not come."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.naps: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture(name="clock")
+def a_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(apply_module, "time", clock)
+    monkeypatch.setattr(Recording, "events", lambda _self, patience: clock.sleep(patience), raising=False)
+    return clock
+
+
+def plan(*steps: Step) -> Plan:
+    return Plan(steps, NOWHERE)
+
+
+def run(recording: Recording, *steps: Step, began: float = 0.0) -> Any:
+    return Apply(recording, "web1", began).run(plan(*steps))  # type: ignore[arg-type]
+
+
+def test_steps_are_carried_out_in_order_each_with_its_own_time(clock: Clock) -> None:
+    recording = Recording()
+    outcome = run(
+        recording, qmp("one", "stop", timeout=3.0), Step("two", "define", {"xml": "<domain/>"}), qmp("3", "cont")
+    )
+    assert recording.calls == [
+        ("qmp", "web1", "stop", {}, 3.0),
+        ("define", "<domain/>"),
+        ("qmp", "web1", "cont", {}, 10.0),
+    ]
+    assert [done.title for done in outcome.done] == ["one", "two", "3"]
+    assert (outcome.finished, outcome.pivoted, outcome.changed) == (True, False, True)
+
+
+def test_a_failure_names_the_step_and_leaves_the_rest_undone(clock: Clock) -> None:
+    recording = Recording(migrate=QmpError("migrate", "GenericError", "no"))
+    apply = Apply(recording, "web1", 0.0)  # type: ignore[arg-type]
+    with pytest.raises(QmpError, match=r"^send it: QEMU refused migrate: no"):
+        apply.run(plan(qmp("one", "stop"), qmp("send it", "migrate"), qmp("never", "cont")))
+    assert recording.commands == ["stop", "migrate"]
+    assert [done.title for done in apply.outcome.done] == ["one"]
+
+
+def test_a_failure_of_the_host_is_an_error_with_words_too(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_given: object, **_more: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/run/x")
+
+    monkeypatch.setattr(files, "set_link", lost)
+    with pytest.raises(ColoError, match=r"take it down: .*No such file or directory: '/run/x'.*Run again"):
+        run(Recording(), Step("take it down", "link", {"device": "t", "up": False}))
+
+
+def test_a_step_that_fails_half_way_has_changed_something(clock: Clock) -> None:
+    apply = Apply(Recording(stop=ColoError("no")), "web1", 0.0)  # type: ignore[arg-type]
+    with pytest.raises(ColoError):
+        apply.run(plan(qmp("one", "stop")))
+    assert apply.outcome.changed
+
+
+def test_waits_alone_change_nothing(clock: Clock) -> None:
+    recording = Recording(query_migrate={"status": "colo"})
+    assert not run(recording, wait("w", "migration", 5.0, status=["colo"])).changed
+
+
+def test_what_follows_a_pivot_is_left_for_another_plan(clock: Clock) -> None:
+    recording = Recording()
+    outcome = run(recording, Step("start", "destroy", pivot=True), qmp("never", "cont"))
+    assert recording.calls == [("destroy", "web1")]
+    assert outcome.pivoted
+    assert outcome.finished
+
+
+def test_a_second_run_forgets_the_pivot_of_the_first(clock: Clock) -> None:
+    apply = Apply(Recording(), "web1", 0.0)  # type: ignore[arg-type]
+    apply.run(plan(Step("start", "destroy", pivot=True)))
+    assert not apply.run(plan(qmp("go", "cont"))).pivoted
+
+
+def test_the_time_of_serving_is_the_end_of_the_step_that_serves(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "set_link", lambda _device, *, up: clock.sleep(0.25))
+    link = Step("up", "link", {"device": "vnet0", "up": True}, serves=True)
+    outcome = run(Recording(), link, Step("later", "link", {"device": "vnet1", "up": True}), began=99.0)
+    assert outcome.served_after == 1.25
+    assert [(done.began, done.ended) for done in outcome.done] == [(1.0, 1.25), (1.25, 1.5)]
+
+
+def test_a_run_without_a_serving_step_has_no_time_of_serving(clock: Clock) -> None:
+    assert run(Recording(), qmp("one", "stop")).served_after is None
+
+
+def test_a_wait_polls_until_it_is_so(clock: Clock) -> None:
+    recording = Recording(query_migrate=[{"status": "setup"}, {"status": "active"}, {"status": "pre-switchover"}])
+    run(recording, wait("w", "migration", 5.0, status=["pre-switchover"]))
+    assert recording.commands == ["query-migrate"] * 3
+    assert clock.naps == [apply_module.POLL] * 2
+
+
+def test_a_long_wait_polls_less_often(clock: Clock) -> None:
+    recording = Recording(query_migrate={"status": "active"})
+    with pytest.raises(Timeout):
+        run(recording, wait("w", "migration", 5.0, status=["colo"]))
+    assert set(clock.naps) == {apply_module.POLL, apply_module.SLOW_POLL}
+
+
+def test_a_wait_ends_with_its_time_and_says_how_it_stood(clock: Clock) -> None:
+    recording = Recording(query_migrate={"status": "active"})
+    with pytest.raises(Timeout, match=r"wait for it: not within 2 s \(migration active\)"):
+        run(recording, wait("wait for it", "migration", 2.0, status=["colo"]))
+    assert 102.0 < clock.now < 102.6
+
+
+def test_a_sync_that_takes_longer_is_unfinished_and_no_failure(clock: Clock) -> None:
+    job = {"id": "colo-vda-sync", "status": "running", "current-progress": 1, "total-progress": 2}
+    recording = Recording(query_jobs=[job])
+    recording.answers["query_jobs"] = [[job]]
+    outcome = run(recording, wait("sync", "ready", 1.0, jobs=["colo-vda-sync"]), qmp("never", "migrate"))
+    assert not outcome.finished
+    assert "migrate" not in recording.commands
+    assert outcome.done == []
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "completed"])
+def test_a_migration_that_ended_otherwise_fails_at_once(clock: Clock, status: str) -> None:
+    recording = Recording(query_migrate={"status": status, "error-desc": "the reason"})
+    with pytest.raises(ColoError, match=f"the migration {status}: the reason"):
+        run(recording, wait("w", "migration", 60.0, status=["colo"]))
+    assert clock.now == 100.0
+
+
+def test_a_standby_that_does_not_listen_yet_is_tried_again(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Exception | None] = [ColoError("refused"), ColoError("refused"), None]
+
+    def reach(*_where: Any) -> None:
+        if answer := answers.pop(0):
+            raise answer
+
+    monkeypatch.setattr(files, "reach", reach)
+    listening = wait("see it", "listening", 5.0, address="10.0.0.2", port=21615)
+    assert not run(Recording(), listening).changed
+    assert answers == []
+
+    def refuse(*_where):
+        raise ColoError("refused")
+
+    monkeypatch.setattr(files, "reach", refuse)
+    with pytest.raises(Timeout, match=r"see it: not within 5 s \(refused\)"):
+        run(Recording(), listening)
+
+
+def jobs(**status: str) -> list[dict[str, Any]]:
+    return [{"id": name, "status": now, "current-progress": 1, "total-progress": 2} for name, now in status.items()]
+
+
+def test_a_sync_is_ready_when_every_disk_is(clock: Clock) -> None:
+    recording = Recording(
+        query_jobs=[jobs(a="running", b="ready"), jobs(a="ready", b="running"), jobs(a="ready", b="ready")]
+    )
+    run(recording, wait("w", "ready", 5.0, jobs=["a", "b"]))
+    assert recording.commands == ["query-jobs"] * 3
+
+
+def test_a_ready_job_is_not_a_concluded_one(clock: Clock) -> None:
+    recording = Recording(query_jobs=[jobs(a="ready"), jobs(a="concluded")])
+    run(recording, wait("w", "concluded", 5.0, jobs=["a"]))
+    assert len(recording.calls) == 2
+
+
+def test_a_job_that_failed_fails_the_wait(clock: Clock) -> None:
+    failed = [{**jobs(a="concluded")[0], "error": "No space left on device"}]
+    with pytest.raises(ColoError, match="a failed: No space left on device"):
+        run(Recording(query_jobs=[failed]), wait("w", "ready", 5.0, jobs=["a"]))
+    run(Recording(query_jobs=[failed]), wait("w", "concluded", 5.0, jobs=["a"], failed=True))
+
+
+def test_a_job_that_is_gone_fails_the_wait(clock: Clock) -> None:
+    with pytest.raises(ColoError, match="the job a is gone"):
+        run(Recording(query_jobs=[[]]), wait("w", "ready", 5.0, jobs=["a"]))
+
+
+def test_a_guest_is_alone_when_it_runs_and_no_lockstep_is_left(clock: Clock) -> None:
+    disk = {"type": "block-node", "node-name": "colo-vda-nbd"}
+    recording = Recording(
+        query_migrate=[{"status": "colo"}, {"status": "completed"}],
+        query_yank=[[disk, {"type": "migration"}], [disk]],
+        query_status=[{"running": False}, {"running": True}],
+    )
+    run(recording, wait("w", "alone", 5.0))
+    assert recording.commands == [
+        "query-migrate",
+        *("query-migrate", "query-yank"),
+        *("query-migrate", "query-yank", "query-status"),
+        *("query-migrate", "query-yank", "query-status"),
+    ]
+
+
+def test_a_commit_is_over_when_the_overlay_is_gone_from_under_its_layer(clock: Clock) -> None:
+    over = {**GRAPH, "edges": [{"parent": 1, "child": 3, "name": "file"}]}
+    recording = Recording(x_debug_query_block_graph=[GRAPH, GRAPH, over])
+    run(recording, wait("w", "committed", 5.0, layers={"colo-vda-replication": "colo-vda-active"}))
+    assert len(recording.calls) == 3
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_only_a_whole_checkpoint_is_a_proof(clock: Clock, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    asked = []
+
+    def watch(_hypervisor: Any, domain: str, seconds: float, enough: int) -> Checkpoints:
+        asked.append((domain, seconds, enough))
+        return Checkpoints(seconds, count)
+
+    monkeypatch.setattr(apply_module, "watch", watch)
+    step = wait("see it", "checkpoint", 32.0)
+    if count:
+        assert run(Recording(), step).checkpoints == Checkpoints(32.0, 1)
+    else:
+        with pytest.raises(Timeout, match="see it: no checkpoint was completed within 32 s"):
+            run(Recording(), step)
+    assert asked == [("web1", 32.0, 1)]
+
+
+def test_every_action_and_wait_of_the_plans_has_its_hand(clock: Clock) -> None:
+    for action in (
+        "qmp", "define", "undefine", "record", "autostart", "start_paused", "destroy", "add_iothread", "del_iothread",
+        "link", "release", "reach", "make_directory", "mark", "remove_home", "create_image", "remove", "wait",
+    ):  # fmt: skip
+        assert callable(getattr(Apply, f"_{action}"))
+
+
+def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+    for name in (
+        "make_directory",
+        "write_marker",
+        "create_image",
+        "remove",
+        "remove_directory",
+        "release_sockets",
+        "reach",
+    ):
+        monkeypatch.setattr(files, name, lambda *given, _name=name: calls.append((_name, *given)))
+    run(
+        Recording(),
+        Step("", "make_directory", {"path": "/d", "owner": "o", "group": "g"}),
+        Step("", "mark", {"directory": "/d", "marker": "m"}),
+        Step("", "create_image", {"path": "/d/i", "format": "raw", "size": 5, "owner": "o", "group": "g"}),
+        Step("", "reach", {"address": "10.0.0.2", "port": 21601}, timeout=4.0),
+        Step("", "release", {"peer": "10.0.0.2", "ports": [1, 2]}),
+        Step("", "remove", {"path": "/d/i"}),
+        Step("", "remove_home", {"directory": "/d"}),
+    )
+    assert calls == [
+        ("make_directory", "/d", "o", "g"),
+        ("write_marker", "/d", "m"),
+        ("create_image", "/d/i", "raw", 5, "o", "g"),
+        ("reach", "10.0.0.2", 21601, 4.0),
+        ("release_sockets", "10.0.0.2", [1, 2]),
+        ("remove", "/d/i"),
+        ("remove", "/d/colo.json"),
+        ("remove_directory", "/d"),
+    ]
+
+
+def test_a_done_step_is_plain_data(clock: Clock) -> None:
+    outcome = run(Recording(), qmp("one", "stop"), began=100.0)
+    assert [dataclasses.asdict(done) for done in outcome.done] == [{"title": "one", "began": 0.0, "ended": 0.0}]

@@ -1,0 +1,146 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked of a host, and what a failover has no time to ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.host import files
+from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Event
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Cpu,
+    Emulator,
+    ForwardDelay,
+    HugePages,
+    Image,
+    Link,
+    Migration,
+    Space,
+)
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import emulator, equipment
+from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import migration, observe, watch
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import fixture
+
+DIRECTORY = "/var/lib/libvirt/images/colo"
+
+
+class Libvirt:
+    """One domain that is shut off, so that no QEMU is asked."""
+
+    def describe(self, name: str) -> dict[str, Any]:
+        xml = fixture("q35")
+        found = {
+            "name": name,
+            "uuid": "u",
+            "state": "shutoff",
+            "persistent": True,
+            "autostart": False,
+            "tainted": [],
+            "ended_by": None,
+            "saved_xml": None,
+        }
+        return {**found, "inactive_xml": xml, "live_xml": None}
+
+    def version(self) -> str:
+        return "11.3.0"
+
+    def records(self) -> dict[str, str]:
+        return {}
+
+
+@pytest.fixture(name="asked")
+def a_host_that_says_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    asked: list[str] = []
+    answers = {
+        emulator: {"probe": Emulator("/q", "10.0.13")},
+        files: {
+            "machine_id": "m1", "read_marker": None, "devices": {"10.77.0.2": "eth0"}, "memory_available": 7,
+            "ports_in_use": (), "bridges": ("br0",), "image": Image("/i", True),
+        },
+        equipment: {
+            "cpu": Cpu("AMD EPYC"), "has_kvm": True, "links": (Link("10.77.0.2", 1000),), "apparmor": True,
+            "forward_delays": (ForwardDelay("br0", 15.0),), "apparmor_rules": ("/srv",), "space": Space(5, "66"),
+            "files": {"/iso": True}, "latency": 0.3, "huge_pages": (HugePages(2 << 20, 64, True),),
+        },
+    }  # fmt: skip
+
+    def answer(name: str, value: Any) -> Any:
+        def say(*arguments: Any) -> Any:
+            asked.append(f"{name} {' '.join(map(str, arguments))}".strip())
+            return value
+
+        return say
+
+    for module, values in answers.items():
+        for name, value in values.items():
+            monkeypatch.setattr(module, name, answer(name, value))
+    return asked
+
+
+def test_everything_that_the_preflight_needs_is_seen(asked: list[str]) -> None:
+    images = [("/elsewhere/vda.qcow2", "qcow2"), (f"{DIRECTORY}/u/vda.active.qcow2", "qcow2")]
+    seen = observe(Libvirt(), "web1", DIRECTORY, images=images, files=["/iso"], peer_address="10.77.0.1")
+    assert (seen.domain.type, seen.domain.cpu_mode, seen.domain.nvram) == ("qemu", "custom", "file")
+    assert seen.domain.files == ("/usr/bin/qemu-system-x86_64", "/usr/share/OVMF/OVMF_CODE_4M.fd")
+    assert (seen.host.cpu, seen.host.kvm, seen.host.speed("10.77.0.2")) == (Cpu("AMD EPYC"), True, 1000)
+    assert (seen.host.apparmor, seen.host.apparmor_rules) == (True, ("/srv",))
+    assert seen.host.forward_delays == (ForwardDelay("br0", 15.0),)
+    assert (seen.host.huge_pages, seen.domain.huge_page) == ((HugePages(2 << 20, 64, True),), None)
+    assert seen.host.addresses == ("10.77.0.2",)
+    assert seen.host.clock > 1.7e9
+    assert set(seen.space) == {DIRECTORY, f"{DIRECTORY}/u", "/elsewhere"}
+    assert (seen.files, seen.latency) == ({"/iso": True}, 0.3)
+    assert "latency 10.77.0.1" in asked
+
+
+def test_how_far_the_peer_is_is_measured_only_when_it_is_asked_for(asked: list[str]) -> None:
+    assert observe(Libvirt(), "web1", DIRECTORY).latency is None
+    assert not [line for line in asked if line.startswith("latency")]
+
+
+def test_a_failover_asks_for_nothing_that_it_can_do_without(asked: list[str]) -> None:
+    observe(Libvirt(), "web1", DIRECTORY, thorough=False, brief=True)
+    assert {line.split()[0] for line in asked} == {"machine_id", "read_marker"}
+
+
+LISTENS = {"socket-address": [{"port": "21600", "ipv4": True, "host": "10.77.0.2", "type": "inet"}]}
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        pytest.param(LISTENS, "setup", id="a standby of 7.2.22 that waits for the guest"),
+        pytest.param({"status": "setup", **LISTENS}, "setup", id="one of 10.0.13"),
+        pytest.param({}, "none", id="one that has not been told to wait, of either"),
+    ],
+)
+def test_whether_a_standby_waits_is_seen_in_each_generation(said: dict, status: str) -> None:
+    capabilities = [{"state": False, "capability": "xbzrle"}, {"state": True, "capability": "x-colo"}]
+    answers = {
+        "query-migrate": said,
+        "query-migrate-capabilities": capabilities,
+        "query-migrate-parameters": {"x-checkpoint-delay": 20000},
+    }
+    assert migration(answers.__getitem__) == Migration(status, None, ("x-colo",), 20000)
+
+
+class Events:
+    """A hypervisor that has collected events already, and collects more."""
+
+    def __init__(self, *collected: str) -> None:
+        self.batches = [list(collected)]
+
+    def watch(self, _name: str) -> None:
+        pass
+
+    def events(self, _patience: float = 0.0) -> list[Event]:
+        return [Event(0.0, name, {}) for name in self.batches.pop(0)] if self.batches else []
+
+
+def test_the_stop_and_resume_of_the_switch_are_no_checkpoint() -> None:
+    assert watch(Events("STOP", "RESUME"), "web1", 0.05, enough=1).count == 0
+    later = Events("STOP", "RESUME")
+    later.batches += [["STOP"], ["RESUME"]]
+    assert watch(later, "web1", 1.0, enough=1).count == 1

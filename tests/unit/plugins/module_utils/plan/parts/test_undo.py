@@ -1,0 +1,85 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What frees a guest and ends a pair, from every recorded state and from wherever a run may be killed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Refusal
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import (
+    PROTECTED,
+    STATES,
+    alone,
+    commands,
+    live,
+    stretch,
+    titles,
+    without_pause,
+)
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_guest_is_freed_from_wherever_a_step_fails(name: str) -> None:
+    before = recorded("described-primary")
+    for left in stretch(recorded(name)):
+        assert alone(model.settle(left, lambda now: undo.rescue(before, now)))
+
+
+@pytest.mark.parametrize("name", [*STATES, *PROTECTED])
+def test_undoing_leaves_an_ordinary_domain_from_anywhere_and_killed_anywhere(name: str) -> None:
+    def absent(seen: Observation) -> Plan:
+        return undo.absent(seen, None)
+
+    for left in model.walk(recorded(name), absent(recorded(name)).steps):
+        assert alone(model.settle(left, absent))
+
+
+def test_without_a_pause_a_guest_is_freed_from_wherever_a_step_fails() -> None:
+    before = without_pause("described-primary")
+    for left in live():
+        assert alone(model.settle(left, lambda now: undo.rescue(before, now)))
+        assert alone(model.settle(left, lambda now: undo.absent(now, None)))
+
+
+def test_what_frees_the_guest_comes_before_what_cleans_up() -> None:
+    plan = undo.absent(recorded("protected-primary"), None)
+    serving = next(at for at, step in enumerate(plan.steps) if step.serves)
+    before = commands(plan)[: serving + 1]
+    assert set(before) == {"x-blockdev-change", "x-colo-lost-heartbeat", "wait", "object-del"}
+    assert before == sorted(before, key=["x-blockdev-change", "x-colo-lost-heartbeat", "wait", "object-del"].index)
+    assert "object-del" not in commands(plan)[serving + 1 :]
+
+
+def test_a_pair_that_was_in_lockstep_is_never_freed_by_a_rescue() -> None:
+    seen = recorded("protected-primary")
+    assert undo.rescue(seen, seen).steps == ()
+
+
+def test_a_qemu_that_does_not_answer_is_freed_from_its_connections_first() -> None:
+    seen = recorded("protected-primary")
+    silent = replace(seen, monitor=None, monitor_problem="QEMU did not answer")
+    plan = undo.rescue(recorded("described-primary"), silent)
+    assert [(step.action, step.pivot) for step in plan.steps] == [("release", True)]
+    assert plan.steps[0].arguments["peer"] == "10.77.0.2"
+    with pytest.raises(Refusal):
+        undo.rescue(recorded("described-primary"), replace(silent, peer_sockets=()))
+
+
+def test_a_standby_in_lockstep_is_not_ended() -> None:
+    with pytest.raises(Refusal, match="the standby is in lockstep"):
+        undo.absent(recorded("protected-secondary"), recorded("protected-primary"))
+    with pytest.raises(Refusal, match="the standby is in lockstep"):
+        undo.absent(recorded("protected-secondary"), None)
+    assert titles(undo.absent(recorded("protected-secondary"), recorded("described-primary"))) == ["end the standby"]
+
+
+def test_there_may_be_nothing_to_end() -> None:
+    for name in ("unprotected-primary", "unprotected-secondary", "described-secondary", "stale-primary"):
+        assert undo.absent(recorded(name), None).steps == ()
+    assert not undo.absent(recorded("described-primary"), None).changes

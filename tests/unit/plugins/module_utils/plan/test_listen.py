@@ -1,0 +1,131 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The standby's plan, carried out on the model from every recorded state and from wherever a run may be killed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen as plan_standby
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import protect
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import commands
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+
+STANDBYS = [
+    "described-secondary", "started-secondary", "one-parked-secondary", "parked-secondary", "half-in-secondary",
+    "layered-secondary", "exporting-secondary", "listening-secondary",
+]  # fmt: skip
+
+
+def started(seen: Observation, step: Step) -> Observation:
+    """What a start brings is not for a model to know: the recorded one."""
+    if step.action != "start_paused":
+        return model.after(seen, step)
+    fresh = recorded("started-secondary")
+    return replace(fresh, domain=replace(fresh.domain, record=seen.record))
+
+
+def secondary(seen: Observation) -> Plan:
+    return plan_standby.secondary(WANTED, seen, recorded("described-primary"))
+
+
+def listen(seen: Observation) -> tuple[Observation, list[str]]:
+    done = []
+    for _round in range(model.MAX_ROUNDS):
+        pivoted = False
+        for step in secondary(seen).steps:
+            seen = started(seen, step)
+            done.append(step.action)
+            pivoted = step.pivot
+            if pivoted:
+                break
+        if not pivoted:
+            return seen, done
+    raise AssertionError("no end")
+
+
+@pytest.mark.parametrize("name", STANDBYS)
+def test_from_every_half_way_state_the_standby_comes_to_listen(name: str) -> None:
+    seen, done = listen(recorded(name))
+    assert protect.primary(WANTED, recorded("described-primary"), seen).steps
+    assert secondary(seen).steps == ()
+    assert all(nic.tap_up is False for nic in seen.domain.nics), "or its packets would reach the network"
+    assert ("destroy" in done) is (name not in ("described-secondary", "started-secondary", "listening-secondary"))
+
+
+def test_a_standby_that_is_killed_anywhere_is_made_to_listen_by_the_next_run() -> None:
+    for left in model.walk(recorded("started-secondary"), secondary(recorded("started-secondary")).steps):
+        seen, _done = listen(left)
+        assert secondary(seen).steps == ()
+
+
+def test_links_go_down_before_anything_else() -> None:
+    up = recorded("started-secondary")
+    up = replace(up, domain=replace(up.domain, nics=tuple(replace(nic, tap_up=True) for nic in up.domain.nics)))
+    actions = [step.action for step in secondary(up).steps]
+    assert actions[: len(up.domain.nics)] == ["link"] * len(up.domain.nics)
+
+
+def test_the_port_for_the_guest_opens_last() -> None:
+    assert commands(secondary(recorded("started-secondary")))[-1] == "migrate-incoming"
+
+
+def test_a_standby_that_starts_again_is_incomplete_first() -> None:
+    whole = recorded("protected-secondary")
+    stopped = model.after(whole, Step("", "destroy"))
+    plan = secondary(stopped)
+    assert [step.action for step in plan.steps[:2]] == ["record", "start_paused"]
+    assert model.after(stopped, plan.steps[0]).record.complete is None
+
+
+def test_what_check_mode_projects_for_a_standby_lets_the_primary_be_planned() -> None:
+    plan = secondary(recorded("described-secondary"))
+    assert plan.steps[0].action == "start_paused"
+    assert protect.primary(WANTED, recorded("described-primary"), plan.after).steps
+
+
+@pytest.mark.parametrize("proof", [None, Checkpoints(30.0, 0)])
+def test_a_standby_is_complete_only_when_a_whole_checkpoint_was_seen(proof: Checkpoints | None) -> None:
+    seen, peer = recorded("incomplete-secondary"), recorded("protected-primary")
+    assert peer.checkpoints.count > 0
+    plan = plan_standby.secondary(WANTED, seen, peer)
+    assert [step.action for step in plan.steps] == ["record"]
+    after = model.after(seen, plan.steps[0])
+    assert after.record.complete == after.record.generation
+    assert plan_standby.secondary(WANTED, seen, replace(peer, checkpoints=proof)).steps == ()
+
+
+def test_a_standby_that_its_primary_left_behind_is_ended() -> None:
+    standby = recorded("protected-secondary")
+    assert plan_standby.secondary(WANTED, standby, recorded("described-primary")).steps[0].action == "destroy"
+    for peer in ("protected-primary", "pre-switchover-primary"):
+        assert "destroy" not in [step.action for step in plan_standby.secondary(WANTED, standby, recorded(peer)).steps]
+
+
+@pytest.mark.parametrize("name", ["protected-secondary", "listening-secondary", "started-secondary"])
+def test_a_standby_whose_image_was_removed_is_made_anew(name: str) -> None:
+    seen = recorded(name)
+    path = seen.record.disks[0].hidden
+    lacking = replace(seen, domain=replace(seen.domain, deleted=("/tmp/x", path)))
+    plan = plan_standby.secondary(WANTED, lacking, recorded("protected-primary"))
+    assert plan.steps[0].action == "destroy"
+    assert plan.steps[0].pivot
+    other = replace(seen, domain=replace(seen.domain, deleted=("/tmp/x",)))
+    assert "destroy" not in [
+        step.action for step in plan_standby.secondary(WANTED, other, recorded("protected-primary")).steps
+    ]
+
+
+def test_a_dry_run_shows_the_new_standby_as_well() -> None:
+    """What follows the end of the old one: the primary's plan needs a peer that listens."""
+    seen = recorded("protected-secondary")
+    lacking = replace(seen, domain=replace(seen.domain, deleted=(seen.record.disks[0].hidden,)))
+    plan = plan_standby.secondary(WANTED, lacking, recorded("protected-primary"))
+    assert "start_paused" in [step.action for step in plan.steps]
+    assert plan.after.monitor.status == layers.INCOMING
+    protect.primary(WANTED, recorded("protected-primary"), plan.after)

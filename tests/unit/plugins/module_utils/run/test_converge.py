@@ -1,0 +1,162 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Host, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import (
+    Plan,
+    Problem,
+    Refusal,
+    Step,
+    qmp,
+    refuse_if,
+)
+from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import MAX_ROUNDS, converge
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.apply.test_steps import Recording
+
+SEEN = Observation(Host("kvm1", "m1"))
+WANTED = replace(SEEN, directory="/projected")
+START = Step("start", "destroy", pivot=True)
+
+
+class Eyes:
+    """Counts observations; each is told from the others by its host's memory."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> Observation:
+        self.count += 1
+        return Observation(Host("kvm1", "m1", memory_available=self.count))
+
+
+def go(recording: Recording, eyes: Eyes, decide: Any, **options: Any) -> Any:
+    return converge(recording, "web1", eyes, decide, **options)  # type: ignore[arg-type]
+
+
+def test_check_mode_only_says_what_would_follow() -> None:
+    recording, eyes = Recording(), Eyes()
+    result = go(recording, eyes, lambda _seen: Plan((START, qmp("go", "cont")), WANTED), check=True)
+    assert recording.calls == []
+    assert eyes.count == 1
+    assert result.after is WANTED
+    assert [step.title for step in result.steps] == ["start", "go"]
+    assert result.changed
+    assert result.outcome.done == []
+
+
+def test_an_empty_plan_changes_nothing_and_looks_once() -> None:
+    recording, eyes = Recording(), Eyes()
+    result = go(recording, eyes, lambda seen: Plan((), seen))
+    assert (recording.calls, eyes.count, result.changed, result.outcome.finished) == ([], 1, False, True)
+    assert result.after == result.before
+
+
+def test_what_was_done_is_looked_at_afterwards() -> None:
+    result = go(Recording(), Eyes(), lambda _seen: Plan((qmp("go", "cont"),), WANTED))
+    assert result.before.host.memory_available == 1
+    assert result.after.host.memory_available == 2
+    assert result.changed
+
+
+def test_a_pivot_is_followed_by_another_look_and_another_plan() -> None:
+    recording, eyes = Recording(), Eyes()
+    plans = [
+        (START, qmp("guessed", "system_reset")),
+        (qmp("known", "stop"), START, qmp("guess", "quit")),
+        (qmp("go", "cont"),),
+    ]
+    seen_by_plan = []
+
+    def decide(seen: Observation) -> Plan:
+        seen_by_plan.append(seen.host.memory_available)
+        return Plan(plans[len(seen_by_plan) - 1], WANTED)
+
+    result = go(recording, eyes, decide)
+    assert recording.commands == ["destroy", "stop", "destroy", "cont"]
+    assert seen_by_plan == [1, 2, 3]
+    assert [step.title for step in result.steps] == ["start", "known", "start", "go"]
+    assert [done.title for done in result.outcome.done] == ["start", "known", "start", "go"]
+
+
+def test_pivots_without_end_are_a_defect_that_is_said() -> None:
+    recording = Recording()
+    with pytest.raises(ColoError, match=f"no end after {MAX_ROUNDS} rounds"):
+        go(recording, Eyes(), lambda _seen: Plan((START,), WANTED))
+    assert len(recording.calls) == MAX_ROUNDS
+
+
+def test_a_refusal_changes_nothing_and_calls_for_no_rescue() -> None:
+    def refuse(_seen: Observation) -> Plan:
+        refuse_if([Problem("no", "Do not")])
+        raise AssertionError
+
+    rescued: list[Any] = []
+    with pytest.raises(Refusal):
+        go(Recording(), Eyes(), refuse, rescue=lambda *seen: rescued.append(seen))
+    assert rescued == []
+
+
+FAILING = Plan((qmp("halt it", "stop"), qmp("fail", "migrate")), WANTED)
+
+
+def test_a_failure_half_way_is_rescued_from_what_is_seen_then_and_still_a_failure() -> None:
+    recording, eyes, asked = Recording(migrate=ColoError("no")), Eyes(), []
+
+    def rescue(before: Observation, now: Observation) -> Plan:
+        asked.append((before.host.memory_available, now.host.memory_available))
+        return Plan((qmp("free it", "cont"),), WANTED)
+
+    with pytest.raises(ColoError, match=r"fail: no.*The guest goes on, as it was before"):
+        go(recording, eyes, lambda _seen: FAILING, rescue=rescue)
+    assert recording.commands == ["stop", "migrate", "cont"]
+    assert asked == [(1, 2)]
+
+
+def test_a_rescue_may_have_pivots() -> None:
+    recording = Recording(migrate=ColoError("no"))
+    plans = iter([Plan((Step("reset", "destroy", pivot=True),), WANTED), Plan((qmp("free it", "cont"),), WANTED)])
+    with pytest.raises(ColoError, match="The guest goes on"):
+        go(recording, Eyes(), lambda _seen: FAILING, rescue=lambda _before, _now: next(plans))
+    assert recording.commands == ["stop", "migrate", "destroy", "cont"]
+
+
+def test_a_rescue_that_fails_says_both() -> None:
+    recording = Recording(migrate=ColoError("no"), cont=ColoError("not either"))
+    with pytest.raises(ColoError, match=r"fail: no.*Going back failed as well: free it: not either.*Look at the guest"):
+        go(
+            recording,
+            Eyes(),
+            lambda _seen: FAILING,
+            rescue=lambda _before, _now: Plan((qmp("free it", "cont"),), WANTED),
+        )
+
+
+def test_a_wait_that_fails_before_any_change_is_not_rescued() -> None:
+    rescued: list[Any] = []
+    reach = Step("reach", "wait", {"until": "migration", "status": ["colo"]})
+    with pytest.raises(ColoError, match="the migration failed"):
+        go(
+            Recording(query_migrate={"status": "failed"}),
+            Eyes(),
+            lambda _s: Plan((reach,), WANTED),
+            rescue=lambda *seen: rescued.append(seen),
+        )
+    assert rescued == []
+
+
+def test_the_time_of_serving_is_handed_on() -> None:
+    plan = Plan((Step("go", "destroy", serves=True),), WANTED)
+    assert go(Recording(), Eyes(), lambda _seen: plan).outcome.served_after is not None
+    assert go(Recording(), Eyes(), lambda seen: Plan((), seen)).outcome.served_after is None
+
+
+def test_a_rescue_that_has_nothing_to_do_claims_nothing() -> None:
+    with pytest.raises(ColoError, match="fail: no") as raised:
+        go(Recording(migrate=ColoError("no")), Eyes(), lambda _s: FAILING, rescue=lambda _b, now: Plan((), now))
+    assert "goes on" not in str(raised.value)

@@ -1,0 +1,194 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PHASES
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
+
+# What each recorded host says of the pair by itself.
+EXPECTED = {
+    "unprotected": ["unprotected-primary", "unprotected-secondary", "described-primary", "described-again-primary"],
+    "listening": ["listening-secondary", "syncing-secondary"],
+    "syncing": [
+        "syncing-primary", "mirror-ready-primary", "migrating-primary", "pre-switchover-primary",
+        "one-concluded-primary", "one-attached-primary", "all-attached-primary", "filters-in-primary",
+    ],
+    "protected": [
+        "protected-primary", "protected-secondary", "thawed-primary", "incomplete-secondary",
+        "protected-again-primary", "protected-again-secondary",
+    ],
+    "stalled": ["peer-frozen-primary"],
+    "degraded": ["degraded-secondary", "degraded-unasked-primary", "degraded-unasked-secondary"],
+    "failed_over": ["failed-over-primary", "failed-over-secondary"],
+    "powered_off": [
+        "described-secondary", "described-again-secondary", "powered-off-primary", "stale-primary", "stale-secondary",
+    ],
+}  # fmt: skip
+BY_NAME = {name: phase for phase, names in EXPECTED.items() for name in names}
+# Half-way to a quorum: the guest stands still or runs, and is not protected; nothing is copied yet.
+HALF_WAY = [
+    "stopped-primary", "one-parked-primary", "parked-primary", "parked-with-quorum-primary", "half-in-primary",
+    "attached-stopped-primary", "going-on-with-parks-primary", "quorum-in-primary", "connected-primary",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "phase"), sorted(BY_NAME.items()))
+def test_the_phase_of_every_recorded_host(name: str, phase: str) -> None:
+    assert pair.phase(recorded(name)) == phase
+
+
+@pytest.mark.parametrize("name", HALF_WAY)
+def test_a_primary_that_is_half_way_to_a_quorum_is_unprotected(name: str) -> None:
+    assert pair.phase(recorded(name)) == "unprotected"
+
+
+def test_every_recording_has_a_phase_of_the_vocabulary() -> None:
+    assert {pair.phase(recorded(name)) for name in NAMES} <= set(PHASES)
+
+
+PAIRS = [
+    ("unprotected-primary", "unprotected-secondary", "unprotected", None),
+    ("described-primary", "described-secondary", "unprotected", "kvm1"),
+    ("described-primary", "listening-secondary", "unprotected", "kvm1"),
+    ("syncing-primary", "syncing-secondary", "syncing", "kvm1"),
+    ("protected-primary", "protected-secondary", "protected", "kvm1"),
+    ("protected-again-primary", "protected-again-secondary", "protected", "kvm2"),
+    ("protected-primary", None, "degraded", "kvm1"),
+    ("protected-primary", "described-secondary", "degraded", "kvm1"),
+    (None, "protected-secondary", "degraded", None),
+    (None, "failed-over-secondary", "failed_over", "kvm2"),
+    ("stale-primary", "failed-over-secondary", "failed_over", "kvm2"),
+    ("failed-over-primary", "stale-secondary", "failed_over", "kvm2"),
+    ("powered-off-primary", "stale-secondary", "powered_off", "kvm2"),
+    (None, None, "unprotected", None),
+]
+
+
+@pytest.mark.parametrize(("primary", "secondary", "phase", "holder"), PAIRS)
+def test_the_verdict_over_a_pair(primary: str | None, secondary: str | None, phase: str, holder: str | None) -> None:
+    seen = [recorded(name) if name else None for name in (primary, secondary)]
+    found = pair.pair(*seen)
+    assert (found.phase, found.holder) == (phase, holder)
+    assert pair.pair(*reversed(seen)) == replace(found, problems=pair.pair(*reversed(seen)).problems), "either order"
+
+
+def test_a_pair_is_not_protected_where_the_standby_is_not_in_lockstep() -> None:
+    found = pair.pair(recorded("protected-primary"), recorded("listening-secondary"))
+    assert found.phase == "degraded"
+    assert any("clients may be frozen" in problem for problem in found.problems)
+
+
+def test_a_pair_whose_standby_may_not_be_promoted_is_not_protected() -> None:
+    found = pair.pair(recorded("protected-primary"), recorded("incomplete-secondary"))
+    assert found.phase == "syncing"
+    assert "the standby on kvm2 may not be promoted" in found.problems[-1]
+
+
+def test_two_guests_are_named() -> None:
+    found = pair.pair(recorded("protected-primary"), recorded("failed-over-secondary"))
+    assert found.holder == "kvm2"
+    assert any("the guest runs on kvm1 as well, and two guests answer" in words for words in found.problems)
+    assert not any("stale" in words for words in found.problems)
+
+
+def test_uefi_variables_that_the_standby_has_not_got_are_said() -> None:
+    primary, standby = recorded("protected-primary"), recorded("protected-secondary")
+
+    def said(here: str | None, there: str | None) -> bool:
+        seen = [
+            replace(one, domain=replace(one.domain, nvram_digest=digest))
+            for one, digest in ((primary, here), (standby, there))
+        ]
+        found = pair.pair(*seen)
+        assert found.phase == "protected"
+        return any("UEFI variables has not reached the standby on kvm2" in problem for problem in found.problems)
+
+    assert said("new", "old")
+    assert said("new", None)
+    assert not said("same", "same")
+    assert not said(None, None), "a guest without such variables"
+
+
+def test_the_newest_copy_holds_the_guest_whatever_the_other_host_says() -> None:
+    found = pair.pair(recorded("stale-primary"), recorded("failed-over-secondary"))
+    assert found.holder == "kvm2"
+    assert any("the copy on kvm1 is stale (generation 1, the newest is 2)" in problem for problem in found.problems)
+
+
+def test_a_primary_without_its_replication_layer_is_not_protected() -> None:
+    seen = recorded("protected-primary")
+    nodes = {name: replace(node, children={"children.0": "x"}) for name, node in seen.monitor.nodes.items()}
+    assert pair.phase(replace(seen, monitor=replace(seen.monitor, nodes=nodes))) == "degraded"
+
+
+def test_colo_without_a_running_guest_is_stalled() -> None:
+    seen = recorded("protected-primary")
+    assert pair.phase(replace(seen, monitor=replace(seen.monitor, running=False))) == "stalled"
+
+
+def test_a_lockstep_without_checkpoints_is_stalled() -> None:
+    """The standby's host stands still, the primary's QEMU says colo and running, and no checkpoint comes."""
+    assert recorded("peer-frozen-primary").checkpoints.count == 0
+    assert pair.phase(recorded("peer-frozen-primary")) == "stalled"
+
+
+@pytest.mark.parametrize("name", ["protected-primary", "protected-secondary"])
+def test_lockstep_without_connections_is_degraded(name: str) -> None:
+    assert recorded(name).peer_sockets
+    assert pair.phase(replace(recorded(name), peer_sockets=())) == "degraded"
+
+
+@pytest.mark.parametrize("name", ["protected-primary", "protected-secondary"])
+def test_a_qemu_that_does_not_answer_is_degraded_and_said(name: str) -> None:
+    seen = replace(recorded(name), monitor=None, monitor_problem="QEMU did not answer query-status within 3 s")
+    assert pair.phase(seen) == "degraded"
+    assert any("query-status" in note for note in pair.notes(seen))
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        ("protected-secondary", True),
+        ("protected-again-secondary", True),
+        ("incomplete-secondary", False),
+        ("listening-secondary", False),
+    ],
+)
+def test_only_a_standby_that_wrote_it_down_has_completed_a_checkpoint(name: str, whole: bool) -> None:
+    assert pair.completed(recorded(name)) is whole
+
+
+def test_what_was_completed_in_an_older_generation_does_not_count() -> None:
+    seen = recorded("protected-secondary")
+    newer = replace(
+        seen, domain=replace(seen.domain, record=replace(seen.record, generation=seen.record.generation + 1))
+    )
+    assert not pair.completed(newer)
+
+
+def test_what_an_operator_should_know_is_said() -> None:
+    seen = recorded("protected-secondary")
+    assert not any("link" in note for note in pair.notes(seen))
+    nics = tuple(replace(nic, tap_up=True) for nic in seen.domain.nics)
+    noisy = replace(seen, domain=replace(seen.domain, nics=nics, autostart=True))
+    assert sum("its packets reach the network" in note for note in pair.notes(noisy)) == len(nics)
+    assert any("autostart is on" in note for note in pair.notes(noisy))
+    assert any("runs alone, unprotected" in note for note in pair.notes(recorded("failed-over-secondary")))
+    assert any("-incoming" in note for note in pair.notes(recorded("failed-over-secondary")))
+
+
+def test_a_standby_that_outlived_its_primary_is_named_as_what_can_serve() -> None:
+    primary = recorded("protected-primary")
+    off = replace(primary, domain=replace(primary.domain, state="shutoff"), monitor=None)
+    words = "the standby on kvm2 still has the guest as it ran last"
+    found = pair.pair(off, recorded("protected-secondary"))
+    assert (found.phase, found.holder) == ("powered_off", "kvm1")
+    assert any(words in problem for problem in found.problems)
+    for standby in ("incomplete-secondary", "listening-secondary"):
+        assert not any(words in problem for problem in pair.pair(off, recorded(standby)).problems)
+    by_itself = replace(off, domain=replace(off.domain, ended_by="shutdown"))
+    assert not any(words in problem for problem in pair.pair(by_itself, recorded("protected-secondary")).problems)

@@ -1,0 +1,419 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each requirement is violated by itself, and all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Cpu,
+    ForwardDelay,
+    Host,
+    Image,
+    Link,
+    Marker,
+    Observation,
+    Space,
+)
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, listen, protect
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Refusal, Wanted, WantedDisk
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import MAX_NICS, PORT_RANGE
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.preflight import (
+    NOTE,
+    OK,
+    UNKNOWN,
+    WRONG,
+    Requirement,
+)
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+
+MIB = 1 << 20
+EPYC, XEON = Cpu("AMD EPYC", ("aes", "avx2", "svm")), Cpu("Intel Xeon", ("aes", "avx2", "vmx"))
+KERNEL = "/var/lib/libvirt/boot/lab-vmlinuz"
+UUID = recorded("unprotected-primary").domain.uuid
+HOME = f"{WANTED.directory}/libvirt-{UUID}"
+DESCRIBED, MADE = recorded("described-primary"), recorded("described-secondary")
+
+
+def equipped(host: Host) -> Host:
+    """A recorded host with what was not yet observed when it was recorded."""
+    return replace(
+        host,
+        emulator=replace(host.emulator, machines=("none", "pc-i440fx-10.0", "pc-q35-10.0")),
+        forward_delays=(ForwardDelay("br0", 0.0),),
+        links=tuple(Link(address, 10000) for address in host.addresses),
+        clock=1764000000.0,
+        cpu=EPYC,
+        kvm=True,
+        apparmor=True,
+        apparmor_rules=("/var/lib/libvirt/images/colo",),
+    )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is wanted of two hosts, to be changed in one thing or another."""
+
+    primary: Observation
+    standby: Observation
+    wanted: Wanted = WANTED
+
+    def here(self, **changes: Any) -> Pair:
+        return replace(self, primary=replace(self.primary, host=replace(self.primary.host, **changes)))
+
+    def there(self, **changes: Any) -> Pair:
+        return replace(self, standby=replace(self.standby, host=replace(self.standby.host, **changes)))
+
+    def domain(self, **changes: Any) -> Pair:
+        return replace(self, primary=replace(self.primary, domain=replace(self.primary.domain, **changes)))
+
+    def seen_there(self, **changes: Any) -> Pair:
+        return replace(self, standby=replace(self.standby, **changes))
+
+    def wants(self, **changes: Any) -> Pair:
+        return replace(self, wanted=replace(self.wanted, **changes))
+
+    def in_qemu(self, version: str) -> Pair:
+        return replace(self, primary=replace(self.primary, monitor=replace(self.primary.monitor, version=version)))
+
+    def qemu_there(self, **changes: Any) -> Pair:
+        return self.there(emulator=replace(self.standby.host.emulator, **changes))
+
+    @property
+    def rows(self) -> list[Requirement]:
+        return preflight.of_pair(self.wanted, self.primary, self.standby)
+
+
+RUNNING, EMPTY = recorded("unprotected-primary"), recorded("unprotected-secondary")
+FIT = Pair(
+    replace(
+        RUNNING,
+        host=equipped(RUNNING.host),
+        marker=None,
+        domain=replace(RUNNING.domain, type="kvm", cpu_mode="custom", files=(KERNEL,)),
+    ),
+    replace(
+        EMPTY,
+        host=equipped(EMPTY.host),
+        space={HOME: Space(384 * MIB, "66")},  # three times two disks of 64 MiB
+        files={KERNEL: True},
+        latency=0.3,
+    ),
+)
+TARGETS = [disk.target for disk in RUNNING.domain.disks]
+FIRST_NIC = RUNNING.domain.nics[0]
+
+
+def nic(pair: Pair, **changes: Any) -> Pair:
+    return pair.domain(nics=(replace(FIRST_NIC, **changes), *pair.primary.domain.nics[1:]))
+
+
+def image_in_the_way(pair: Pair) -> Pair:
+    path = f"{HOME}/vda.active.qcow2"
+    return pair.seen_there(images={path: Image(path, True, "qcow2", 64 * MIB)})
+
+
+def someone_elses_marker(pair: Pair) -> Pair:
+    return pair.seen_there(marker=Marker("another", UUID, 1, "secondary"), directory=HOME)
+
+
+def another_domain(pair: Pair) -> Pair:
+    return pair.seen_there(domain=replace(RUNNING.domain, uuid="11111111-2222-3333-4444-555555555555"))
+
+
+def silent(pair: Pair) -> Pair:
+    return replace(pair, primary=replace(pair.primary, monitor=None, monitor_problem="it hangs"))
+
+
+Violation = tuple[str, str, Callable[[Pair], Pair], str]
+# Requirement, state, what violates it, and what has to be said of it. They are put together in this order further down,
+# so that none undoes what another did.
+VIOLATIONS: list[Violation] = [
+    ("QEMU", WRONG, lambda p: p.qemu_there(missing=("driver replication",)), "on kvm2 lacks driver replication"),
+    ("libvirt", WRONG, lambda p: p.here(libvirt=None), "nothing is known of libvirt on kvm1"),
+    ("AppArmor", NOTE, lambda p: p.here(apparmor_rules=("/srv",)), "AppArmor on kvm1 does not let QEMU use /var"),
+    ("AppArmor", NOTE, lambda p: p.there(apparmor_rules=()), "AppArmor on kvm2 does not let QEMU use /var"),
+    ("two hosts", WRONG, lambda p: p.there(machine_id=p.primary.host.machine_id), "are the same machine"),
+    ("same versions", WRONG, lambda p: p.qemu_there(version="10.0.9"), "QEMU is 10.0.13 on kvm1 and 10.0.9 on kvm2"),
+    ("clock", NOTE, lambda p: p.there(clock=1764000061.0), "the clocks of kvm1 and kvm2 differ by 61 s"),
+    ("latency", NOTE, lambda p: p.seen_there(latency=5.5), "a packet takes 5.5 ms from kvm1 to kvm2"),
+    ("link speed", NOTE, lambda p: p.here(links=(Link("10.77.0.1", 100),)), "10.77.0.1 on kvm1 runs at 100 Mbit/s"),
+    ("link speed", NOTE, lambda p: p.there(links=(Link("10.77.0.2", 100),)), "10.77.0.2 on kvm2 runs at 100 Mbit/s"),
+    ("replication address", WRONG, lambda p: p.here(addresses=("10.9.9.9",)), "10.77.0.1 is not an address of kvm1"),
+    ("replication address", WRONG, lambda p: p.there(addresses=()), "10.77.0.2 is not an address of kvm2"),
+    ("ports", WRONG, lambda p: p.there(ports=(21605,)).wants(first_port=21600), "port 21605 is in use on kvm2"),
+    ("domain", WRONG, lambda p: p.domain(persistent=False), "the domain is transient"),
+    ("monitor", WRONG, silent, "QEMU's monitor does not answer: it hangs"),
+    ("machine type", WRONG, lambda p: p.domain(machine="pc-q35-10.0"), "aborts a COLO secondary of q35"),
+    ("machine type", WRONG, lambda p: p.qemu_there(machines=("none",)), "the QEMU of kvm2 has no machine type pc-"),
+    ("devices", WRONG, lambda p: p.domain(unsupported=("tpm: x", "vsock: y")), "not possible with COLO: tpm: x"),
+    ("UEFI variable store", WRONG, lambda p: p.domain(nvram="network"), "variable store is of type network"),
+    ("disks", WRONG, lambda p: p.wants(disks=WANTED.disks[:1]), "the guest can write to it, and it is not to be"),
+    ("vhost", WRONG, lambda p: nic(p, driver="vhost"), f"NIC {FIRST_NIC.mac} uses vhost"),
+    ("accelerator", WRONG, lambda p: p.there(kvm=False), "of type kvm, and kvm2 has no /dev/kvm"),
+    ("CPU", WRONG, lambda p: p.there(cpu=XEON).domain(cpu_mode="host-passthrough"), "and kvm2 has Intel Xeon"),
+    ("memory", WRONG, lambda p: p.there(memory_available=255 * MIB), "kvm2 has 255 MiB of free memory"),
+    ("files", WRONG, lambda p: p.seen_there(files={KERNEL: False}), f"kvm2 has no {KERNEL}"),
+    ("bridges", WRONG, lambda p: p.there(bridges=("br9",)), "kvm2 has no bridge br0"),
+    ("forward delay", NOTE, lambda p: p.here(forward_delays=(ForwardDelay("br0", 2.0),)), "br0 of kvm1 runs STP"),
+    ("forward delay", NOTE, lambda p: p.there(forward_delays=(ForwardDelay("br0", 15.0),)), "wait 30 s longer"),
+    ("disk space", WRONG, lambda p: p.seen_there(space={HOME: Space(191 * MIB, "66")}), "kvm2 has 191 MiB free"),
+    ("images", WRONG, image_in_the_way, "vda.active.qcow2 exists and is not ours"),
+    ("standby's domain", WRONG, another_domain, "kvm2 has another domain of this name"),
+]  # fmt: skip
+MORE: list[Violation] = [
+    ("monitor", WRONG, lambda p: p.in_qemu("10.1.0"), "COLO never begins in QEMU 10.1.0"),
+    ("QEMU", WRONG, lambda p: p.qemu_there(version="10.0.6"), "COLO never begins in QEMU 10.0.6, which kvm2 has"),
+    ("same versions", WRONG, lambda p: p.in_qemu("7.2.22"), "QEMU is 7.2.22 on kvm1 and 10.0.13 on kvm2"),
+    ("QEMU", WRONG, lambda p: p.here(emulator=None), "nothing is known of the QEMU binary on kvm1"),
+    ("same versions", WRONG, lambda p: p.there(libvirt="9.0.0"), "libvirt is 11.3.0 on kvm1 and 9.0.0 on kvm2"),
+    ("replication address", WRONG, lambda p: p.wants(peer_address=None), "no replication address is given for kvm2"),
+    ("ports", WRONG, lambda p: p.there(ports=tuple(PORT_RANGE)), "no block of ports is free on both hosts"),
+    ("domain", WRONG, lambda p: replace(p, primary=replace(p.primary, domain=None)), "there is no such domain"),
+    ("huge pages", WRONG, lambda p: p.domain(huge_page=0), "kvm2 has 0 MiB of free huge pages, and the guest's"),
+    ("UEFI variable store", NOTE, lambda p: p.domain(nvram="file"), "under KVM this was not tried"),
+    ("UEFI variable store", NOTE, lambda p: p.domain(nvram="file", type="qemu"), "stay those of before"),
+    ("NICs", WRONG, lambda p: nic(p, bridge=None, type="user"), "is not on a bridge"),
+    ("NICs", WRONG, lambda p: p.domain(nics=(FIRST_NIC,) * (MAX_NICS + 1)), f"{MAX_NICS + 1} NICs"),
+    ("CPU", NOTE, lambda p: p.there(cpu=XEON), "the processors differ"),
+    ("CPU", NOTE, lambda p: p.there(cpu=replace(EPYC, flags=("aes",))), "of kvm2 lacks avx2, svm"),
+    ("images", WRONG, someone_elses_marker, "was written by another machine"),
+    ("newest copy", WRONG, lambda p: replace(p, standby=recorded("failed-over-secondary")), "kvm2 has a newer copy"),
+]
+
+
+@pytest.mark.parametrize(("requirement", "state", "violate", "words"), VIOLATIONS + MORE)
+def test_what_violates_a_requirement_is_its_row(
+    requirement: str, state: str, violate: Callable[[Pair], Pair], words: str
+) -> None:
+    assert {row.state for row in FIT.rows} == {OK}
+    found = [row for row in violate(FIT).rows if row.requirement == requirement and words in row.found]
+    assert [(row.state, bool(row.remedy), bool(row.needed)) for row in found] == [(state, True, True)] * len(found)
+    assert found
+
+
+def test_every_requirement_has_something_that_violates_it() -> None:
+    assert {row.requirement for row in FIT.rows} == {violation[0] for violation in VIOLATIONS + MORE}
+
+
+def test_all_that_is_wrong_on_both_hosts_is_refused_in_one_message() -> None:
+    pair = FIT
+    for _requirement, _state, violate, _words in VIOLATIONS:
+        pair = violate(pair)
+    found = {row.found: row for row in pair.rows}
+    for _requirement, state, _violate, words in VIOLATIONS:
+        assert any(words in text and row.state == state for text, row in found.items()), words
+    with pytest.raises(Refusal) as refusal:
+        describe.primary(pair.wanted, pair.primary, pair.standby)
+    for _requirement, state, _violate, words in VIOLATIONS:
+        assert (words in str(refusal.value)) is (state == WRONG), words
+    assert {problem.what for problem in refusal.value.problems} == {
+        text for text, row in found.items() if row.state == WRONG
+    }
+
+
+def test_a_note_is_no_reason_to_refuse() -> None:
+    pair = FIT
+    for _requirement, state, violate, _words in VIOLATIONS:
+        pair = violate(pair) if state == NOTE else pair
+    assert describe.primary(pair.wanted, pair.primary, pair.standby).changes
+
+
+def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
+    rows = Pair(replace(RUNNING, marker=None), EMPTY).rows
+    unknown = {row.requirement for row in rows if row.state == UNKNOWN}
+    assert unknown == {
+        "AppArmor", "clock", "latency", "link speed", "machine type", "accelerator", "CPU", "forward delay",
+        "disk space",
+    }  # fmt: skip
+    assert {row.state for row in rows} == {OK, UNKNOWN}
+
+
+# Where the line is
+
+
+def test_colo_pair_starts_no_standby_where_something_is_wrong() -> None:
+    assert listen.secondary(Wanted(), MADE, DESCRIBED).steps
+    short = replace(MADE, host=replace(MADE.host, memory_available=0, addresses=()))
+    with pytest.raises(Refusal, match="0 MiB of free memory") as refusal:
+        listen.secondary(Wanted(), short, DESCRIBED)
+    assert "10.77.0.2 is not an address of kvm2" in str(refusal.value)
+
+
+def test_colo_pair_sends_no_guest_where_something_is_wrong() -> None:
+    listening = recorded("listening-secondary")
+    assert protect.primary(Wanted(), DESCRIBED, listening).steps
+    other = replace(listening, host=replace(listening.host, libvirt="9.0.0"))
+    with pytest.raises(Refusal, match=r"libvirt is 11.3.0 on kvm1 and 9.0.0 on kvm2"):
+        protect.primary(Wanted(), DESCRIBED, other)
+
+
+@pytest.mark.parametrize(
+    ("images", "available", "enough"),
+    [
+        ({}, 384, True),
+        ({}, 383, False),
+        ({f"{HOME}/vda.qcow2": 60}, 324, True),
+        ({f"{HOME}/vda.qcow2": 60}, 323, False),
+        ({f"{HOME}/vda.qcow2": 65, f"{HOME}/vdb.qcow2": 64}, 256, True),
+    ],
+)
+def test_every_image_may_grow_to_the_size_of_its_disk(images: dict[str, int], available: int, enough: bool) -> None:
+    there = {path: Image(path, True, "qcow2", 64 * MIB, allocated=size * MIB) for path, size in images.items()}
+    pair = FIT.seen_there(images=there, space={HOME: Space(available * MIB, "66")})
+    (row,) = [row for row in pair.rows if row.requirement == "disk space"]
+    assert (row.state == OK) is enough
+    assert row.needed.startswith("384 MiB")
+
+
+def test_images_on_two_filesystems_are_counted_apart() -> None:
+    elsewhere = (replace(WANTED.disks[0], path="/big/vda.qcow2"), WANTED.disks[1])
+    rooms = {HOME: Space(320 * MIB, "66"), WANTED.directory: Space(320 * MIB, "66"), "/big": Space(63 * MIB, "67")}
+    rows = [row for row in FIT.wants(disks=elsewhere).seen_there(space=rooms).rows if row.requirement == "disk space"]
+    assert [row.state for row in rows] == [WRONG]
+    assert "63 MiB free for images in /big, which may grow by 64 MiB" in rows[0].found
+
+
+def test_a_standby_that_listens_has_its_memory_and_its_images() -> None:
+    listening = replace(recorded("listening-secondary"), space={HOME: Space(0, "66")})
+    listening = replace(listening, host=replace(listening.host, memory_available=0))
+    rows = preflight.of_pair(WANTED, recorded("described-primary"), listening)
+    assert list(preflight.problems(rows)) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "allowed"),
+    [
+        (("/var/lib/libvirt/images/colo/@{profile_name}",), True),
+        (("/var/lib/libvirt/images/colo",), True),
+        (("/srv", "/var/lib/libvirt"), True),
+        (("/srv/@{profile_name}",), False),
+        (("/var/lib/libvirt/images/colo2",), False),
+        (("/var/lib/libvirt/images/co",), False),
+        (("/var/lib/libvirt/images/colo/deeper",), False),
+    ],
+)
+def test_a_rule_for_a_directory_above_is_as_good(rules: tuple[str, ...], allowed: bool) -> None:
+    host = replace(FIT.standby.host, apparmor_rules=rules)
+    assert (list(preflight.problems(preflight.of_host(host, WANTED.directory))) == []) is allowed
+
+
+def test_where_apparmor_is_not_in_force_no_rule_is_needed() -> None:
+    host = replace(FIT.standby.host, apparmor=False, apparmor_rules=())
+    assert list(preflight.problems(preflight.of_host(host, WANTED.directory))) == []
+
+
+def test_the_forward_delay_of_a_bridge_that_the_domain_is_not_on_does_not_matter() -> None:
+    delays = (ForwardDelay("br0", 0.0), ForwardDelay("br9", 15.0))
+    assert {row.state for row in FIT.here(forward_delays=delays).rows} == {OK}
+
+
+def test_qemu_alone_emulates_the_same_processor_everywhere() -> None:
+    emulated = FIT.domain(type="qemu", cpu_mode="maximum").there(cpu=XEON, kvm=False)
+    assert {row.state for row in emulated.rows} == {OK}
+
+
+@pytest.mark.parametrize("first", [None, recorded("described-primary").record.first_port])
+def test_the_pairs_own_ports_may_be_in_use(first: int | None) -> None:
+    primary = recorded("described-primary")
+    busy = replace(primary, host=replace(primary.host, ports=(primary.record.first_port,)))
+    rows = preflight.of_pair(replace(WANTED, first_port=first), busy, recorded("described-secondary"))
+    assert [row.state for row in rows if row.requirement == "ports"] == [OK, OK]
+
+
+# One host alone, and colo_info
+
+
+def test_a_host_alone_is_held_against_what_every_host_needs() -> None:
+    rows = preflight.seen_here(Wanted(), FIT.standby, None)
+    assert [(row.requirement, row.host, row.state) for row in rows] == [
+        ("QEMU", "kvm2", OK),
+        ("libvirt", "kvm2", OK),
+        ("AppArmor", "kvm2", OK),
+    ]
+
+
+def test_a_host_with_a_domain_is_held_against_what_a_domain_needs_as_well() -> None:
+    rows = preflight.seen_here(Wanted(), FIT.domain(unsupported=("tpm: x",)).primary, None)
+    assert [row.found for row in rows if row.state == WRONG] == ["not possible with COLO: tpm: x"]
+    assert {"disks", "NICs", "machine type"} <= {row.requirement for row in rows}
+
+
+def test_either_host_may_be_asked_about_the_pair_and_says_the_same() -> None:
+    wanted = replace(WANTED, disks=())
+    swapped = replace(wanted, address=WANTED.peer_address, peer_address=WANTED.address)
+    here = preflight.seen_here(wanted, FIT.primary, FIT.standby)
+    assert preflight.seen_here(swapped, FIT.standby, FIT.primary) == here
+    assert here == FIT.rows, "every disk that the guest can write to is taken to be wanted"
+
+
+def test_an_address_that_colo_info_was_not_told_is_unknown() -> None:
+    rows = preflight.seen_here(Wanted(), FIT.primary, FIT.standby)
+    assert {row.state for row in rows if row.requirement == "replication address"} == {UNKNOWN}
+    assert not list(preflight.problems(rows))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "there"),
+    [
+        (FIT.primary, FIT.standby, False),
+        (FIT.standby, FIT.primary, True),
+        (FIT.standby, FIT.standby, False),
+        (recorded("protected-primary"), recorded("protected-secondary"), False),
+        (recorded("protected-secondary"), recorded("protected-primary"), True),
+        (recorded("stale-primary"), recorded("failed-over-secondary"), True),
+        (recorded("failed-over-secondary"), recorded("stale-primary"), False),
+    ],
+)
+def test_the_guest_is_where_its_newest_copy_is(one: Observation, other: Observation, there: bool) -> None:
+    assert preflight.guest_is_there(one, other) is there
+
+
+def test_of_a_domain_of_which_only_the_state_is_known_nothing_is_judged() -> None:
+    unasked = recorded("degraded-unasked-primary")
+    rows = preflight.seen_here(Wanted(), unasked, None)
+    assert {row.requirement for row in rows} == {"QEMU", "libvirt", "AppArmor"}
+    assert len(preflight.seen_here(Wanted(), unasked, recorded("degraded-unasked-secondary"))) == 6
+
+
+def test_what_a_pair_is_made_of_can_be_told_from_its_record() -> None:
+    primary = recorded("described-primary")
+    assert preflight.stated(Wanted(), primary) == replace(WANTED, first_port=None)
+    given = Wanted(disks=(WantedDisk("vda", "qcow2", "/other"),), address="a", peer_address="b", first_port=3)
+    assert preflight.stated(given, primary) == given
+    assert [disk.path for disk in preflight.recorded(given, primary.record).disks] == ["/other", None]
+
+
+def test_what_has_to_be_looked_at_is_what_a_standby_would_have() -> None:
+    assert preflight.sights(Wanted(), FIT.standby) == {}
+    sights = preflight.sights(Wanted(), FIT.primary)
+    assert sights["uuid"] == UUID
+    assert sights["files"] == (KERNEL,)
+    assert {path for path, _kind in sights["images"]} == {
+        f"{HOME}/{target}.{layer}qcow2" for target in TARGETS for layer in ("", "active.", "hidden.")
+    }
+
+
+def test_a_disk_that_is_not_stated_is_looked_at_where_the_record_has_it() -> None:
+    stated = Wanted(disks=(replace(WANTED.disks[1], path="/other/vdb.qcow2"),))
+    found = {path for path, _kind in preflight.sights(stated, DESCRIBED)["images"]}
+    assert {f"{HOME}/vda.qcow2", "/other/vdb.qcow2"} <= found
+    assert len(found) == 6
+
+
+def test_a_domain_that_does_not_run_is_refused_for_that_and_whatever_else_is_wrong() -> None:
+    seen = recorded("unprotected-primary")
+    disks = tuple(replace(disk, node=None, virtual_size=None) for disk in seen.domain.disks)
+    off = replace(seen, domain=replace(seen.domain, state="shutoff", live_xml=None, disks=disks), monitor=None)
+    wanted = replace(WANTED, disks=(*WANTED.disks, WantedDisk("sda", "raw")))
+    found = [
+        problem.what
+        for problem in preflight.problems(preflight.of_pair(wanted, off, recorded("unprotected-secondary")))
+    ]
+    assert any("not running" in words for words in found)
+    assert any("no such disk" in words for words in found)
