@@ -112,8 +112,8 @@ observation:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils.front import ansible
-from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
+from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe as plan_domain
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
@@ -122,27 +122,27 @@ from ansible_collections.lockstep.colo.plugins.module_utils.verdict import prefl
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **ansible.COMMON,
-            **ansible.PEER,
-            **ansible.ROLE,
-            **ansible.STATE,
-            **ansible.PROJECTED,
-            **ansible.WANTED,
-            "checkpoint_delay": {"type": "int", "default": ansible.DEFAULTS.checkpoint_delay},
-            "image_owner": {"type": "str", "default": ansible.DEFAULTS.image_owner},
-            "image_group": {"type": "str", "default": ansible.DEFAULTS.image_group},
+            **modules.COMMON,
+            **modules.PEER,
+            **modules.ROLE,
+            **modules.STATE,
+            **modules.PROJECTED,
+            **modules.WANTED,
+            "checkpoint_delay": {"type": "int", "default": modules.DEFAULTS.checkpoint_delay},
+            "image_owner": {"type": "str", "default": modules.DEFAULTS.image_owner},
+            "image_group": {"type": "str", "default": modules.DEFAULTS.image_group},
         },
         supports_check_mode=True,
     )
-    ansible.run(module, lambda hypervisor: describe(hypervisor, module.params, module.check_mode))
+    modules.run(module, lambda hypervisor: describe(hypervisor, module.params, module.check_mode))
 
 
 def describe(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
-    wanted = ansible.wanted(params)
-    peer = ansible.peer(params) if params["state"] == "absent" else ansible.reachable_peer(params)
+    wanted = modules.wanted(params)
+    peer = modules.peer(params) if params["state"] == "absent" else modules.reachable_peer(params)
     secondary = params["role"] == "secondary"
     sights = preflight.sights(wanted, peer) if secondary and peer else {}
-    look = partial(ansible.look, hypervisor, params, check=check, **sights)
+    look = partial(modules.look, hypervisor, params, check=check, **sights)
 
     def decide(seen):
         if params["state"] == "absent":
@@ -150,7 +150,7 @@ def describe(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         plan = plan_domain.secondary if secondary else plan_domain.primary
         return plan(wanted, seen, peer)
 
-    return ansible.returned(converge(hypervisor, params["name"], look, decide, check=check))
+    return modules.returned(converge(hypervisor, params["name"], look, decide, check=check))
 
 
 if __name__ == "__main__":

@@ -119,8 +119,8 @@ observation:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils.front import ansible
-from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
+from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import drill as plan_drill
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import Result, converge
 
@@ -128,28 +128,28 @@ from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **ansible.COMMON,
-            **ansible.PEER,
-            **ansible.PROJECTED,
+            **modules.COMMON,
+            **modules.PEER,
+            **modules.PROJECTED,
             "addresses": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "float", "default": 10.0},
         },
         supports_check_mode=True,
     )
-    ansible.run(module, lambda hypervisor: drill(hypervisor, module.params, module.check_mode))
+    modules.run(module, lambda hypervisor: drill(hypervisor, module.params, module.check_mode))
 
 
 def drill(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
-    peer = ansible.reachable_peer(params)
+    peer = modules.reachable_peer(params)
     questions = plan_drill.Questions(tuple(params["addresses"]), params["timeout"])
-    look = partial(ansible.look, hypervisor, params, check=check)
+    look = partial(modules.look, hypervisor, params, check=check)
 
     def decide(seen):
         return plan_drill.drill(seen, peer, questions)
 
     result = converge(hypervisor, params["name"], look, decide, check=check)
     found = {} if check else {"drill": _found(result, questions), "served_after": result.outcome.served_after}
-    return {**ansible.returned(result), **found}
+    return {**modules.returned(result), **found}
 
 
 def _found(result: Result, questions: plan_drill.Questions) -> dict:

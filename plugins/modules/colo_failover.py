@@ -104,8 +104,8 @@ observation:
 import functools
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils.front import ansible
-from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
+from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import survive as plan_survivor
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
@@ -120,15 +120,15 @@ FENCE = {
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **ansible.COMMON,
+            **modules.COMMON,
             "fence": {"type": "dict", "options": FENCE},
-            **ansible.HANDOVER,
+            **modules.HANDOVER,
             "i_accept_that_two_guests_may_run": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     work = functools.partial(survive, params=module.params, check=module.check_mode)
-    ansible.run(module, work, urgent=urgent(module.params))
+    modules.run(module, work, urgent=urgent(module.params))
 
 
 def urgent(params: dict) -> bool:
@@ -148,7 +148,7 @@ def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
 
     def look():
         depth = depths.pop(0) if depths else "full"
-        seen = ansible.look(hypervisor, params, thorough=False, monitor=depth != "silent", brief=depth == "brief")
+        seen = modules.look(hypervisor, params, thorough=False, monitor=depth != "silent", brief=depth == "brief")
         if depth != "silent":
             return seen
         if seen.record is None or seen.record.role != "secondary":
@@ -161,7 +161,7 @@ def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         return plan_survivor.failover(seen, fence, unfenced)
 
     result = converge(hypervisor, params["name"], look, decide, check=check, rescue=plan_survivor.rescue)
-    return {"served_after": result.outcome.served_after, **ansible.returned(result)}
+    return {"served_after": result.outcome.served_after, **modules.returned(result)}
 
 
 if __name__ == "__main__":

@@ -159,8 +159,8 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils.front import ansible
-from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
+from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import watch
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, preflight
 
@@ -168,8 +168,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair,
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **ansible.COMMON,
-            **ansible.WANTED,
+            **modules.COMMON,
+            **modules.WANTED,
             "name": {"type": "str", "aliases": ["domain"]},
             "peer": {"type": "raw"},
             "monitor": {"type": "bool", "default": True},
@@ -178,14 +178,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    ansible.run(module, lambda hypervisor: look(hypervisor, module.params), changes=False)
+    modules.run(module, lambda hypervisor: look(hypervisor, module.params), changes=False)
 
 
 def look(hypervisor: Hypervisor, params: dict) -> dict:
-    peer = ansible.peer(params)
-    wanted = ansible.wanted(params)
+    peer = modules.peer(params)
+    wanted = modules.wanted(params)
     sights = _sights(wanted, peer) if peer else {}
-    seen_now = partial(ansible.look, hypervisor, params, monitor=params["monitor"], **sights)
+    seen_now = partial(modules.look, hypervisor, params, monitor=params["monitor"], **sights)
     seen = seen_now()
     started = time.monotonic()
     rates = {}
@@ -197,7 +197,7 @@ def look(hypervisor: Hypervisor, params: dict) -> dict:
         "changed": False,
         "preflight": [asdict(row) for row in preflight.seen_here(wanted, seen, peer)],
         "unfit": [asdict(one) for one in preflight.problems(preflight.of_host(seen.host, wanted.directory))],
-        **ansible.seen(seen, secrets=params["secrets"]),
+        **modules.seen(seen, secrets=params["secrets"]),
     }
     for name, rate in rates.items():
         result["sync"][name]["rate"] = rate

@@ -138,8 +138,8 @@ from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
-from ansible_collections.lockstep.colo.plugins.module_utils.front import ansible
-from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
+from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides, listen, protect, start, vhost
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
@@ -156,35 +156,35 @@ RESCUES = {("primary", "present"): undo.rescue, ("primary", "handed_over"): chan
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **ansible.COMMON,
-            **ansible.PEER,
-            **ansible.ROLE,
+            **modules.COMMON,
+            **modules.PEER,
+            **modules.ROLE,
             "state": {
                 "type": "str",
                 "default": "present",
                 "choices": ["present", "absent", *STATES_OF_ONE],
             },
-            **ansible.HANDOVER,
+            **modules.HANDOVER,
             "unproven": {"type": "bool", "default": False},
-            **ansible.PROJECTED,
+            **modules.PROJECTED,
             "sync_speed": {"type": "int", "default": 0},
-            "sync_wait": {"type": "float", "default": ansible.DEFAULTS.sync_wait},
+            "sync_wait": {"type": "float", "default": modules.DEFAULTS.sync_wait},
             "sync_timeout": {"type": "int", "default": 0},
         },
         required_if=[("state", "handed_over", ("handover",))],
         supports_check_mode=True,
     )
-    ansible.run(module, lambda hypervisor: pair(hypervisor, module.params, module.check_mode))
+    modules.run(module, lambda hypervisor: pair(hypervisor, module.params, module.check_mode))
 
 
 def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
-    wanted, state, role = ansible.wanted(params), params["state"], params["role"]
+    wanted, state, role = modules.wanted(params), params["state"], params["role"]
     alone = state in ("absent", "started", "expendable", "without_vhost")
-    peer = ansible.peer(params) if alone else ansible.reachable_peer(params)
+    peer = modules.peer(params) if alone else modules.reachable_peer(params)
     if STATES_OF_ONE.get(state, role) != role:
         raise ColoError(f"a {role} cannot be {state}", remedy=f"State role {STATES_OF_ONE[state]}, on its host")
 
-    look = partial(ansible.look, hypervisor, params, check=check)
+    look = partial(modules.look, hypervisor, params, check=check)
 
     def decide(seen):
         if state == "absent":
@@ -201,7 +201,7 @@ def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         return half(wanted, seen, peer)
 
     rescue = RESCUES.get((role, state))
-    return ansible.returned(converge(hypervisor, params["name"], look, decide, check=check, rescue=rescue))
+    return modules.returned(converge(hypervisor, params["name"], look, decide, check=check, rescue=rescue))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import sys, time
 from dataclasses import replace
 sys.path.insert(0, "/root/core")
 from module_utils.apply import steps as apply
-from module_utils.host.libvirt import Hypervisor
+from module_utils.host.hypervisor import Hypervisor
 from module_utils.observe import look as observe
 from module_utils.plan import step
 from module_utils.plan import vhost as plan_vhost

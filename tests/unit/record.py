@@ -50,7 +50,7 @@ from dataclasses import replace
 sys.path.insert(0, "/root/rec")
 from module_utils.apply import steps as apply
 from module_utils.domain import editing as domain
-from module_utils.host.libvirt import Hypervisor
+from module_utils.host.hypervisor import Hypervisor
 from module_utils.observation import codec
 from module_utils.observation import seen as observation
 from module_utils.observe import look as observe

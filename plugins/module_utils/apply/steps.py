@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ColoError, Timeout
 from ..host import files as host
-from ..host.libvirt import Hypervisor
+from ..host.hypervisor import Hypervisor
 from ..observation.seen import Checkpoints
 from ..observe.look import watch
 from ..plan.step import Plan, Step

@@ -16,7 +16,7 @@ from ..domain import editing as xml
 from ..domain.unsupported import unsupported_in
 from ..errors import ColoError, LibvirtError, QmpError, Timeout
 from ..host import files as host
-from ..host.libvirt import Hypervisor
+from ..host.hypervisor import Hypervisor
 from ..lockstep import graph
 from ..lockstep.proxy import SETTINGS
 from ..observation.seen import Checkpoints, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation

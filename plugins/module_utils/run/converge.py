@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from ..apply.steps import Apply, Outcome
 from ..errors import ColoError
-from ..host.libvirt import Hypervisor
+from ..host.hypervisor import Hypervisor
 from ..observation.seen import Observation
 from ..plan.step import Plan, Step
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.host import files
-from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Event
+from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Event
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Cpu,
     Emulator,

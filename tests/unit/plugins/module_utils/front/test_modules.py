@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
-from ansible_collections.lockstep.colo.plugins.module_utils.front import ansible
+from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Host, Job, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step, Wanted, WantedDisk, qmp, wait
@@ -33,15 +33,15 @@ SEEN = with_password(recorded("protected-primary"))
 
 
 def test_an_observation_is_returned_without_passwords_unless_they_are_asked_for() -> None:
-    assert SECRET not in json.dumps(ansible.seen(SEEN))
-    assert json.dumps(ansible.seen(SEEN, secrets=True)).count(SECRET) == 2
+    assert SECRET not in json.dumps(modules.seen(SEEN))
+    assert json.dumps(modules.seen(SEEN, secrets=True)).count(SECRET) == 2
 
 
 def test_a_run_returns_no_password_anywhere() -> None:
     changed = replace(SEEN.domain, inactive_xml=SEEN.domain.inactive_xml.replace("web1", "web2"))
     define = Step("define web1 with the changed XML", "define", {"xml": SEEN.domain.inactive_xml})
     result = Result(SEEN, replace(SEEN, domain=changed), [define])
-    returned = ansible.returned(result)
+    returned = modules.returned(result)
     assert SECRET not in json.dumps(returned)
     assert "web2" in returned["diff"][0]["after"]
     assert "web1" in returned["diff"][0]["before"]
@@ -52,36 +52,36 @@ def test_a_run_returns_no_password_anywhere() -> None:
 def test_a_domain_that_comes_or_goes_shows_no_password_either(before_only: bool) -> None:
     none = replace(SEEN, domain=None, monitor=None)
     result = Result(SEEN, none) if before_only else Result(none, SEEN)
-    assert SECRET not in json.dumps(ansible.returned(result))
-    shown = ansible.returned(result)["diff"][0]
+    assert SECRET not in json.dumps(modules.returned(result))
+    shown = modules.returned(result)["diff"][0]
     assert bool(shown["before"]) is before_only
     assert bool(shown["after"]) is not before_only
 
 
 def test_redacting_leaves_the_observation_itself_alone() -> None:
-    ansible.seen(SEEN)
+    modules.seen(SEEN)
     assert SECRET in SEEN.domain.inactive_xml
 
 
 def test_the_diff_tells_steps_from_waits() -> None:
     result = Result(SEEN, SEEN, [qmp("do it", "stop"), wait("see it", "alone", 1.0)])
-    assert ansible.returned(result)["diff"] == [{"prepared": "  step: do it\n  wait: see it\n"}]
-    assert ansible.returned(Result(SEEN, SEEN))["diff"] == []
+    assert modules.returned(result)["diff"] == [{"prepared": "  step: do it\n  wait: see it\n"}]
+    assert modules.returned(Result(SEEN, SEEN))["diff"] == []
 
 
 def test_what_was_returned_is_understood_as_peer() -> None:
-    returned = ansible.returned(Result(SEEN, SEEN))
+    returned = modules.returned(Result(SEEN, SEEN))
     for value in (returned, returned["observation"], json.dumps(returned), json.dumps(returned["observation"])):
-        found = ansible.peer({"peer": value})
+        found = modules.peer({"peer": value})
         assert found.monitor == SEEN.monitor
         assert found.record == SEEN.record
 
 
 @pytest.mark.parametrize("value", [None, "unreachable"])
 def test_a_peer_may_be_unreachable_where_that_makes_sense(value: str | None) -> None:
-    assert ansible.peer({"peer": value}) is None
+    assert modules.peer({"peer": value}) is None
     with pytest.raises(ColoError, match=r"the other host is unreachable. .*colo_failover"):
-        ansible.reachable_peer({"peer": value})
+        modules.reachable_peer({"peer": value})
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_a_peer_may_be_unreachable_where_that_makes_sense(value: str | None) -> 
 )
 def test_anything_else_is_refused_with_words(value: Any) -> None:
     with pytest.raises(ColoError, match="peer is not what colo_info returns"):
-        ansible.peer({"peer": value})
+        modules.peer({"peer": value})
 
 
 def test_options_that_are_not_given_keep_the_cores_defaults() -> None:
-    assert ansible.wanted({"name": "web1", "address": None}) == Wanted()
+    assert modules.wanted({"name": "web1", "address": None}) == Wanted()
     given = {
         "disks": [{"target": "vda", "format": "raw", "path": None}],
         "address": "10.0.0.1",
@@ -113,27 +113,27 @@ def test_options_that_are_not_given_keep_the_cores_defaults() -> None:
         "sync_speed": 0,
         "checkpoint_delay": 100,
     }
-    assert ansible.wanted(given) == Wanted(
+    assert modules.wanted(given) == Wanted(
         disks=(WantedDisk("vda", "raw"),), address="10.0.0.1", first_port=21616, checkpoint_delay=100
     )
 
 
 @pytest.mark.parametrize(("done", "total", "percent"), [(0, 0, 0.0), (1, 3, 33.3), (5, 5, 100.0)])
 def test_progress_is_in_bytes_and_percent(done: int, total: int, percent: float) -> None:
-    found = ansible.progress(Job("mirror", "running", done, total))
+    found = modules.progress(Job("mirror", "running", done, total))
     assert found == {"status": "running", "done": done, "total": total, "percent": percent}
 
 
 def test_a_sync_at_work_is_in_the_result() -> None:
-    found = ansible.seen(recorded("syncing-primary"))["sync"]
+    found = modules.seen(recorded("syncing-primary"))["sync"]
     assert set(found) == {"colo-vda-sync", "colo-vdb-sync"}
     assert all(item["status"] == "running" and 0 <= item["percent"] < 100 for item in found.values())
 
 
 def test_a_host_without_a_domain_is_returned_as_well() -> None:
     seen = Observation(Host("kvm2", "m2"))
-    assert ansible.seen(seen)["phase"] == "unprotected"
-    assert ansible.seen(seen)["observation"] == to_data(seen)
+    assert modules.seen(seen)["phase"] == "unprotected"
+    assert modules.seen(seen)["observation"] == to_data(seen)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_was_projected_is_seen_in_check_mode_alone(
     monkeypatch: pytest.MonkeyPatch, check: bool, projected: Any, found: str | None
 ) -> None:
     bare = Observation(Host("kvm2", "m2"))
-    monkeypatch.setattr(ansible, "observe", lambda *_where, **_options: bare)
+    monkeypatch.setattr(modules, "observe", lambda *_where, **_options: bare)
     params = {"name": "web1", "directory": "/d", "host": "kvm2", "projected": projected}
-    seen = ansible.look(None, params, check=check)
+    seen = modules.look(None, params, check=check)
     assert (seen.domain.uuid if seen.domain else None) == found

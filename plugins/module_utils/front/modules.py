@@ -20,7 +20,7 @@ from ..domain.editing import canonical, redacted
 from ..domain.tree import DomainXmlError
 from ..errors import ColoError
 from ..host import files
-from ..host.libvirt import Hypervisor
+from ..host.hypervisor import Hypervisor
 from ..observation.codec import from_data, to_data
 from ..observation.seen import Job, Observation
 from ..observe.look import observe

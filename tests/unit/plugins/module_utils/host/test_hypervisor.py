@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, LibvirtError, QmpError, Timeout
-from ansible_collections.lockstep.colo.plugins.module_utils.host import libvirt as module
-from ansible_collections.lockstep.colo.plugins.module_utils.host.libvirt import Hypervisor
+from ansible_collections.lockstep.colo.plugins.module_utils.host import hypervisor as module
+from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
 
 
 class Refused(Exception):
