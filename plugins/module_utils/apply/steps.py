@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import ColoError, Timeout
 from ..host import files as host
+from ..host import marker as marker_file
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import Checkpoints
 from ..observe.look import watch
@@ -190,10 +191,10 @@ class Apply:
         host.make_directory(path, owner, group)
 
     def _mark(self, _step: Step, directory: str, marker: Any) -> None:
-        host.write_marker(directory, marker)
+        marker_file.write(directory, marker)
 
     def _remove_home(self, _step: Step, directory: str) -> None:
-        host.remove(f"{directory}/{host.MARKER_NAME}")
+        marker_file.remove(directory)
         host.remove_directory(directory)
 
     def _create_image(self, _step: Step, path: str, format: str, size: int, owner: str, group: str) -> None:

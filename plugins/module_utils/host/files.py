@@ -25,12 +25,10 @@ from pathlib import Path
 from typing import TextIO
 
 from ..errors import ColoError, CommandFailed, Timeout
-from ..observation.codec import from_data, to_data
-from ..observation.seen import Image, Marker
+from ..observation.seen import Image
 from ..record.pair import PORT_RANGE, RUN_DIRECTORY
 from .command import run
 
-MARKER_NAME = "colo.json"
 QCOW2_MAGIC = b"QFI\xfb"
 TCP_SYN_SENT, TCP_LISTEN = "02", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
 IFF_UP = 0x1
@@ -369,32 +367,6 @@ def remove_directory(path: str) -> None:
     """Remove a directory if it is empty: what is in it and not ours stays."""
     with contextlib.suppress(FileNotFoundError, OSError):
         Path(path).rmdir()
-
-
-def read_marker(directory: str) -> Marker | None:
-    """Which copy the images in this directory are; None where nothing says so, ColoError where it cannot be read."""
-    path = Path(directory, MARKER_NAME)
-    try:
-        return from_data(Marker, json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ColoError(
-            f"{path} is damaged: {error}",
-            remedy="It says which copy of the images is the newest; find that out and write it again, or remove it",
-        ) from None
-
-
-def write_marker(directory: str, marker: Marker) -> None:
-    """Write the marker so that it is there, whole, whatever happens to the host after the return."""
-    path = Path(directory, MARKER_NAME)
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(to_data(marker), file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    _sync_directory(path.parent)
 
 
 def _sync_directory(directory: Path) -> None:

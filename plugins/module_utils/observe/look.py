@@ -16,6 +16,7 @@ from ..domain import editing as xml
 from ..domain.unsupported import unsupported_in
 from ..errors import ColoError, LibvirtError, QmpError, Timeout
 from ..host import files as host
+from ..host import marker as marker_file
 from ..host.hypervisor import Hypervisor
 from ..lockstep import graph
 from ..lockstep.proxy import SETTINGS
@@ -84,7 +85,7 @@ def observe(
     uuid = domain.uuid if domain else uuid
     if uuid:
         home = image_files.home(directory, uuid)
-        seen = replace(seen, directory=home, marker=host.read_marker(home), peer_sockets=_sockets(seen.record))
+        seen = replace(seen, directory=home, marker=marker_file.read(home), peer_sockets=_sockets(seen.record))
     if monitor and brief and domain and domain.active:
         seen = replace(seen, **_brief_monitor(hypervisor, domain))
     elif monitor and domain and domain.active:

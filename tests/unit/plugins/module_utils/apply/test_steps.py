@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.apply import steps as apply_module
 from ansible_collections.lockstep.colo.plugins.module_utils.apply.steps import Apply
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, QmpError, Timeout
-from ansible_collections.lockstep.colo.plugins.module_utils.host import files
+from ansible_collections.lockstep.colo.plugins.module_utils.host import files, marker
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Host, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step, qmp, wait
 
@@ -291,7 +291,6 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
     calls: list[tuple[Any, ...]] = []
     for name in (
         "make_directory",
-        "write_marker",
         "create_image",
         "remove",
         "remove_directory",
@@ -299,6 +298,8 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
         "reach",
     ):
         monkeypatch.setattr(files, name, lambda *given, _name=name: calls.append((_name, *given)))
+    for name in ("write", "remove"):
+        monkeypatch.setattr(marker, name, lambda *given, _name=name: calls.append((_name, *given)))
     run(
         Recording(),
         Step("", "make_directory", {"path": "/d", "owner": "o", "group": "g"}),
@@ -311,12 +312,12 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
     )
     assert calls == [
         ("make_directory", "/d", "o", "g"),
-        ("write_marker", "/d", "m"),
+        ("write", "/d", "m"),
         ("create_image", "/d/i", "raw", 5, "o", "g"),
         ("reach", "10.0.0.2", 21601, 4.0),
         ("release_sockets", "10.0.0.2", [1, 2]),
         ("remove", "/d/i"),
-        ("remove", "/d/colo.json"),
+        ("remove", "/d"),
         ("remove_directory", "/d"),
     ]
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import socket
-import stat
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -91,7 +89,7 @@ def test_releasing_names_the_peer_and_each_port_in_both_directions(monkeypatch: 
     assert calls == [("ss", "--kill", "--no-header", "--tcp", "--numeric", f"dst 10.0.0.1 and ( {either} )")]
 
 
-# The marker
+# A domain's log and files
 
 
 @pytest.mark.parametrize(
@@ -116,40 +114,6 @@ def test_the_digest_of_a_file_that_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"abc")
     assert files.digest(str(tmp_path / "store")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert files.digest(str(tmp_path / "nothing")) is None
-
-
-def test_a_marker_is_read_as_it_was_written(tmp_path: Path) -> None:
-    assert files.read_marker(str(tmp_path)) is None
-    files.write_marker(str(tmp_path), MARKER)
-    assert files.read_marker(str(tmp_path)) == MARKER
-    assert [path.name for path in tmp_path.iterdir()] == [files.MARKER_NAME]
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"machine_id": "m1"}', '{"unknown": 1}'])
-def test_a_damaged_marker_is_an_error_and_never_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / files.MARKER_NAME).write_text(text)
-    with pytest.raises(ColoError, match=r"colo.json is damaged"):
-        files.read_marker(str(tmp_path))
-
-
-def test_a_marker_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order: list[str] = []
-    fsync, rename = os.fsync, os.replace
-
-    def synced(handle: int) -> None:
-        order.append("directory" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
-        fsync(handle)
-
-    def replaced(old: str, new: str) -> None:
-        order.append("replace")
-        rename(old, new)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", replaced)
-    files.write_marker(str(tmp_path), MARKER)
-    assert order == ["file", "replace", "directory"]
 
 
 # Images

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.host import files
+from ansible_collections.lockstep.colo.plugins.module_utils.host import files, marker
 from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Event
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Cpu,
@@ -56,9 +56,10 @@ def a_host_that_says_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> list[s
     answers = {
         emulator: {"probe": Emulator("/q", "10.0.13")},
         files: {
-            "machine_id": "m1", "read_marker": None, "devices": {"10.77.0.2": "eth0"}, "memory_available": 7,
+            "machine_id": "m1", "devices": {"10.77.0.2": "eth0"}, "memory_available": 7,
             "ports_in_use": (), "bridges": ("br0",), "image": Image("/i", True),
         },
+        marker: {"read": None},
         equipment: {
             "cpu": Cpu("AMD EPYC"), "has_kvm": True, "links": (Link("10.77.0.2", 1000),), "apparmor": True,
             "forward_delays": (ForwardDelay("br0", 15.0),), "apparmor_rules": ("/srv",), "space": Space(5, "66"),
@@ -102,7 +103,7 @@ def test_how_far_the_peer_is_is_measured_only_when_it_is_asked_for(asked: list[s
 
 def test_a_failover_asks_for_nothing_that_it_can_do_without(asked: list[str]) -> None:
     observe(Libvirt(), "web1", DIRECTORY, thorough=False, brief=True)
-    assert {line.split()[0] for line in asked} == {"machine_id", "read_marker"}
+    assert {line.split()[0] for line in asked} == {"machine_id", "read"}
 
 
 LISTENS = {"socket-address": [{"port": "21600", "ipv4": True, "host": "10.77.0.2", "type": "inet"}]}

@@ -1,0 +1,103 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The file beside the images of a domain that says which copy they are.
+
+A failover writes it before the guest serves, and a full file system must not stop that. So whoever makes a pair leaves
+a spare: a file of MARKER_SIZE bytes whose blocks are written already. The failover's marker goes into those blocks and
+takes the old one's name; neither needs room. (Where a file system copies on write, as btrfs does, it still may.)
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+from ..errors import ColoError
+from ..observation.codec import from_data, to_data
+from ..observation.seen import Marker
+
+NAME = "colo.json"
+SPARE = "colo.json.spare"
+MARKER_SIZE = 16384  # bytes; one of many disks with long paths may be larger, and is written without a spare
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def read(directory: str) -> Marker | None:
+    """Which copy the images in this directory are; None where nothing says so, ColoError where it cannot be read."""
+    path = Path(directory, NAME)
+    try:
+        return from_data(Marker, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ColoError(
+            f"{path} is damaged: {error}",
+            remedy="It says which copy of the images is the newest; find that out and write it again, or remove it",
+        ) from None
+
+
+def write(directory: str, marker: Marker) -> None:
+    """Write the marker so that it is there, whole, whatever happens to the host after the return.
+
+    Raises OSError where there is no spare, and no room for a new file either.
+    """
+    spare = Path(directory, SPARE)
+    text = json.dumps(to_data(marker), indent=1).encode().ljust(MARKER_SIZE)
+    used = len(text) == MARKER_SIZE and _written_over(spare, text)
+    if not used:
+        _written_anew(spare, text)
+    os.replace(spare, Path(directory, NAME))
+    if not used:  # a failover has no time for it; the next marker is made where there is
+        _leave_spare(spare)
+    _sync_directory(spare.parent)
+
+
+def remove(directory: str) -> None:
+    """Remove the marker and its spare, where they are."""
+    for name in (NAME, SPARE):
+        Path(directory, name).unlink(missing_ok=True)
+
+
+def _written_over(spare: Path, text: bytes) -> bool:
+    """Whether ``text`` went, durably, into the blocks of a whole spare."""
+    try:
+        with open(spare, "r+b") as file:
+            if os.fstat(file.fileno()).st_size != MARKER_SIZE:
+                return False
+            _put(file.fileno(), text)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _written_anew(path: Path, text: bytes) -> None:
+    with open(path, "wb") as file:
+        _put(file.fileno(), text)
+
+
+def _leave_spare(spare: Path) -> None:
+    """Best effort: without room the marker that counts is there all the same."""
+    try:
+        _written_anew(spare, bytes(MARKER_SIZE))
+    except OSError as error:
+        spare.unlink(missing_ok=True)
+        if error.errno not in NO_ROOM:
+            raise
+
+
+def _put(handle: int, text: bytes) -> None:
+    """Written to the device: delayed allocation would find a full file system only after the return."""
+    while text:
+        text = text[os.write(handle, text) :]
+    os.fsync(handle)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
