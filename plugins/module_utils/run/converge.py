@@ -14,6 +14,7 @@ from ..errors import ColoError
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import Observation
 from ..plan.step import Plan, Step
+from ..verdict import guest
 
 MAX_ROUNDS = 8  # a plan that does not come to an end after this many observations is a defect
 
@@ -78,15 +79,17 @@ def converge(
 def _rescue(
     apply: Apply, observe: Callable[[], Observation], rescue: Callable[[Observation], Plan], error: ColoError
 ) -> None:
-    """A change of the running pair failed half-way: give the guest back what it needs to go on."""
+    """A change of the running pair failed half-way: free the guest, and see how it is then."""
     try:
         for _round in range(MAX_ROUNDS):
-            plan = rescue(observe())
-            apply.run(plan)
+            seen = observe()
+            plan = rescue(seen)
             if not plan.steps:
-                return
+                break
+            apply.run(plan)
             if not apply.outcome.pivoted:
-                error.remedy = f"{error.remedy} The guest goes on, as it was before".strip()
-                return
+                seen = observe()
+                break
+        error.remedy = f"{error.remedy} {guest.in_words(seen)}".strip()
     except ColoError as second:
         error.remedy = f"{error.remedy} Going back failed as well: {second}. Look at the guest now".strip()

@@ -18,6 +18,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import (
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import MAX_ROUNDS, converge
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.apply.test_steps import Recording
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 SEEN = Observation(Host("kvm1", "m1"))
 WANTED = replace(SEEN, directory="/projected")
@@ -112,16 +113,17 @@ def test_a_failure_half_way_is_rescued_from_what_is_seen_then_and_still_a_failur
         asked.append((before.host.memory_available, now.host.memory_available))
         return Plan((qmp("free it", "cont"),), WANTED)
 
-    with pytest.raises(ColoError, match=r"fail: no.*The guest goes on, as it was before"):
+    with pytest.raises(ColoError, match=r"fail: no.*The domain does not run on kvm1"):
         go(recording, eyes, lambda _seen: FAILING, rescue=rescue)
     assert recording.commands == ["stop", "migrate", "cont"]
     assert asked == [(1, 2)]
+    assert eyes.count == 3  # what is said of the guest was seen after its rescue
 
 
 def test_a_rescue_may_have_pivots() -> None:
     recording = Recording(migrate=ColoError("no"))
     plans = iter([Plan((Step("reset", "destroy", pivot=True),), WANTED), Plan((qmp("free it", "cont"),), WANTED)])
-    with pytest.raises(ColoError, match="The guest goes on"):
+    with pytest.raises(ColoError, match="fail: no"):
         go(recording, Eyes(), lambda _seen: FAILING, rescue=lambda _before, _now: next(plans))
     assert recording.commands == ["stop", "migrate", "destroy", "cont"]
 
@@ -156,7 +158,21 @@ def test_the_time_of_serving_is_handed_on() -> None:
     assert go(Recording(), Eyes(), lambda seen: Plan((), seen)).outcome.served_after is None
 
 
-def test_a_rescue_that_has_nothing_to_do_claims_nothing() -> None:
-    with pytest.raises(ColoError, match="fail: no") as raised:
-        go(Recording(migrate=ColoError("no")), Eyes(), lambda _s: FAILING, rescue=lambda _b, now: Plan((), now))
-    assert "goes on" not in str(raised.value)
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (recorded("unprotected-primary"), "The guest goes on on kvm1"),
+        (recorded("parked-primary"), r"stands still \(disk vda, vdb is parked\)"),
+        (recorded("stopped-primary"), r"stands still \(QEMU says paused\)"),
+        (replace(recorded("protected-primary"), monitor=None), "Whether the guest on kvm1 goes on is not known"),
+        (recorded("powered-off-primary"), "The domain does not run on kvm2"),
+    ],
+)
+def test_only_what_was_seen_is_said_of_the_guest(seen: Observation, words: str) -> None:
+    with pytest.raises(ColoError, match=f"fail: no.*{words}"):
+        go(
+            Recording(migrate=ColoError("no")),
+            lambda: seen,
+            lambda _s: FAILING,
+            rescue=lambda _before, now: Plan((), now),
+        )
