@@ -52,6 +52,14 @@ def test_the_quorum_reads_from_the_hosts_own_copy_and_needs_it_alone() -> None:
     assert (layer["vote-threshold"], layer["read-pattern"]) == (1, "fifo")
 
 
+def test_holes_and_zeros_reach_the_standby_as_holes() -> None:
+    """A sparse raw image was fully allocated there: what zeroes a stretch may unmap it at each layer, or at none."""
+    quorum = graph.quorum_layer("vda", "libvirt-1-format")
+    nbd = graph.nbd_layer(graph.nbd("vda"), "vda", "10.0.0.2", 21601)
+    assert [layer.get("discard") for layer in (quorum, nbd)] == ["unmap", "unmap"]
+    assert nbd["detect-zeroes"] == "unmap"  # replication knows no zeroing, and hands zeros on as data
+
+
 @pytest.mark.parametrize("address", ["10.0.0.2", "fd00::2"])
 def test_the_primary_connects_to_what_the_standby_exports(address: str) -> None:
     layer = graph.nbd_layer(graph.nbd("vda"), "vda", address, 21601)
