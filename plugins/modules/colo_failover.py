@@ -90,10 +90,16 @@ done:
   sample: [{"title": "let the guest of this host take over", "began": 0.04, "ended": 0.06}]
 problems:
   description:
-    - What an operator should know, in plain words. On failure, each reason for the refusal with its remedy.
+    - What is wrong with this host's half, in plain words. On failure, each reason for the refusal with its remedy.
   returned: always
   type: list
   elements: raw
+  sample: []
+notes:
+  description: What is unusual on this host and does no harm.
+  returned: success
+  type: list
+  elements: str
   sample: []
 observation:
   description: The domain and the host afterwards; in check mode what would follow.

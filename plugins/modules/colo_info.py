@@ -88,7 +88,13 @@ phase:
   type: str
   sample: protected
 problems:
-  description: What an operator should know, in plain words.
+  description: What is wrong with this host's half of the pair, in plain words.
+  returned: always
+  type: list
+  elements: str
+  sample: ["kvm1: autostart is on, so that an old copy could start by itself"]
+notes:
+  description: What is unusual on this host and does no harm.
   returned: always
   type: list
   elements: str
@@ -144,10 +150,12 @@ sync:
   type: dict
   sample: {"colo-vda-sync": {"status": "running", "done": 1048576, "total": 4194304, "percent": 25.0, "rate": 1048576}}
 verdict:
-  description: Phase, holder of the guest and problems of the pair.
+  description:
+    - Phase, holder of the guest, problems and harmless notes of the pair, and as C(next) the playbook that leads on
+      from here; it is empty where there is nothing to do.
   returned: when O(peer) is given
   type: dict
-  sample: {"phase": "protected", "holder": "kvm1", "problems": []}
+  sample: {"phase": "failed_over", "holder": "kvm1", "problems": ["..."], "notes": [], "next": "deploy"}
 observation:
   description: Everything that was observed, as the O(peer) of the other modules takes it.
   returned: always

@@ -27,7 +27,7 @@ from ..observe.look import observe
 from ..plan.step import Refusal, Step, Wanted, WantedDisk
 from ..record.schema import LXML_IMPORT_ERROR, VocabularyError
 from ..run.converge import Result
-from ..verdict import pair
+from ..verdict import pair, remarks
 
 UNREACHABLE = "unreachable"
 LOCK_PATIENCE = 60.0  # seconds to wait for another run on the same domain
@@ -202,7 +202,8 @@ def seen(observation: Observation, *, secrets: bool = False) -> dict[str, Any]:
                 data["domain"][key] = redacted(data["domain"][key])
     return {
         "phase": pair.phase(observation),
-        "problems": pair.notes(observation),
+        "problems": remarks.problems(observation),
+        "notes": remarks.notes(observation),
         "sync": {name: progress(job) for name, job in _jobs(observation).items()},
         "observation": data,
     }

@@ -36,6 +36,7 @@ VHOST_DEVICE = "/dev/vhost-net"
 DELETED = " (deleted)"
 STAT_BLOCK = 512  # the unit of st_blocks, stat(2)
 LOCK_POLL = 0.1  # seconds
+LAST_WORDS = 3  # lines of a log
 FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, process
 PID_FILE = "/run/libvirt/qemu/{}.pid"
 
@@ -278,6 +279,21 @@ def logged_end(domain: str, directory: str = "/var/log/libvirt/qemu") -> str | N
         return None
     found = re.findall(r": (?:starting up libvirt|shutting down, reason=(?!failed)(\w+))", text)
     return found[-1] or None if found else None
+
+
+def last_words(domain: str, directory: str = "/var/log/libvirt/qemu") -> tuple[str, ...]:
+    """What its QEMU said last before it ended by itself, at most LAST_WORDS lines without their time; else nothing.
+
+    QEMU's own lines begin with the name of its program (error_report); libvirt logs the reason of each end after them.
+    """
+    try:
+        text = Path(directory, f"{domain}.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    life = text.rpartition(": starting up libvirt")[2]
+    if re.search(r": shutting down, reason=(?:shutdown|destroyed|saved|migrated)", life):
+        return ()
+    return tuple(re.findall(r"^(?:\S+Z )?qemu-system-\S+: (.{1,300})", life, re.MULTILINE)[-LAST_WORDS:])
 
 
 def digest(path: str) -> str | None:

@@ -153,6 +153,7 @@ def _domain(found: dict[str, Any]) -> Domain:
         uuid=found["uuid"],
         state=found["state"],
         ended_by=_ended_by(found),
+        last_words=host.last_words(found["name"]) if not found["live_xml"] else (),
         saved_xml=found["saved_xml"],
         saved_by_us=host.is_noted(found["uuid"]),
         persistent=found["persistent"],

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from ..domain import editing as xml
 from ..observation.seen import Observation
 from ..record.pair import HANDOVER_PORT, Record
-from ..verdict import pair
+from ..verdict import copies, pair
 from . import survive
 from .step import Plan, Problem, Step, refuse_if, wait
 
@@ -98,7 +98,7 @@ def _secondary_problems(seen: Observation) -> Iterator[Problem]:
         yield Problem("this host is not the secondary of a pair", "Look with lockstep.colo.status which one is")
     elif seen.monitor is None or seen.monitor.colo != "secondary":
         yield Problem("the standby is not in lockstep", "Run lockstep.colo.deploy first")
-    elif not pair.completed(seen):
+    elif not copies.completed(seen):
         yield Problem(
             "the standby has not completed a checkpoint since its last sync", "Run lockstep.colo.deploy first"
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from ..lockstep import graph
 from ..observation.seen import Observation
-from ..verdict import pair
+from ..verdict import copies
 from . import survive
 from .parts import layers
 from .step import Plan, Problem, Step, refuse_if, wait
@@ -60,7 +60,7 @@ def _own_problems(seen: Observation) -> Iterator[Problem]:
         yield Problem("this host does not have the standby of a pair", "Look with lockstep.colo.status which one does")
     elif seen.monitor is None or seen.monitor.colo != "secondary":
         yield Problem("the standby was not in lockstep", "Run lockstep.colo.deploy first")
-    elif pair.completed(seen):
+    elif copies.completed(seen):
         yield Problem(
             "this standby may still be promoted: it would be an old copy after the drill",
             "Run colo_pair with state expendable here, and let the primary go on alone; the playbook drill does",

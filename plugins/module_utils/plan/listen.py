@@ -13,7 +13,7 @@ from ..domain.standby import standby_of
 from ..lockstep import abilities, graph
 from ..observation.seen import Disk, Migration, Monitor, Observation
 from ..record.pair import Channel, Record
-from ..verdict import halves, pair
+from ..verdict import copies, halves
 from .parts import layers, switch
 from .parts.switch import IDLE
 from .step import Plan, Problem, Refusal, Step, Wanted, qmp, refuse_if
@@ -199,7 +199,7 @@ def expendable(seen: Observation, peer: Observation | None) -> Plan:
 
 
 def _last_copy_problems(seen: Observation, peer: Observation | None) -> Iterator[Problem]:
-    if peer and peer.domain and peer.record and pair.outlived(peer, seen):
+    if peer and peer.domain and peer.record and copies.outlived(peer, seen):
         yield Problem(
             "this standby has the guest as it ran last",
             "Serve from it with lockstep.colo.failover; or destroy it, if what only it has is to be given up",

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..observation.seen import Observation
-from ..verdict import pair
+from ..verdict import copies
 from . import change_sides, survive
 from .step import Plan, Problem, Step, refuse_if
 
@@ -64,7 +64,7 @@ def _peer_problems(seen: Observation, peer: Observation | None, unproven: bool) 
                 f"{there} cannot be reached: it may have a newer copy",
                 f"Bring {there} back and run again. Is {there} lost for good? Then say so with colo_start_unproven",
             )
-    elif pair.runs_a_guest(peer):
+    elif copies.runs_a_guest(peer):
         yield Problem(
             f"the domain runs on {there}: two guests would answer",
             "Leave it there; or end it there, if what it wrote since is to be given up",
@@ -82,12 +82,12 @@ def _peer_problems(seen: Observation, peer: Observation | None, unproven: bool) 
                 f"both hosts have a copy of generation {peer.record.generation} that ran alone",
                 "Compare the two guests' disks, and undefine the domain on the host whose copy is to be given up",
             )
-    elif pair.outlived(seen, peer):
+    elif copies.outlived(seen, peer):
         yield Problem(
             f"the standby on {there} still has the guest as it ran last",
             "Serve from there with lockstep.colo.failover; or destroy the standby, and run again",
         )
-    elif not seen.domain.active and peer.domain.active and pair.completed(peer):
+    elif not seen.domain.active and peer.domain.active and copies.completed(peer):
         yield Problem(
             f"the standby on {there} may still be promoted: it would be an old copy as soon as the guest runs here",
             "Run colo_pair with state expendable there first; the playbook start does",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ..domain import editing as xml
 from ..lockstep import graph
 from ..observation.seen import Monitor, Observation
-from ..verdict import pair
+from ..verdict import copies, pair
 from .parts import layers
 from .parts.undo import release, reset_connections, undo
 from .step import Plan, Problem, Step, qmp, refuse_if, wait
@@ -84,7 +84,7 @@ def _state_problems(seen: Observation) -> Iterator[Problem]:
     elif state not in APPLIES_TO[role]:
         pairs = "; ".join(f"{name}: {', '.join(states)}" for name, states in APPLIES_TO.items())
         yield Problem(f"a {role} that is {state} cannot fail over", f"Failover applies to {pairs}")
-    elif role == "secondary" and not pair.completed(seen):
+    elif role == "secondary" and not copies.completed(seen):
         yield Problem(
             "this standby has not completed a checkpoint since its last sync: its disks are not a whole copy",
             f"Bring {seen.record.peer.host} back: it has the only copy",

@@ -111,3 +111,31 @@ def _image(
 def _same_file(image: Image, other: Image | None) -> bool:
     """The same path and inode: two hosts see one file. Copies have inodes of their own, save by rare chance."""
     return other is not None and other.exists and (image.path, image.inode) == (other.path, other.inode)
+
+
+# What a copy is, by itself
+
+
+def completed(seen: Observation) -> bool:
+    """Whether this standby has completed a checkpoint since its last sync, so that it may be promoted.
+
+    Only what was written down counts: a standby that merely runs may have been left behind by a primary that went on
+    alone.
+    """
+    return seen.record.complete == seen.record.generation
+
+
+def outlived(primary: Observation, standby: Observation) -> bool:
+    """Whether a standby has the guest as it ran last, and the primary ended otherwise than by its guest's will."""
+    ended = not primary.domain.active and not primary.domain.powered_itself_off
+    return ended and standby.monitor is not None and standby.monitor.colo == "secondary" and completed(standby)
+
+
+def runs_a_guest(seen: Observation) -> bool:
+    """Whether this host runs the domain, and not as a standby."""
+    return bool(seen.domain and seen.domain.active) and not (seen.record and seen.record.role == "secondary")
+
+
+def given_away(seen: Observation) -> bool:
+    """Whether a primary ended here for its standby to take over: the newest copy is no longer this one."""
+    return seen.record.handed_over and not seen.domain.active

@@ -7,20 +7,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import ColoError
 from ..lockstep import graph
 from ..observation.seen import Domain, Observation
 from ..plan.parts import layers
 from ..plan.parts.switch import MIGRATING
+from . import remarks
+from .copies import completed, given_away, outlived, runs_a_guest
+from .next import next_playbook
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``phase`` is one of vocabulary.PHASES; ``holder`` the host whose copy is the guest's; problems in plain words."""
+    """What a pair comes to.
+
+    ``phase`` is one of record.pair.PHASES; ``holder`` the host whose copy is the guest's. In plain words: ``problems``,
+    about each of which something is to be done, and ``notes``, which are harmless. ``next`` is the playbook that leads
+    on from here; empty where there is nothing to do.
+    """
 
     phase: str
     holder: str | None
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    next: str = ""
 
 
 def phase(seen: Observation, peer: Observation | None = None) -> str:
@@ -29,7 +38,7 @@ def phase(seen: Observation, peer: Observation | None = None) -> str:
         return "unprotected"
     if not seen.domain.active:
         older = peer is not None and peer.generation > seen.generation
-        return "stale" if older or _given_away(seen) else "powered_off"
+        return "stale" if older or given_away(seen) else "powered_off"
     if seen.record.role == "alone":
         return "degraded" if layers.half_taken_over(seen) else "failed_over"
     if seen.monitor is None:
@@ -66,34 +75,18 @@ def _secondary_phase(seen: Observation) -> str:
     return "degraded"
 
 
-def completed(seen: Observation) -> bool:
-    """Whether this standby has completed a checkpoint since its last sync, so that it may be promoted.
-
-    Only what was written down counts: a standby that merely runs may have been left behind by a primary that went on
-    alone.
-    """
-    return seen.record.complete == seen.record.generation
-
-
-def outlived(primary: Observation, standby: Observation) -> bool:
-    """Whether a standby has the guest as it ran last, and the primary ended otherwise than by its guest's will."""
-    ended = not primary.domain.active and not primary.domain.powered_itself_off
-    return ended and standby.monitor is not None and standby.monitor.colo == "secondary" and completed(standby)
-
-
 def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
     """The verdict over a pair; None for a host that could not be reached. Which is which the records say."""
     seen = [one for one in (primary, secondary) if one is not None]
     missing = len(seen) < 2
-    holders = [one for one in seen if one.record and one.record.role != "secondary" and not _given_away(one)]
+    holders = [one for one in seen if one.record and one.record.role != "secondary" and not given_away(one)]
     if not holders:
         return _without_holder(seen, missing)
     holder = max(holders, key=lambda one: one.generation)
     other = next((one for one in seen if one is not holder), None)
     state = phase(holder, other)
-    problems = list(notes(holder))
-    if other is not None:
-        problems += notes(other)
+    halves = [holder] if other is None else [holder, other]
+    problems = [words for half in halves for words in remarks.problems(half)]
     if state == "protected" and (other is None or phase(other) != "protected"):
         state = "degraded"
         where = other.host.name if other else "the other host"
@@ -124,12 +117,8 @@ def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
             f"the copy on {other.host.name} is stale (generation {other.generation}, "
             f"the newest is {holder.generation}); deploy makes a standby of it"
         )
-    return Verdict(state, holder.host.name, tuple(problems))
-
-
-def runs_a_guest(seen: Observation) -> bool:
-    """Whether this host runs the domain, and not as a standby."""
-    return bool(seen.domain and seen.domain.active) and not (seen.record and seen.record.role == "secondary")
+    notes = tuple(words for half in halves for words in remarks.notes(half))
+    return Verdict(state, holder.host.name, tuple(problems), notes, next_playbook(state, holder, other))
 
 
 def _left_behind(here: Domain, there: Domain) -> bool:
@@ -137,53 +126,17 @@ def _left_behind(here: Domain, there: Domain) -> bool:
     return here.nvram_digest is not None and here.nvram_digest != there.nvram_digest
 
 
-def _given_away(seen: Observation) -> bool:
-    return seen.record.handed_over and not seen.domain.active
-
-
 def _without_holder(seen: list[Observation], missing: bool) -> Verdict:
-    standby = next((one for one in seen if one.record), None)
-    if standby is None:
-        return Verdict("unprotected", None, ("a host could not be reached",) if missing else ())
-    state = phase(standby)
+    ended = next((one for one in seen if one.record and given_away(one)), None)
+    standby = next((one for one in seen if one.record and one is not ended), None)
+    known = ended or standby
+    if known is None:
+        return Verdict("unprotected", None, ("a host could not be reached",) if missing else (), (), "deploy")
+    state = phase(known, standby if ended else None)
     if missing and state == "protected":
         state = "degraded"
-    words = "the primary's host could not be reached" if missing else "no host has the primary's copy"
-    return Verdict(state, None, (*notes(standby), words))
-
-
-def _proxy_notes(seen: Observation) -> list[str]:
-    """What was changed by hand where packets are compared: answers may go out that the standby never gave."""
-    if seen.record.role == "alone" or seen.monitor is None or seen.monitor.brief or seen.monitor.colo == "none":
-        return []
-    try:
-        return [f"the packet proxy was changed, deploy will {step.title}" for step in layers.mend_proxies(seen)]
-    except ColoError as error:
-        return [error.what]
-
-
-def notes(seen: Observation) -> list[str]:
-    """What an operator should know of this host's half, in plain words."""
-    found = []
-    if seen.monitor_problem:
-        found.append(f"{seen.host.name}: {seen.monitor_problem}")
-    domain, record = seen.domain, seen.record
-    if domain is None or record is None:
-        return found
-    for path in seen.removed_images:
-        found.append(f"{seen.host.name}: {path} was removed, and QEMU still has it open: it is lost when QEMU ends")
-    if record.role == "alone":
-        found.append(f"{seen.host.name}: the guest runs alone, unprotected, since a failover")
-        if layers.half_taken_over(seen):
-            found.append(f"{seen.host.name}: that failover was cut off, the guest may not be reachable: run it again")
-        if domain.live_incoming:
-            found.append(f"{seen.host.name}: the live XML shows -incoming until the next cold start; this is harmless")
-    if domain.tainted:
-        found.append(f"{seen.host.name}: libvirt marks the domain as tainted until its next cold start")
-    if seen.monitor and record.role == "secondary":
-        up = [nic.tap for nic in domain.nics if nic.tap_up and seen.monitor.colo != "none"]
-        found += [f"{seen.host.name}: link {tap} of the standby is up, its packets reach the network" for tap in up]
-    found += [f"{seen.host.name}: {words}" for words in _proxy_notes(seen)]
-    if domain.autostart and record.role != "alone":
-        found.append(f"{seen.host.name}: autostart is on, so that an old copy could start by itself")
-    return found
+    words = "the primary's host could not be reached" if missing and not ended else "no host has the primary's copy"
+    if ended:
+        words = f"the guest was handed over by {ended.host.name}, and is not known to have been taken over"
+    problems = (*remarks.problems(known), words)
+    return Verdict(state, None, problems, tuple(remarks.notes(known)), next_playbook(state, ended, standby))

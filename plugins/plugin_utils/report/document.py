@@ -7,7 +7,8 @@
     made              when, ISO 8601
     runbook, pair     deploy, failover, ...; the pair's name in the inventory
     summary           sentence, tone (good, warning, bad, unknown), phase, holder, since
-    before, after     hosts (by name: state, message, phase, problems, unfit, sync, observation), verdict, channels
+    before, after     hosts (by name: state, message, phase, problems, notes, unfit, sync, observation), verdict,
+                      channels
     tasks             title, host, outcome, started, ended, seconds, served_after, changed, message, problems, steps,
                       runs; or null where nobody said what was done
     fence             host, verified, method; or null
@@ -24,7 +25,7 @@ from typing import Any
 
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data, to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
 
 from . import channels, client, given, summary, tasks, words
 
@@ -97,13 +98,15 @@ def _verdict(judged: Any) -> dict[str, Any] | None:
         "phase": str(judged["phase"]),
         "holder": judged.get("holder") or None,
         "problems": given.texts(judged.get("problems")),
+        "notes": given.texts(judged.get("notes")),
+        "next": str(judged.get("next") or ""),
     }
 
 
 def _host(result: Any) -> tuple[dict[str, Any], Observation | None]:
     """One host, from the registered result of a module that observed it, and its observation if it has one."""
     host: dict[str, Any] = {
-        "state": "not_asked", "message": None, "phase": None, "problems": [], "unfit": [], "sync": {},
+        "state": "not_asked", "message": None, "phase": None, "problems": [], "notes": [], "unfit": [], "sync": {},
         "observation": None,
     }  # fmt: skip
     if result is None:
@@ -121,7 +124,8 @@ def _host(result: Any) -> tuple[dict[str, Any], Observation | None]:
         **host,
         "state": "observed",
         "phase": None if _unclear(seen) else pair.phase(seen),
-        "problems": pair.notes(seen),
+        "problems": remarks.problems(seen),
+        "notes": remarks.notes(seen),
         "unfit": given.texts(given.mapping(result).get("unfit")),
         "sync": given.mapping(given.mapping(result).get("sync")),
         "observation": _shown(to_data(seen)),

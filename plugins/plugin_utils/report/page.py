@@ -122,15 +122,27 @@ def _findings(side: dict[str, Any] | None, title: str) -> Markup:
         return tag(
             "div", tag("h3", title), tag("p", "Nothing was given to this report.", class_="muted"), class_="card"
         )
-    judged = side["verdict"] or {"phase": None, "holder": None, "problems": []}
+    judged = side["verdict"] or {"phase": None, "holder": None, "problems": [], "notes": [], "next": ""}
     holder = f", the guest is on {judged['holder']}" if judged["holder"] else ""
     return tag(
         "div",
         tag("h3", title),
         tag("p", tag("strong", words.known(judged["phase"])), holder),
         _list(_problems(side, judged)),
+        _next(judged),
+        _notes(side, judged),
         class_="card",
     )
+
+
+def _next(judged: dict[str, Any]) -> Markup | None:
+    return tag("p", "Next: ", tag("code", f"lockstep.colo.{judged['next']}")) if judged["next"] else None
+
+
+def _notes(side: dict[str, Any], judged: dict[str, Any]) -> Markup | None:
+    """What is harmless, apart from what is to be acted on."""
+    found = dict.fromkeys([*judged["notes"], *(one for host in side["hosts"].values() for one in host["notes"])])
+    return tag("p", "Harmless: ", "; ".join(found), class_="muted") if found else None
 
 
 def _problems(side: dict[str, Any], judged: dict[str, Any]) -> list[str]:

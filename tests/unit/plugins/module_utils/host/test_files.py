@@ -110,6 +110,28 @@ def test_how_a_qemu_ended_is_read_from_its_log(tmp_path: Path, lines: list[str],
     assert files.logged_end("web2", str(tmp_path)) is None
 
 
+LOG = """2026-11-25 13:59:44.310+0000: starting up libvirt version: 11.3.0
+2026-11-25T13:59:45.000000Z qemu-system-x86_64: of an earlier life
+2026-11-25 14:00:00.000+0000: shutting down, reason=destroyed
+2026-11-25 14:01:00.000+0000: starting up libvirt version: 11.3.0
+LC_ALL=C /usr/bin/qemu-system-x86_64 -name guest=web1
+2026-11-25T14:02:00.000000Z qemu-system-x86_64: Can't receive COLO message: Input/output error
+2026-11-25T14:02:01.000000Z qemu-system-x86_64: invalid runstate transition: 'io-error' -> 'colo'
+"""
+END = "2026-11-25 14:02:02.000+0000: shutting down, reason="
+
+
+@pytest.mark.parametrize(
+    ("reason", "count"), [("crashed", 2), ("failed", 2), ("shutdown", 0), ("destroyed", 0), (None, 2)]
+)
+def test_the_last_words_of_a_qemu_that_ended_by_itself(tmp_path: Path, reason: str | None, count: int) -> None:
+    (tmp_path / "web1.log").write_text(LOG + (f"{END}{reason}\n" if reason else ""), encoding="utf-8")
+    words = files.last_words("web1", str(tmp_path))
+    expected = ("Can't receive COLO message: Input/output error", "invalid runstate transition: 'io-error' -> 'colo'")
+    assert words == expected[:count]
+    assert files.last_words("web2", str(tmp_path)) == ()
+
+
 def test_the_digest_of_a_file_that_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"abc")
     assert files.digest(str(tmp_path / "store")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

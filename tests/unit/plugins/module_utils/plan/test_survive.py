@@ -15,7 +15,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import la
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Refusal, Step
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import Fence, failover
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PORTS_PER_PAIR
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
@@ -97,7 +97,7 @@ def test_nothing_else_begins_from_a_failover_that_was_cut_off(name: str) -> None
     assert cut_off
     for one in cut_off:
         assert pair.phase(one) == "degraded"
-        assert "run it again" in " ".join(pair.notes(one))
+        assert "run it again" in " ".join(remarks.problems(one))
         with pytest.raises(Refusal, match="was cut off"):
             undo.absent(one, None)
         with pytest.raises(Refusal, match="was cut off"):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PHASES
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, pair, remarks
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
 
 # What each recorded host says of the pair by itself.
@@ -146,7 +146,7 @@ def test_lockstep_without_connections_is_degraded(name: str) -> None:
 def test_a_qemu_that_does_not_answer_is_degraded_and_said(name: str) -> None:
     seen = replace(recorded(name), monitor=None, monitor_problem="QEMU did not answer query-status within 3 s")
     assert pair.phase(seen) == "degraded"
-    assert any("query-status" in note for note in pair.notes(seen))
+    assert any("query-status" in words for words in remarks.problems(seen))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_qemu_that_does_not_answer_is_degraded_and_said(name: str) -> None:
     ],
 )
 def test_only_a_standby_that_wrote_it_down_has_completed_a_checkpoint(name: str, whole: bool) -> None:
-    assert pair.completed(recorded(name)) is whole
+    assert copies.completed(recorded(name)) is whole
 
 
 def test_what_was_completed_in_an_older_generation_does_not_count() -> None:
@@ -167,18 +167,18 @@ def test_what_was_completed_in_an_older_generation_does_not_count() -> None:
     newer = replace(
         seen, domain=replace(seen.domain, record=replace(seen.record, generation=seen.record.generation + 1))
     )
-    assert not pair.completed(newer)
+    assert not copies.completed(newer)
 
 
 def test_what_an_operator_should_know_is_said() -> None:
     seen = recorded("protected-secondary")
-    assert not any("link" in note for note in pair.notes(seen))
+    assert not any("link" in words for words in remarks.problems(seen))
     nics = tuple(replace(nic, tap_up=True) for nic in seen.domain.nics)
     noisy = replace(seen, domain=replace(seen.domain, nics=nics, autostart=True))
-    assert sum("its packets reach the network" in note for note in pair.notes(noisy)) == len(nics)
-    assert any("autostart is on" in note for note in pair.notes(noisy))
-    assert any("runs alone, unprotected" in note for note in pair.notes(recorded("failed-over-secondary")))
-    assert any("-incoming" in note for note in pair.notes(recorded("failed-over-secondary")))
+    assert sum("its packets reach the network" in words for words in remarks.problems(noisy)) == len(nics)
+    assert any("autostart is on" in words for words in remarks.problems(noisy))
+    assert any("runs alone, unprotected" in words for words in remarks.problems(recorded("failed-over-secondary")))
+    assert any("-incoming" in words for words in remarks.notes(recorded("failed-over-secondary")))
 
 
 def test_a_standby_that_outlived_its_primary_is_named_as_what_can_serve() -> None:

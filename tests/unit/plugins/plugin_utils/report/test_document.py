@@ -105,7 +105,8 @@ def test_a_phase_that_only_qemu_knows_is_not_known_where_it_was_not_asked() -> N
 def test_a_verdict_that_is_given_counts() -> None:
     given = {"phase": "stalled", "holder": "kvm1", "problems": ["x"], "more": SECRET}
     found = cases.built(after=cases.side("protected-primary", "protected-secondary"), verdict=given)
-    assert found["after"]["verdict"] == {"phase": "stalled", "holder": "kvm1", "problems": ["x"]}
+    expected = {"phase": "stalled", "holder": "kvm1", "problems": ["x"], "notes": [], "next": ""}
+    assert found["after"]["verdict"] == expected
     assert (
         cases.built(after=cases.side("protected-primary", None), verdict={})["after"]["verdict"]["phase"] == "degraded"
     )

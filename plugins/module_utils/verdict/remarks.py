@@ -1,0 +1,66 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an operator should know of one host's half of a pair, in plain words. Pure."""
+
+from __future__ import annotations
+
+from ..errors import ColoError
+from ..observation.seen import Domain, Observation
+from ..plan.parts import layers
+
+# QEMU ends itself where a disk's error has stopped the guest and a checkpoint is due (QEMU's runstate transitions).
+STOPPED_BY_A_DISK = "'io-error' -> 'colo'"
+
+
+def _proxy_notes(seen: Observation) -> list[str]:
+    """What was changed by hand where packets are compared: answers may go out that the standby never gave."""
+    if seen.record.role == "alone" or seen.monitor is None or seen.monitor.brief or seen.monitor.colo == "none":
+        return []
+    try:
+        return [f"the packet proxy was changed, deploy will {step.title}" for step in layers.mend_proxies(seen)]
+    except ColoError as error:
+        return [error.what]
+
+
+def problems(seen: Observation) -> list[str]:
+    """What is wrong with this host's half of the pair."""
+    found = []
+    if seen.monitor_problem:
+        found.append(f"{seen.host.name}: {seen.monitor_problem}")
+    domain, record = seen.domain, seen.record
+    if domain is None or record is None:
+        return found
+    for path in seen.removed_images:
+        found.append(f"{seen.host.name}: {path} was removed, and QEMU still has it open: it is lost when QEMU ends")
+    if record.role == "alone":
+        found.append(f"{seen.host.name}: the guest runs alone, unprotected, since a failover")
+        if layers.half_taken_over(seen):
+            found.append(f"{seen.host.name}: that failover was cut off, the guest may not be reachable: run it again")
+    elif not domain.active and domain.last_words:
+        found.append(f"{seen.host.name}: its QEMU ended with: {'; '.join(domain.last_words)}{_meaning(domain)}")
+    if seen.monitor and record.role == "secondary":
+        up = [nic.tap for nic in domain.nics if nic.tap_up and seen.monitor.colo != "none"]
+        found += [f"{seen.host.name}: link {tap} of the standby is up, its packets reach the network" for tap in up]
+    found += [f"{seen.host.name}: {words}" for words in _proxy_notes(seen)]
+    if domain.autostart and record.role != "alone":
+        found.append(f"{seen.host.name}: autostart is on, so that an old copy could start by itself")
+    return found
+
+
+def _meaning(domain: Domain) -> str:
+    if any(STOPPED_BY_A_DISK in line for line in domain.last_words):
+        return " (a write to one of its images failed: look at their space, and at the disk below them)"
+    return ""
+
+
+def notes(seen: Observation) -> list[str]:
+    """What is unusual on this host and does no harm."""
+    found, domain, record = [], seen.domain, seen.record
+    if domain is None or record is None:
+        return found
+    if record.role == "alone" and domain.live_incoming:
+        found.append(f"{seen.host.name}: the live XML shows -incoming until the next cold start")
+    if domain.tainted:
+        found.append(f"{seen.host.name}: libvirt marks the domain as tainted until its next cold start")
+    return found

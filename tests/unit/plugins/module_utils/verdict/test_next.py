@@ -1,0 +1,82 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From every state of a pair one playbook leads on, and status names it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
+
+PLAYBOOKS = Path(__file__).resolve().parents[5] / "playbooks"
+NEXT = [
+    ("protected-primary", "protected-secondary", ""),
+    ("unprotected-primary", "unprotected-secondary", "deploy"),
+    ("described-primary", "listening-secondary", "deploy"),
+    ("syncing-primary", "syncing-secondary", "deploy"),
+    ("protected-primary", "incomplete-secondary", "deploy"),
+    ("protected-primary", "described-secondary", "deploy"),
+    ("protected-primary", None, "failover"),
+    (None, "protected-secondary", "failover"),
+    ("stale-primary", "failed-over-secondary", "deploy"),
+    ("peer-frozen-primary", "degraded-unasked-secondary", "unprotect"),
+    ("peer-frozen-primary", None, "failover"),
+    ("powered-off-primary", "stale-secondary", "start"),
+    (None, None, "deploy"),
+]
+
+
+@pytest.mark.parametrize(("primary", "secondary", "playbook"), NEXT)
+def test_the_next_playbook(primary: str | None, secondary: str | None, playbook: str) -> None:
+    seen = [recorded(name) if name else None for name in (primary, secondary)]
+    assert pair.pair(*seen).next == playbook
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_next_playbook_exists_and_only_a_protected_pair_has_none(name: str) -> None:
+    found = pair.pair(recorded(name), None)
+    assert bool(found.next) is (found.phase != "protected")
+    assert not found.next or (PLAYBOOKS / f"{found.next}.yml").exists()
+
+
+def ended(seen: Observation, by: str, *last: str) -> Observation:
+    domain = replace(seen.domain, state="shutoff", live_xml=None, live_record=None, ended_by=by, last_words=last)
+    return replace(seen, domain=domain, monitor=None, peer_sockets=())
+
+
+def test_a_primary_that_crashed_leaves_its_guest_to_the_standby() -> None:
+    assert (
+        pair.pair(ended(recorded("protected-primary"), "crashed"), recorded("protected-secondary")).next == "failover"
+    )
+    assert pair.pair(ended(recorded("protected-primary"), "shutdown"), recorded("protected-secondary")).next == "start"
+
+
+def handed_over() -> Observation:
+    seen = ended(recorded("protected-primary"), "destroyed")
+    return replace(seen, domain=replace(seen.domain, record=replace(seen.record, handed_over=True)))
+
+
+def test_a_copy_that_was_handed_over_is_served_by_the_standby_or_started_where_that_has_ended() -> None:
+    found = pair.pair(handed_over(), recorded("protected-secondary"))
+    assert (found.phase, found.next) == ("stale", "failover")
+    found = pair.pair(handed_over(), ended(recorded("protected-secondary"), "destroyed"))
+    assert (found.phase, found.next) == ("stale", "start")
+    assert "handed over by kvm1" in found.problems[-1]
+
+
+def test_what_a_qemu_said_last_is_a_problem_and_what_it_means_is_said() -> None:
+    crashed = ended(recorded("protected-secondary"), "crashed", "invalid runstate transition: 'io-error' -> 'colo'")
+    [words] = [words for words in remarks.problems(crashed) if "ended with" in words]
+    assert "kvm2: its QEMU ended with: invalid runstate transition" in words
+    assert "a write to one of its images failed" in words
+    assert not any("ended with" in words for words in remarks.problems(recorded("protected-secondary")))
+
+
+def test_what_is_harmless_is_no_problem() -> None:
+    seen = recorded("protected-primary")
+    assert any("tainted" in words for words in remarks.notes(seen))
+    assert not any("tainted" in words for words in remarks.problems(seen))
