@@ -37,6 +37,7 @@ IOTHREAD = 990
 # The last port of a pair is for a switchover: there the standby hears that the primary has ended.
 HANDOVER_PORT = PORTS_PER_PAIR - 1
 MAX_NICS = (HANDOVER_PORT - 2) // 2
+MAX_NUMBER = 2**63 - 1  # of whatever is counted; the schema says the same
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _TARGET = re.compile(r"[A-Za-z0-9_]+")
@@ -225,6 +226,8 @@ def _match(pattern: re.Pattern[str], value: object, what: str) -> None:
 def _whole(value: object, what: str) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise VocabularyError(f"{what} is {value!r}, not a whole number")
+    if value > MAX_NUMBER:
+        raise VocabularyError(f"{what} is larger than {MAX_NUMBER}")
 
 
 def _flag(value: object, what: str) -> None:

@@ -191,7 +191,11 @@ SCHEMA = """\
     <optional><element name="incoming"><attribute name="uri"><value>defer</value></attribute></element></optional>
   </define>
 
-  <define name="count"><data type="integer"><param name="minInclusive">0</param></data></define>
+  <define name="count">
+    <data type="integer">
+      <param name="minInclusive">0</param><param name="maxInclusive">9223372036854775807</param>
+    </data>
+  </define>
   <define name="port">
     <data type="integer"><param name="minInclusive">1</param><param name="maxInclusive">65535</param></data>
   </define>

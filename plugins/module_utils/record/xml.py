@@ -194,6 +194,7 @@ def _qualified(element: etree._Element) -> etree._Element:
 
 def _read_pair(pair: etree._Element) -> Record:
     complete = pair.get("complete")
+    images, hidden = _own_images(pair), _hidden_paths(pair)
     channels = _child(pair, "channels")
     original = _child(pair, "original")
     return Record(
@@ -204,7 +205,8 @@ def _read_pair(pair: etree._Element) -> Record:
         peer=_read_endpoint(_child(pair, "peer")),
         first_port=int(channels.get("first-port")),
         disks=tuple(
-            _read_disk(pair, target.get("dev")) for target in pair.iterfind(f"{_tag('disk')}/{_tag('target')}")
+            _read_disk(pair, target.get("dev"), images, hidden)
+            for target in pair.iterfind(f"{_tag('disk')}/{_tag('target')}")
         ),
         nics=tuple(_read_nic(interface) for interface in original.iterfind(_tag("interface"))),
         autostart_before=original.get("autostart") == "yes",
@@ -221,27 +223,38 @@ def _read_endpoint(element: etree._Element) -> Endpoint:
     return Endpoint(element.get("host"), element.get("machine-id"), element.get("address"))
 
 
-def _read_disk(pair: etree._Element, target: str) -> DiskRecord:
-    """The own image is described where it is referred to, in every role."""
+def _own_images(pair: etree._Element) -> dict[str, etree._Element]:
+    """Each disk's own image, which in every role is described where it is referred to; by the disk's target."""
+    found: dict[str, etree._Element] = {}
     for reference in pair.iter(_tag("reference")):
         image = reference.getparent()
-        if reference.get("dev") == target and image.find(_tag("source")) is not None:
-            return DiskRecord(
-                target=target,
-                format=_child(image, "format").get("type"),
-                path=_read_path(image),
-                virtual_size=int(_child(image, "capacity").text),
-                active=_read_hidden_path(pair, f"{target}-active"),
-                hidden=_read_hidden_path(pair, f"{target}-hidden"),
-            )
-    raise VocabularyError(f"{_line(pair)}nothing refers to the image of disk {target}")
+        if image.find(_tag("source")) is not None:
+            found.setdefault(reference.get("dev"), image)
+    return found
 
 
-def _read_hidden_path(pair: etree._Element, name: str) -> str | None:
+def _hidden_paths(pair: etree._Element) -> dict[str, str]:
+    """The images over a standby's own ones, by their names."""
+    found: dict[str, str] = {}
     for disk in pair.iterfind(_tag("hiddenDisk")):
-        if _child(disk, "name").get("dev") == name:
-            return _read_path(disk)
-    return None
+        found.setdefault(_child(disk, "name").get("dev"), _read_path(disk))
+    return found
+
+
+def _read_disk(
+    pair: etree._Element, target: str, images: dict[str, etree._Element], hidden: dict[str, str]
+) -> DiskRecord:
+    image = images.get(target)
+    if image is None:
+        raise VocabularyError(f"{_line(pair)}nothing refers to the image of disk {target}")
+    return DiskRecord(
+        target=target,
+        format=_child(image, "format").get("type"),
+        path=_read_path(image),
+        virtual_size=int(_child(image, "capacity").text),
+        active=hidden.get(f"{target}-active"),
+        hidden=hidden.get(f"{target}-hidden"),
+    )
 
 
 def _read_path(image: etree._Element) -> str:

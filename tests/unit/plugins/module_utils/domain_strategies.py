@@ -67,8 +67,8 @@ def records(draw: st.DrawFn, role: str | None = None) -> Record:
     role = role or draw(roles)
     return Record(
         role=role,
-        generation=draw(st.integers(0, 2**63)),
-        complete=draw(st.none() | st.integers(0, 2**63)),
+        generation=draw(st.integers(0, 2**63 - 1)),
+        complete=draw(st.none() | st.integers(0, 2**63 - 1)),
         local=draw(endpoints),
         peer=draw(endpoints),
         first_port=draw(st.integers(PORT_RANGE.start, PORT_RANGE.stop - PORTS_PER_PAIR)),

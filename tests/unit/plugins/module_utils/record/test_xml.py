@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import sys
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.record import schema, xml
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord, Record
 from ansible_collections.lockstep.colo.plugins.module_utils.record.schema import NAMESPACE, VocabularyError
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.a_record import record
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.a_record import STANDBY_DISK, record
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import records
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -150,3 +152,44 @@ def test_metadata_as_libvirt_hands_it_out_has_no_namespace() -> None:
     plain = xml.to_xml(record()).replace(f' xmlns:colo="{NAMESPACE}"', "").replace("colo:", "")
     assert plain.startswith("<pair role=")
     assert xml.from_xml(plain) == record()
+
+
+@pytest.mark.parametrize("role", ["primary", "secondary", "alone"])
+def test_twice_as_many_disks_are_twice_the_work(role: str) -> None:
+    """It was four times: 500 disks took 2.4 s. Calls are counted, which are the same on every machine."""
+    few, many = (_calls(_text_of(role, disks)) for disks in (100, 200))
+    assert many < 2.2 * few
+
+
+def _text_of(role: str, disks: int) -> str:
+    a_disk = STANDBY_DISK if role == "secondary" else record().disks[0]
+    named = tuple(dataclasses.replace(a_disk, target=f"vd{number}") for number in range(disks))
+    return xml.to_xml(record(role, disks=named))
+
+
+def _calls(text: str) -> int:
+    """How many functions, of lxml as well, are called to read a record."""
+    xml.from_xml(text)  # compiles the schema
+    count = 0
+
+    def called(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(called)
+    try:
+        xml.from_xml(text)
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_a_number_has_a_bound() -> None:
+    """Python refuses to read a number of 4,301 digits, and not as something that is wrong with a record."""
+    for digits in (19, 20, 5000):
+        text = xml.to_xml(record()).replace('generation="3"', f'generation="{"9" * digits}"')
+        with pytest.raises(VocabularyError, match="generation"):
+            xml.from_xml(text)
+    with pytest.raises(VocabularyError, match="larger than"):
+        record(generation=2**63)
