@@ -1,0 +1,82 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No playbook ends with 0 where it had no pair to look at, and each says in one sentence what to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+HOSTS = "{kvm1: {ansible_connection: local}, kvm2: {ansible_connection: local}}"
+PAIRS = "{web1: {ansible_connection: local, colo_primary: kvm1, colo_secondary: kvm2}}"
+GOOD = f"kvm: {{hosts: {HOSTS}}}\ncolo_pairs: {{hosts: {PAIRS}}}\n"
+PAIRS_MISNAMED = f"kvm: {{hosts: {HOSTS}}}\npairs: {{hosts: {PAIRS}}}\n"
+LIMIT, GROUP = "--limit leaves none", "has no hosts in a group colo_pairs"
+
+
+@pytest.fixture(scope="module")
+def collections(tmp_path_factory) -> Path:
+    """A collections path with this collection in it, wherever it stands."""
+    path = tmp_path_factory.mktemp("collections")
+    (path / "ansible_collections" / "lockstep").mkdir(parents=True)
+    (path / "ansible_collections" / "lockstep" / "colo").symlink_to(ROOT)
+    return path
+
+
+def play(collections: Path, name: str, inventory: str | None, *words: str) -> subprocess.CompletedProcess:
+    """Run a playbook of the collection; an inventory of None is a path that does not exist."""
+    path = collections / "hosts.yml"
+    path.unlink(missing_ok=True)
+    if inventory is not None:
+        path.write_text(inventory, encoding="utf-8")
+    call = [sys.executable, "-m", "ansible", "playbook", "-i", str(path), f"lockstep.colo.{name}", *words]
+    env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "500"}
+    return subprocess.run(call, env=env, cwd=collections, text=True, capture_output=True, timeout=60, check=False)
+
+
+def refused(run: subprocess.CompletedProcess, says: str) -> None:
+    text = " ".join((run.stdout + run.stderr).split())
+    assert run.returncode != 0, text
+    assert says in text
+    assert "TASK [" not in text
+
+
+@pytest.mark.parametrize(
+    ("inventory", "limit", "says"),
+    [(GOOD, "kvm1", LIMIT), (None, "web1", GROUP)],
+    ids=["a host as the limit", "no inventory"],
+)
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_without_a_pair_no_playbook_is_green(collections, playbook, inventory, limit, says):
+    refused(play(collections, playbook, inventory, "--limit", limit), says)
+
+
+@pytest.mark.parametrize(
+    ("inventory", "words", "says"),
+    [
+        (GOOD, ("--limit", "nobody"), "--limit"),
+        (PAIRS_MISNAMED, (), GROUP),
+        (PAIRS_MISNAMED, ("--limit", "web1"), GROUP),
+        ("", (), GROUP),
+    ],
+    ids=["nobody", "misnamed", "misnamed, a pair", "empty"],
+)
+def test_no_monitor_sees_green_for_nothing(collections, inventory, words, says):
+    refused(play(collections, "status", inventory, *words), says)
+
+
+@pytest.mark.parametrize("words", [(), ("--limit", "web1"), ("--limit", "kvm,web1")], ids=["all", "pair", "both"])
+def test_with_a_pair_a_playbook_has_it(collections, words):
+    run = play(collections, "deploy", GOOD, "--list-hosts", *words)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "web1" in run.stdout
+
+
+def test_deploy_prepares_no_host_where_their_group_is_misnamed(collections):
+    refused(play(collections, "deploy", GOOD.replace("kvm:", "hypervisors:")), "has no hosts in a group kvm")
