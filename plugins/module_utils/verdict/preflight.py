@@ -17,7 +17,7 @@ from ..lockstep import abilities
 from ..observation.seen import Domain, Host, Observation
 from ..plan.step import Problem, Wanted, WantedDisk
 from ..record.pair import Record
-from . import checks, copies, images
+from . import checks, copies, images, way_back
 
 OK, NOTE, WRONG, UNKNOWN = "ok", "note", "wrong", "unknown"
 
@@ -247,6 +247,9 @@ def _domain(wanted: Wanted, primary: Observation, domain: Domain) -> Iterator[Re
         "each that the guest can write to, and as the domain has it",
         chosen,
         checks.disks(domain, wanted),
+    )
+    yield from _rows(
+        "way back", host, "each disk's block node is found again", chosen, way_back.way_back(wanted, primary)
     )
     yield from _rows("NICs", host, "on a bridge, one queue", nics, checks.nics(domain))
     yield from _rows("vhost", host, "no NIC that uses it", "none", checks.vhost(domain))

@@ -15,8 +15,8 @@ from ...lockstep.proxy import Part, Proxy
 from ...observation.seen import Disk, Domain, Monitor, Observation
 from ...record.pair import IOTHREAD, Record
 from ..step import Step, qmp, wait
+from .own_node import libvirt_node
 
-LIBVIRT_PREFIX = "libvirt-"
 JOB_FILTERS = ("mirror_top", "commit_top")
 ALONE_TIMEOUT = 30.0  # seconds for a migration to be ended
 UNKNOWN_DIRECTORY = "(the directory of the domain's monitor)"  # of a QEMU that is still to be started
@@ -34,35 +34,16 @@ def replicated(seen: Observation) -> list[Disk]:
             f"the record names disk {', '.join(missing)}, which the running domain does not have",
             remedy="Run colo_disk again with the disks that the domain has",
         )
-    return [_below_filters(seen.monitor, by_target[disk.target]) for disk in seen.record.disks]
+    return [below_filters(seen.monitor, by_target[disk.target]) for disk in seen.record.disks]
 
 
-def _below_filters(monitor: Monitor | None, disk: Disk) -> Disk:
+def below_filters(monitor: Monitor | None, disk: Disk) -> Disk:
     """The disk with the node that counts: a job at work, such as a mirror, has a filter of its own between it and the
     device, which must stay there. Attached past it, the device would write what the mirror does not see."""
     node = disk.node
     while monitor and node in monitor.nodes and monitor.nodes[node].driver in JOB_FILTERS:
         node = monitor.nodes[node].children["backing"]
     return replace(disk, node=node)
-
-
-def libvirt_node(monitor: Monitor, disk: Disk) -> str:
-    """The block node that libvirt made for the disk, wherever the device is attached now.
-
-    The topmost node over the disk's image that is not ours. libvirt's numbers are never predicted: they change with
-    the number of disks, and libvirt 11.3 makes no format node for raw images. While a commit runs, QEMU has nodes of
-    its own above it.
-    """
-    if disk.node and not graph.is_ours(disk.node):
-        return disk.node
-    libvirts = {name: node for name, node in monitor.nodes.items() if name.startswith(LIBVIRT_PREFIX)}
-    below = {child for node in libvirts.values() for child in node.children.values()}
-    found = [name for name, node in libvirts.items() if node.file == disk.source and name not in below]
-    if len(found) != 1:
-        raise ColoError(
-            f"cannot tell which block node is {disk.source}: {', '.join(sorted(found)) or 'none'}", disk=disk.target
-        )
-    return found[0]
 
 
 def attached(monitor: Monitor, target: str) -> str | None:

@@ -130,6 +130,11 @@ def silent(pair: Pair) -> Pair:
     return replace(pair, primary=replace(pair.primary, monitor=None, monitor_problem="it hangs"))
 
 
+def at_node(pair: Pair, node: str) -> Pair:
+    first, *others = pair.primary.domain.disks
+    return pair.domain(disks=(replace(first, node=node), *others))
+
+
 Violation = tuple[str, str, Callable[[Pair], Pair], str]
 # Requirement, state, what violates it, and what has to be said of it. They are put together in this order further down,
 # so that none undoes what another did.
@@ -184,6 +189,7 @@ MORE: list[Violation] = [
     ("CPU", NOTE, lambda p: p.there(cpu=replace(EPYC, flags=("aes",))), "of kvm2 lacks avx2, svm"),
     ("images", WRONG, someone_elses_marker, "was written by another machine"),
     ("newest copy", WRONG, lambda p: replace(p, standby=recorded("failed-over-secondary")), "kvm2 has a newer copy"),
+    ("way back", WRONG, lambda p: at_node(p, "libvirt-9-odd"), "the guest uses block node libvirt-9-odd, and once"),
 ]
 
 

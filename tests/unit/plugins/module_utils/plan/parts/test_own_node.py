@@ -1,0 +1,92 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A disk is given back the node that libvirt made for it, whatever QEMU says of that node's file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Node, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers, own_node
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+
+OTHER_THAN_THE_HEADER = 'json:{"driver": "qcow2", "file": {"driver": "file"}}'
+BASE = "/var/lib/libvirt/images/base.qcow2"
+
+
+def chain(above: dict[str, Node] | None = None, top: str = "libvirt-2-format") -> Observation:
+    """A running guest whose vda is over a backing image, in QEMU's words as for one that is named relatively."""
+    seen = recorded("described-primary")
+    nodes = {
+        **seen.monitor.nodes,
+        "libvirt-2-format": Node(
+            "qcow2", OTHER_THAN_THE_HEADER, 1, {"file": "libvirt-2-storage", "backing": "libvirt-3-format"}
+        ),
+        "libvirt-3-format": Node("qcow2", BASE, 1, {"file": "libvirt-3-storage"}),
+        "libvirt-3-storage": Node("file", BASE, 1),
+        **(above or {}),
+    }
+    disks = tuple(replace(disk, node=top) if disk.target == "vda" else disk for disk in seen.domain.disks)
+    return replace(seen, domain=replace(seen.domain, disks=disks), monitor=replace(seen.monitor, nodes=nodes))
+
+
+def raw_slice() -> Observation:
+    seen = chain(top="libvirt-2-slice")
+    nodes = {
+        name: node for name, node in seen.monitor.nodes.items() if "-3-" not in name and name != "libvirt-2-format"
+    }
+    nodes["libvirt-2-slice"] = Node("raw", OTHER_THAN_THE_HEADER, 1, {"file": "libvirt-2-storage"})
+    return replace(seen, monitor=replace(seen.monitor, nodes=nodes))
+
+
+def filtered(name: str, driver: str) -> Observation:
+    return chain({name: Node(driver, OTHER_THAN_THE_HEADER, 1, {"file": "libvirt-2-format"})}, name)
+
+
+SHAPES = {
+    "relative backing file": chain(),
+    "copy_on_read": filtered("libvirt-CoR-vda", "copy-on-read"),
+    "throttlefilters": filtered("libvirt-5-filter", "throttle"),
+    "raw slice": raw_slice(),
+}
+
+
+def quorum(disk) -> list[dict]:
+    return [graph.quorum_layer(disk.target, disk.node)]
+
+
+@pytest.mark.parametrize("seen", SHAPES.values(), ids=SHAPES)
+def test_each_disk_gets_its_own_node_back_wherever_the_run_was_cut_off(seen: Observation) -> None:
+    before = model.attached_to(seen)
+    for cut_off in [seen, *model.walk(seen, layers.slide_in(seen, quorum))]:
+        assert not list(preflight.way_back.way_back(WANTED, seen))
+        *_all, out = [cut_off, *model.walk(cut_off, layers.slide_out(cut_off))]
+        assert model.attached_to(out) == before
+        for again in model.walk(cut_off, layers.slide_out(cut_off)):
+            *_all, out = [again, *model.walk(again, layers.slide_out(again))]
+            assert model.attached_to(out) == before
+
+
+@pytest.mark.parametrize("name", ["listening-secondary", "half-in-secondary", "parked-with-quorum-primary"])
+def test_our_own_layers_lead_to_it_even_where_the_storage_tells_nothing(name: str) -> None:
+    seen = recorded(name)
+    silent = {key: replace(node, file="json:{}") for key, node in seen.monitor.nodes.items()}
+    disk = layers.replicated(seen)[0]
+    assert own_node.libvirt_node(replace(seen.monitor, nodes=silent), disk) == "libvirt-2-format"
+
+
+def test_what_could_not_be_found_again_is_refused_before_anything_goes_in() -> None:
+    seen, standby = recorded("described-primary"), recorded("described-secondary")
+    odd = {**seen.monitor.nodes, "libvirt-2-storage": Node("file", "json:{}", 1)}
+    blind = replace(seen, monitor=replace(seen.monitor, nodes=odd))
+    with pytest.raises(ColoError, match="cannot tell which block node"):
+        own_node.by_storage(blind.monitor, blind.domain.disks[0])
+    rows = preflight.of_pair(WANTED, blind, standby)
+    wrong = [row for row in rows if row.requirement == "way back"]
+    assert [(row.state, row.disk) for row in wrong] == [("wrong", "vda")]
+    assert "libvirt-2-format" in wrong[0].found
