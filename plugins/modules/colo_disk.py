@@ -121,6 +121,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
 from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe as plan_domain
+from ansible_collections.lockstep.colo.plugins.module_utils.run import result
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
 
@@ -156,7 +157,7 @@ def describe(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         plan = plan_domain.secondary if secondary else plan_domain.primary
         return plan(wanted, seen, peer)
 
-    return modules.returned(converge(hypervisor, params["name"], look, decide, check=check))
+    return result.returned(converge(hypervisor, params["name"], look, decide, check=check))
 
 
 if __name__ == "__main__":

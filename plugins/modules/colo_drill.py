@@ -128,6 +128,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
 from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import drill as plan_drill
+from ansible_collections.lockstep.colo.plugins.module_utils.run import result
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import Result, converge
 
 
@@ -153,13 +154,13 @@ def drill(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
     def decide(seen):
         return plan_drill.drill(seen, peer, questions)
 
-    result = converge(hypervisor, params["name"], look, decide, check=check)
-    found = {} if check else {"drill": _found(result, questions), "served_after": result.outcome.served_after}
-    return {**modules.returned(result), **found}
+    done = converge(hypervisor, params["name"], look, decide, check=check)
+    found = {} if check else {"drill": _found(done, questions), "served_after": done.outcome.served_after}
+    return {**result.returned(done), **found}
 
 
-def _found(result: Result, questions: plan_drill.Questions) -> dict:
-    answers, damaged = result.outcome.answers, result.outcome.damaged
+def _found(done: Result, questions: plan_drill.Questions) -> dict:
+    answers, damaged = done.outcome.answers, done.outcome.damaged
     silent = [address for address in questions.addresses if address not in answers.answered]
     answered = not silent if questions.addresses else bool(answers.heard)
     return {

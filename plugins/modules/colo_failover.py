@@ -114,6 +114,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
 from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import survive as plan_survivor
+from ansible_collections.lockstep.colo.plugins.module_utils.run import result
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
 
 FENCE = {
@@ -166,8 +167,8 @@ def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
             return change_sides.take_over(seen, handover)
         return plan_survivor.failover(seen, fence, unfenced)
 
-    result = converge(hypervisor, params["name"], look, decide, check=check, rescue=plan_survivor.rescue)
-    return {"served_after": result.outcome.served_after, **modules.returned(result)}
+    done = converge(hypervisor, params["name"], look, decide, check=check, rescue=plan_survivor.rescue)
+    return {"served_after": done.outcome.served_after, **result.returned(done)}
 
 
 if __name__ == "__main__":

@@ -168,8 +168,9 @@ from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
+from ansible_collections.lockstep.colo.plugins.module_utils.host.checkpoints import watch
 from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import watch
+from ansible_collections.lockstep.colo.plugins.module_utils.run import result
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, preflight
 
 
@@ -201,18 +202,18 @@ def look(hypervisor: Hypervisor, params: dict) -> dict:
         counted = watch(hypervisor, params["name"], params["watch"])
         before, seen = seen, replace(seen_now(), checkpoints=counted)
         rates = _rates(before, seen, time.monotonic() - started)
-    result = {
+    done = {
         "changed": False,
         "preflight": [asdict(row) for row in preflight.seen_here(wanted, seen, peer)],
         "unfit": [asdict(one) for one in preflight.problems(preflight.of_host(seen.host, wanted.directory))],
-        **modules.seen(seen, secrets=params["secrets"]),
+        **result.seen(seen, secrets=params["secrets"]),
     }
     for name, rate in rates.items():
-        result["sync"][name]["rate"] = rate
+        done["sync"][name]["rate"] = rate
     if params["peer"] is not None:
-        result["phase"] = pair.phase(seen, peer)
-        result["verdict"] = asdict(pair.pair(seen, peer))
-    return result
+        done["phase"] = pair.phase(seen, peer)
+        done["verdict"] = asdict(pair.pair(seen, peer))
+    return done
 
 
 def _sights(wanted, peer) -> dict:

@@ -148,6 +148,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
 from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides, listen, protect, start, vhost
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
+from ansible_collections.lockstep.colo.plugins.module_utils.run import result
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
 
 STATES_OF_ONE = {
@@ -207,7 +208,7 @@ def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
         return half(wanted, seen, peer)
 
     rescue = RESCUES.get((role, state))
-    return modules.returned(converge(hypervisor, params["name"], look, decide, check=check, rescue=rescue))
+    return result.returned(converge(hypervisor, params["name"], look, decide, check=check, rescue=rescue))
 
 
 if __name__ == "__main__":

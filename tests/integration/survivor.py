@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing, reading
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import IOTHREAD
 from colo_bed import VIRSH, Bed, wait_for
 from lockstep_lab import guest, probe
@@ -51,10 +51,10 @@ def ordinary(bed: Bed, host: str, before: str) -> None:
         before = re.sub(
             rf"<source file='[^']*'(/>\s*<target dev='{target}')", rf"<source file='{path.strip()}'\1", before
         )
-    lines = [editing.canonical(xml).splitlines() for xml in (before, now)]
+    lines = [reading.canonical(xml).splitlines() for xml in (before, now)]
     assert lines[0] == lines[1], "\n".join(difflib.unified_diff(*lines, "before", "now", lineterm=""))
     other = before.replace(">1</vcpu>", ">2</vcpu>")
-    assert editing.canonical(now) != editing.canonical(other), "compares nothing"
+    assert reading.canonical(now) != reading.canonical(other), "compares nothing"
 
 
 def confined(bed: Bed, host: str) -> None:
@@ -128,7 +128,7 @@ def cold_start(bed: Bed, host: str, live_before: str) -> None:
 
 def _steady(live: str) -> list[str]:
     """The live XML without the record, -incoming and what is new at each start (ids, terminals, labels)."""
-    text = editing.canonical(editing.unprotect(live))
+    text = reading.canonical(editing.unprotect(live))
     text = re.sub(r"<qemu:arg value=\"(-incoming|defer)\"[^>]*>(</qemu:arg>)?\s*", "", text)
     text = re.sub(r" (id|port|tty|path|index)=\"[^\"]*\"", "", text)
     text = re.sub(r"<target dev=\"vnet[0-9]+\">", "<target>", text)

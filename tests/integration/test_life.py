@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import reading
 from colo_bed import DIRECTORY, VIRSH, Bed, wait_for
 from lockstep_lab import guest, probe
 
@@ -128,7 +128,7 @@ def test_what_was_edited_meanwhile_survives_and_the_rest_is_as_before(bed: Bed, 
     assert "web1 is an ordinary domain on kvm1" in run.text
     assert bed.get() == boot
     wanted = before.replace(">1</vcpu>", " current='1'>2</vcpu>")
-    lines = [editing.canonical(xml).splitlines() for xml in (wanted, bed.xml("kvm1", "--inactive"))]
+    lines = [reading.canonical(xml).splitlines() for xml in (wanted, bed.xml("kvm1", "--inactive"))]
     assert lines[0] == lines[1], "\n".join(difflib.unified_diff(*lines, "wanted", "found", lineterm=""))
     graph = bed.graph("kvm1")
     assert not [name for kind in ("nodes", "objects", "chardevs") for name in graph[kind] if name.startswith("colo-")]

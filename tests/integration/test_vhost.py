@@ -18,11 +18,11 @@ sys.path.insert(0, "/root/core")
 from module_utils.apply import steps as apply
 from module_utils.host.hypervisor import Hypervisor
 from module_utils.observe import look as observe
-from module_utils.plan import step
+from module_utils.record.wanted import Wanted
 from module_utils.plan import vhost as plan_vhost
 
 hypervisor = Hypervisor()
-seen = observe.observe(hypervisor, "web1", step.Wanted().directory, host_name="kvm1")
+seen = observe.observe(hypervisor, "web1", Wanted().directory, host_name="kvm1")
 vhost = seen.domain.active and "no-vhost" not in seen.domain.live_xml
 seen = replace(seen, domain=replace(seen.domain, vhost=vhost))
 outcome = apply.Apply(hypervisor, "web1", time.monotonic()).run(plan_vhost.save_and_restore(seen))

@@ -49,18 +49,19 @@ import json, sys, time
 from dataclasses import replace
 sys.path.insert(0, "/root/rec")
 from module_utils.apply import steps as apply
-from module_utils.domain import editing as domain
+from module_utils.domain import reading as domain
+from module_utils.host.checkpoints import watch
 from module_utils.host.hypervisor import Hypervisor
 from module_utils.observation import codec
 from module_utils.observation import seen as observation
 from module_utils.observe import look as observe
 from module_utils.plan import listen as plan_standby
 from module_utils.plan import protect as plan_primary
-from module_utils.plan import step
+from module_utils.record.wanted import Wanted
 
 given = json.load(sys.stdin)
 hypervisor = Hypervisor()
-directory = step.Wanted().directory
+directory = Wanted().directory
 
 def look(**options):
     return observe.observe(hypervisor, given["domain"], directory, host_name=given["host"], **options)
@@ -74,12 +75,12 @@ def tell(name, seen):
 
 if "name" in given:
     seconds = given.get("watch", 0)
-    counted = observe.watch(hypervisor, given["domain"], seconds) if seconds else None
+    counted = watch(hypervisor, given["domain"], seconds) if seconds else None
     tell(given["name"], replace(look(monitor=given.get("monitor", True)), checkpoints=counted))
     sys.exit()
 peer = codec.from_data(observation.Observation, given["peer"])
 half = plan_primary.primary if given["role"] == "primary" else plan_standby.secondary
-plan = half(step.Wanted(sync_speed=given["speed"]), look(), peer)
+plan = half(Wanted(sync_speed=given["speed"]), look(), peer)
 hand = apply.Apply(hypervisor, given["domain"], time.monotonic())
 names = given["names"]
 for one in plan.steps:

@@ -14,10 +14,11 @@ from typing import Any
 
 from ..errors import ColoError, Timeout
 from ..host import files as host
+from ..host import links, notes, qemu_process, sockets
 from ..host import marker as marker_file
+from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import Checkpoints
-from ..observe.look import watch
 from ..plan.step import Plan, Step
 from . import handover
 from .isolated import Answers, Isolated
@@ -142,22 +143,22 @@ class Apply:
         self.hypervisor.set_autostart(self.domain, on)
 
     def _start_paused(self, _step: Step, uuid: str, xml: str) -> None:
-        with host.start_permit(uuid):
+        with notes.start_permit(uuid):
             self.hypervisor.start_paused(xml)
 
     def _start(self, step: Step, uuid: str) -> None:
-        with host.start_permit(uuid):
+        with notes.start_permit(uuid):
             self.hypervisor.start(self.domain, step.timeout)
 
     def _managed_save(self, step: Step, uuid: str) -> None:
-        host.note_save(uuid)
+        notes.note_save(uuid)
         self.hypervisor.managed_save(self.domain, step.timeout)
 
     def _define_saved(self, _step: Step, xml: str) -> None:
         self.hypervisor.define_saved(self.domain, xml)
 
     def _forget_save(self, _step: Step, uuid: str) -> None:
-        host.forget_save(uuid)
+        notes.forget_save(uuid)
 
     def _destroy(self, _step: Step) -> None:
         self.hypervisor.destroy(self.domain)
@@ -171,17 +172,17 @@ class Apply:
     # The host
 
     def _link(self, _step: Step, device: str, up: bool) -> None:
-        host.set_link(device, up=up)
+        links.set_link(device, up=up)
 
     def _release(self, _step: Step, peer: str, ports: list[int]) -> None:
-        host.release_sockets(peer, ports)
+        sockets.release_sockets(peer, ports)
 
     def _reach(self, step: Step, address: str, port: int) -> None:
-        host.reach(address, port, step.timeout)
+        sockets.reach(address, port, step.timeout)
 
     def _hand_over(self, step: Step, uuid: str, address: str, port: int, token: str) -> None:
         with handover.call(address, port, step.timeout) as tell:
-            host.kill_emulator(self.domain, uuid, step.timeout)
+            qemu_process.kill_emulator(self.domain, uuid, step.timeout)
             tell(token)
 
     def _receive_handover(self, step: Step, address: str, port: int, peer: str, token: str) -> None:
@@ -250,7 +251,7 @@ class Apply:
 
     def _until_listening(self, address: str, port: int) -> str | None:
         try:
-            host.reach(address, port)
+            sockets.reach(address, port)
         except ColoError as error:
             return error.what
         return None

@@ -5,32 +5,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ..domain.editing import canonical, redacted
-from ..domain.tree import DomainXmlError
 from ..errors import ColoError
-from ..host import files
-from ..host.hypervisor import Hypervisor
-from ..observation.codec import from_data, to_data
-from ..observation.seen import Job, Observation
-from ..observe.look import observe
-from ..plan.step import Refusal, Step, Wanted, WantedDisk
-from ..record.schema import LXML_IMPORT_ERROR, VocabularyError
-from ..run.converge import Result
-from ..verdict import pair, remarks
+from ..observation.codec import from_data
+from ..observation.seen import Observation
+from ..record.wanted import Wanted, WantedDisk
+from ..run import result, session
+from ..run.session import Hypervisor
 
 UNREACHABLE = "unreachable"
-LOCK_PATIENCE = 60.0  # seconds to wait for another run on the same domain
 DEFAULTS = Wanted()
 DISTRIBUTION_PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python"]
 
@@ -70,36 +61,24 @@ def run(
     What ``changes`` a domain is alone at it. What is ``urgent`` ends another run on the domain instead of waiting.
     """
     _need_libraries(module)
-    name, invocation = module.params["name"], _invocation(module.params)
+    domain, host, invocation = module.params["name"], module.params["host"], _invocation(module.params)
     began = datetime.now(UTC).isoformat(timespec="milliseconds")
+    holder = _holder(module, began) if changes and not module.check_mode else None
+
+    def ended(other: str) -> None:
+        module.warn(f"{result.where(domain, host)}: ended another run that worked on this domain: {other}")
+
     try:
-        with _alone(module, began, urgent) if changes else contextlib.nullcontext() as other:
-            if other:
-                module.warn(f"{_where(module)}: ended another run that worked on this domain: {other}")
-            with Hypervisor(module.params["uri"]) as hypervisor:
-                returned = work(hypervisor)
-    except Refusal as error:
-        error.at(host=module.params["host"], domain=name)
-        problems = [asdict(problem) for problem in error.problems]
-        module.fail_json(msg=str(error), problems=problems, invocation=invocation)
-    except ColoError as error:
-        message = str(error.at(host=module.params["host"], domain=name))
-        module.fail_json(msg=message, invocation=invocation)
-    except (VocabularyError, DomainXmlError) as error:
-        message = f"{_where(module)}: {error}. Correct the domain's XML (virsh edit), then run again"
-        module.fail_json(msg=message, invocation=invocation)
-    except OSError as error:
-        message = f"{_where(module)}: {error}. Run again once the host is in order"
-        module.fail_json(msg=message, invocation=invocation)
+        with session.open_session(module.params["uri"], domain, holder, urgent=urgent, ended=ended) as hypervisor:
+            returned = work(hypervisor)
+    except result.FAILURES as error:
+        module.fail_json(**result.failure(error, domain, host), invocation=invocation)
     module.exit_json(**returned, began=began, invocation=invocation)
 
 
-def _alone(module: AnsibleModule, began: str, urgent: bool) -> contextlib.AbstractContextManager[str | None]:
-    if module.check_mode:
-        return contextlib.nullcontext()
+def _holder(module: AnsibleModule, began: str) -> str:
     client = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
-    holder = f"{module._name}, begun {began}{f', from {client}' if client else ''}"
-    return files.lock(module.params["name"], holder, LOCK_PATIENCE, take_over=urgent)
+    return f"{module._name}, begun {began}{f', from {client}' if client else ''}"
 
 
 def _invocation(params: dict[str, Any]) -> dict[str, Any]:
@@ -108,18 +87,9 @@ def _invocation(params: dict[str, Any]) -> dict[str, Any]:
     return {"module_args": {**params, **results}}
 
 
-def _where(module: AnsibleModule) -> str:
-    places = (("host", module.params["host"]), ("domain", module.params["name"]))
-    return ", ".join(f"{kind} {value}" for kind, value in places if value)
-
-
 def _need_libraries(module: AnsibleModule) -> None:
     """Go on in a Python that has libvirt and lxml: discovery may have picked another than the distribution's."""
-    missing = [] if LXML_IMPORT_ERROR is None else ["lxml"]
-    try:
-        import libvirt  # noqa: F401
-    except ImportError:
-        missing.append("libvirt")
+    missing = session.missing_libraries()
     if not missing:
         return
     if not has_respawned():
@@ -167,9 +137,8 @@ def observation(value: Any, option: str) -> Observation:
 
 def look(hypervisor: Hypervisor, params: dict[str, Any], *, check: bool = False, **sights: Any) -> Observation:
     """What is on this host; in check mode what an earlier task of the run said would be, where that is given."""
-    if check and params.get("projected") is not None:
-        return observation(params["projected"], "projected")
-    return observe(hypervisor, params["name"], params["directory"], host_name=params["host"], **sights)
+    given = observation(params["projected"], "projected") if check and params.get("projected") is not None else None
+    return session.look(hypervisor, params["name"], params["directory"], params["host"], given, **sights)
 
 
 def reachable_peer(params: dict[str, Any]) -> Observation:
@@ -178,62 +147,3 @@ def reachable_peer(params: dict[str, Any]) -> Observation:
     if found is None:
         raise ColoError("the other host is unreachable", remedy="Bring it back first; after a loss, run colo_failover")
     return found
-
-
-def returned(result: Result) -> dict[str, Any]:
-    """A run as every module that changes something returns it."""
-    return {
-        "changed": result.changed,
-        "finished": result.outcome.finished,
-        "steps": [step.title for step in result.steps],
-        "done": [asdict(step) for step in result.outcome.done],
-        "seconds": result.seconds,
-        "diff": _diff(result),
-        **seen(result.after),
-    }
-
-
-def seen(observation: Observation, *, secrets: bool = False) -> dict[str, Any]:
-    """An observation as modules return it: without passwords, unless they are asked for to make a standby."""
-    data = to_data(observation)
-    if data["domain"] and not secrets:
-        for key in ("inactive_xml", "live_xml", "saved_xml"):
-            if data["domain"].get(key):
-                data["domain"][key] = redacted(data["domain"][key])
-    return {
-        "phase": pair.phase(observation),
-        "problems": remarks.problems(observation),
-        "notes": remarks.notes(observation),
-        "sync": {name: progress(job) for name, job in _jobs(observation).items()},
-        "observation": data,
-    }
-
-
-def _jobs(observation: Observation) -> dict[str, Job]:
-    return observation.monitor.jobs if observation.monitor else {}
-
-
-def progress(job: Job) -> dict[str, Any]:
-    """How far a disk's sync has come."""
-    percent = round(100 * job.done / job.total, 1) if job.total else 0.0
-    return {"status": job.status, "done": job.done, "total": job.total, "percent": percent}
-
-
-def _diff(result: Result) -> list[dict[str, Any]]:
-    before, after = (one.domain.inactive_xml if one.domain else "" for one in (result.before, result.after))
-    shown = [{"prepared": "".join(f"  {_line(step)}\n" for step in result.steps)}] if result.steps else []
-    if before != after:
-        shown.insert(
-            0,
-            {
-                "before_header": "domain XML",
-                "after_header": "domain XML",
-                "before": canonical(redacted(before)) + "\n" if before else "",
-                "after": canonical(redacted(after)) + "\n" if after else "",
-            },
-        )
-    return shown
-
-
-def _line(step: Step) -> str:
-    return f"{'step' if step.changes else 'wait'}: {step.title}"

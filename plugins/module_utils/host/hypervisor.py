@@ -28,6 +28,15 @@ NO_SUCH_DOMAIN = 42  # VIR_ERR_NO_DOMAIN
 START_DEADLINE = 60.0  # seconds; libvirt starts a QEMU process in well under one on an idle host
 
 
+def importable() -> bool:
+    """Whether this Python has libvirt."""
+    try:
+        import libvirt  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Event:
     """One QMP event; ``when`` is time.monotonic() of this host."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from ..errors import ColoError
 from ..observation.codec import from_data, to_data
 from ..observation.seen import Marker
+from .files import sync_directory
 
 NAME = "colo.json"
 SPARE = "colo.json.spare"
@@ -52,7 +53,7 @@ def write(directory: str, marker: Marker) -> None:
     os.replace(spare, Path(directory, NAME))
     if not used:  # a failover has no time for it; the next marker is made where there is
         _leave_spare(spare)
-    _sync_directory(spare.parent)
+    sync_directory(spare.parent)
 
 
 def remove(directory: str) -> None:
@@ -93,11 +94,3 @@ def _put(handle: int, text: bytes) -> None:
     while text:
         text = text[os.write(handle, text) :]
     os.fsync(handle)
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..record.images import OVERLAY_FORMAT
 from ..record.pair import DiskRecord
 
 PREFIX = "colo-"
-OVERLAY_FORMAT = "qcow2"  # of the active and hidden images
 
 
 def quorum(target: str) -> str:

@@ -43,6 +43,11 @@ class Part:
     object: bool  # object-add; else chardev-add
 
     @property
+    def what(self) -> str:
+        """What it is and its name, in plain words."""
+        return f"{self.arguments['qom-type'] if self.object else 'socket'} {self.name}"
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What somebody could have changed of it since it was added, and must not have."""
         return SETTINGS.get(self.arguments.get("qom-type", ""), {})

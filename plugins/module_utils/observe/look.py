@@ -9,22 +9,22 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
-from ..domain import editing as xml
+from ..domain import reading
+from ..domain.devices import NicElement
 from ..domain.unsupported import unsupported_in
 from ..errors import ColoError, LibvirtError, QmpError, Timeout
 from ..host import files as host
+from ..host import links, notes, qemu_process, sockets
 from ..host import marker as marker_file
 from ..host.hypervisor import Hypervisor
-from ..lockstep import graph
 from ..lockstep.proxy import SETTINGS
-from ..observation.seen import Checkpoints, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
+from ..observation.seen import Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
+from ..record import images as image_files
 from ..record import xml as record_xml
 from ..record.pair import Record
 from ..record.schema import VocabularyError
-from ..verdict import images as image_files
 from . import emulator, equipment
 
 # Every QMP command an observation sends. None of them changes anything; the no-change test holds libvirtd's log
@@ -47,7 +47,6 @@ PURE_QUERIES = (
 )
 MONITOR_DEADLINE = 3.0  # seconds; a healthy QEMU answers a query in milliseconds, under checkpoints in tenths
 STATUS_POLL = 0.02  # seconds
-EVENT_PATIENCE = 1.0  # seconds
 IN_CHECKPOINT = "colo"  # the run state between a checkpoint's stop and its resume, and of a pair that is stalled
 CHECKPOINT_PATIENCE = 3.0  # seconds
 
@@ -91,7 +90,7 @@ def observe(
     elif monitor and domain and domain.active:
         seen = _with_monitor(hypervisor, seen, domain, CHECKPOINT_PATIENCE if thorough else 0)
     if thorough:
-        if domain and domain.live_xml and (store := xml.nvram_file(domain.live_xml)):
+        if domain and domain.live_xml and (store := reading.nvram_file(domain.live_xml)):
             seen = replace(seen, domain=replace(domain, nvram_digest=host.digest(store)))
         wanted = dict([*_recorded_images(seen.record), *images])
         seen = replace(
@@ -106,16 +105,16 @@ def observe(
 
 def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str | None) -> Host:
     path = (domain.emulator if domain else None) or emulator.DEFAULT_EMULATOR
-    devices = host.devices()
+    devices = links.devices()
     return replace(
         here,
         libvirt=hypervisor.version(),
         emulator=emulator.probe(path),
         memory_available=host.memory_available(),
         addresses=tuple(devices),
-        ports=host.ports_in_use(),
+        ports=sockets.ports_in_use(),
         reserved=tuple(sorted(_first_ports(hypervisor, name))),
-        bridges=host.bridges(),
+        bridges=links.bridges(),
         forward_delays=equipment.forward_delays(),
         links=equipment.links(devices),
         clock=round(time.time(), 3),
@@ -147,47 +146,49 @@ def _glimpse(found: dict[str, Any] | None) -> Domain | None:
 
 def _domain(found: dict[str, Any]) -> Domain:
     current = found["live_xml"] or found["inactive_xml"]
-    files = host.open_files(found["name"]) if found["live_xml"] else ()
+    files = qemu_process.open_files(found["name"]) if found["live_xml"] else ()
     return Domain(
         name=found["name"],
         uuid=found["uuid"],
         state=found["state"],
         ended_by=_ended_by(found),
-        last_words=host.last_words(found["name"]) if not found["live_xml"] else (),
+        last_words=qemu_process.last_words(found["name"]) if not found["live_xml"] else (),
         saved_xml=found["saved_xml"],
-        saved_by_us=host.is_noted(found["uuid"]),
+        saved_by_us=notes.is_noted(found["uuid"]),
         persistent=found["persistent"],
         autostart=found["autostart"],
-        machine=xml.machine(current),
-        memory=xml.memory_bytes(current),
-        vcpus=xml.vcpus(current),
-        emulator=xml.emulator(current),
+        machine=reading.machine(current),
+        memory=reading.memory_bytes(current),
+        vcpus=reading.vcpus(current),
+        emulator=reading.emulator(current),
         inactive_xml=found["inactive_xml"],
         live_xml=found["live_xml"],
-        type=xml.virt_type(current),
-        cpu_mode=xml.cpu_mode(current),
-        huge_page=xml.huge_page(current),
-        nvram=xml.nvram(current),
-        files=tuple(xml.files(current)),
-        record=xml.read_record(found["inactive_xml"]),
-        live_record=xml.read_record(found["live_xml"]) if found["live_xml"] else None,
-        live_incoming=bool(found["live_xml"]) and xml.has_incoming(found["live_xml"]),
-        disks=tuple(xml.disks(current)),
-        nics=tuple(_nic(element) for element in xml.nics(current)),
+        type=reading.virt_type(current),
+        cpu_mode=reading.cpu_mode(current),
+        huge_page=reading.huge_page(current),
+        nvram=reading.nvram(current),
+        files=tuple(reading.files(current)),
+        record=reading.read_record(found["inactive_xml"]),
+        live_record=reading.read_record(found["live_xml"]) if found["live_xml"] else None,
+        live_incoming=bool(found["live_xml"]) and reading.has_incoming(found["live_xml"]),
+        disks=tuple(reading.disks(current)),
+        nics=tuple(_nic(element) for element in reading.nics(current)),
         unsupported=tuple(unsupported_in(current)),
         tainted=tuple(found["tainted"]),
-        vhost=host.VHOST_DEVICE in files,
-        deleted=tuple(sorted({file.removesuffix(host.DELETED) for file in files if file.endswith(host.DELETED)})),
+        vhost=qemu_process.VHOST_DEVICE in files,
+        deleted=tuple(
+            sorted({file.removesuffix(qemu_process.DELETED) for file in files if file.endswith(qemu_process.DELETED)})
+        ),
     )
 
 
 def _ended_by(found: dict[str, Any]) -> str | None:
     """libvirt takes a start that was refused, as by our hook, for the reason why it is off: that hides the real one."""
     hidden = found["ended_by"] == "failed"
-    return (host.logged_end(found["name"]) if hidden else None) or found["ended_by"]
+    return (qemu_process.logged_end(found["name"]) if hidden else None) or found["ended_by"]
 
 
-def _nic(element: xml.NicElement) -> Nic:
+def _nic(element: NicElement) -> Nic:
     return Nic(
         mac=element.mac,
         model=element.model,
@@ -198,14 +199,14 @@ def _nic(element: xml.NicElement) -> Nic:
         queues=element.queues,
         alias=element.alias,
         tap=element.tap,
-        tap_up=host.link_up(element.tap) if element.tap else None,
+        tap_up=links.link_up(element.tap) if element.tap else None,
     )
 
 
 def _sockets(record: Record | None) -> tuple[str, ...]:
     if record is None:
         return ()
-    return host.peer_sockets(record.peer.address, [channel.port for channel in record.channels()])
+    return sockets.peer_sockets(record.peer.address, [channel.port for channel in record.channels()])
 
 
 def _recorded_images(record: Record | None) -> Iterable[tuple[str, str]]:
@@ -213,7 +214,7 @@ def _recorded_images(record: Record | None) -> Iterable[tuple[str, str]]:
         yield disk.path, disk.format
         for overlay in (disk.active, disk.hidden):
             if overlay:
-                yield overlay, graph.OVERLAY_FORMAT
+                yield overlay, image_files.OVERLAY_FORMAT
 
 
 def _asker(hypervisor: Hypervisor, domain: Domain) -> Callable[..., Any]:
@@ -347,22 +348,3 @@ def _nodes(named: list[dict[str, Any]], block_graph: dict[str, Any]) -> dict[str
         )
         for item in named
     }
-
-
-def watch(hypervisor: Hypervisor, name: str, seconds: float, enough: int | None = None) -> Checkpoints:
-    """Count the whole checkpoints of ``name``: up to ``seconds`` long, or until ``enough`` were seen.
-
-    A checkpoint is a STOP and the RESUME that ends it: QEMU has no counter of them, and migration status ``colo`` is
-    also what a pair shows whose guest is stopped for ever (our measurement).
-    """
-    hypervisor.watch(name)
-    hypervisor.events()  # what came before, as the stop and the resume of the switch, is no checkpoint
-    begun, stopped, count, last = time.monotonic(), False, 0, None
-    while (left := begun + seconds - time.monotonic()) > 0 and (enough is None or count < enough):
-        for event in hypervisor.events(min(EVENT_PATIENCE, left)):
-            if event.name == "STOP":
-                stopped = True
-            elif event.name == "RESUME" and stopped:
-                stopped, count = False, count + 1
-                last = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return Checkpoints(round(time.monotonic() - begun, 2), count, last)

@@ -17,8 +17,9 @@ from ..domain import editing as xml
 from ..observation.seen import Observation
 from ..record.pair import HANDOVER_PORT, Record
 from ..verdict import copies, pair
+from ..verdict.problem import Problem, refuse_if
 from . import survive
-from .step import Plan, Problem, Step, refuse_if, wait
+from .step import Plan, Step, wait
 
 HAND_OVER_TIMEOUT = 30.0  # for QEMU to end
 

@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..domain import editing as xml
+from ..domain import reading
 from ..domain.standby import standby_of
 from ..errors import ColoError
 from ..lockstep.graph import is_ours
 from ..observation.seen import Domain, Image, Marker, Observation
+from ..record import images
 from ..record.pair import Endpoint, NicRecord, Record
-from ..verdict import checks, copies, images, preflight
-from .step import Plan, Problem, Step, Wanted, refuse_if
+from ..record.wanted import Wanted
+from ..verdict import checks, copies, originals, preflight
+from ..verdict.problem import Problem, refuse_if
+from .step import Plan, Step
 
 LASTING_REMEDY = "Leave it as it is; or run lockstep.colo.unprotect, and deploy with the change"
 
@@ -28,7 +32,7 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     if seen.record and _is_up(seen):
         refuse_if(_lasting(seen.record, record))
     after = xml.protect(domain.inactive_xml, record)
-    settled = xml.read_record(after)
+    settled = reading.read_record(after)
     steps = [*_make_directory(wanted, seen, images.home(wanted.directory, domain.uuid)), *_define(domain, after)]
     if domain.live_record != settled:
         steps.append(_live_record(domain, settled))
@@ -42,7 +46,7 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
 
 def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Record:
     domain, old = _known(seen), seen.record
-    disks = images.of_primary(wanted, domain)
+    disks = originals.of_primary(wanted, domain)
     unknown = {want.target for want in wanted.disks} - {disk.target for disk in disks}
     if unknown:
         raise ColoError(f"QEMU did not say the size of disk {', '.join(sorted(unknown))}", remedy="Run again")
@@ -55,7 +59,7 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
         peer=Endpoint(peer.host.name, peer.host.machine_id, wanted.peer_address),
         first_port=first_port,
         disks=disks,
-        nics=tuple(NicRecord(nic.mac, nic.driver, nic.driver_element) for nic in xml.nics(domain.inactive_xml)),
+        nics=tuple(NicRecord(nic.mac, nic.driver, nic.driver_element) for nic in reading.nics(domain.inactive_xml)),
         autostart_before=old.autostart_before if old else domain.autostart,
         checkpoint_delay=wanted.checkpoint_delay,
     )
@@ -69,7 +73,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         refuse_if([*_lasting(seen.record, record), *_lasting_images(seen.record, record)])
     source = _known(peer)
     after = standby_of(source.inactive_xml, record)
-    settled = xml.read_record(after)
+    settled = reading.read_record(after)
     directory = images.home(wanted.directory, source.uuid)
     marker = _marker(source.uuid, settled)
     steps = [*_make_directory(wanted, seen, directory), *_mark(seen, marker, directory)]
@@ -217,7 +221,7 @@ def _known(seen: Observation) -> Domain:
 
 
 def _define(domain: Domain, after: str) -> list[Step]:
-    if xml.canonical(after) == xml.canonical(domain.inactive_xml):
+    if reading.canonical(after) == reading.canonical(domain.inactive_xml):
         return []
     return [Step(f"define {domain.name} with the changed XML", "define", {"xml": after})]
 

@@ -13,12 +13,13 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ..lockstep import graph
 from ..observation.seen import Observation
+from ..record import images
 from ..verdict import copies
+from ..verdict.problem import Problem, refuse_if
 from . import survive
 from .parts import layers
-from .step import Plan, Problem, Step, refuse_if, wait
+from .step import Plan, Step, wait
 
 RUN_TIMEOUT = 30.0  # seconds for the guest to run by itself
 CHECK_TIMEOUT = 600.0  # seconds for qemu-img to read the tables of an image
@@ -49,7 +50,7 @@ def drill(seen: Observation, peer: Observation, questions: Questions) -> Plan:
         *[
             Step(f"disk {disk.target}: check {disk.path}", "check_image", {"path": disk.path}, CHECK_TIMEOUT)
             for disk in seen.record.disks
-            if disk.format == graph.OVERLAY_FORMAT  # a raw image has nothing that could be checked
+            if disk.format == images.OVERLAY_FORMAT  # a raw image has nothing that could be checked
         ],
     )
     return Plan(steps, layers.ended(seen))

@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..domain import editing as xml
+from ..domain import reading
 from ..domain.standby import standby_of
-from ..lockstep import abilities, graph
+from ..lockstep import abilities, graph, own_node, states
+from ..lockstep.states import IDLE
 from ..observation.seen import Disk, Migration, Monitor, Observation
 from ..record.pair import Channel, Record
+from ..record.wanted import Wanted
 from ..verdict import copies, halves
+from ..verdict.problem import Problem, Refusal, refuse_if
 from .parts import layers, switch
-from .parts.switch import IDLE
-from .step import Plan, Problem, Refusal, Step, Wanted, qmp, refuse_if
+from .step import Plan, Step, qmp
 
 
 def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
@@ -25,7 +28,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     whole = not seen.removed_images
     if seen.domain.active and seen.monitor and seen.monitor.colo == "secondary" and whole and not _left_behind(peer):
         return _completed(seen, peer)
-    if seen.domain.active and seen.monitor and halves.listens(seen) and whole:
+    if seen.domain.active and seen.monitor and states.listens(seen) and whole:
         return Plan((), seen)
     if seen.domain.active and not (_just_started(seen) and whole):
         end = Step("end the standby that is no use", "destroy", pivot=True)
@@ -87,7 +90,7 @@ def _source_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
     persistent = seen.domain.inactive_xml
     if live is None:
         yield Problem(f"the domain does not run on {peer.host.name}", "Start it there first")
-    elif xml.has_passwords(persistent) and not xml.has_passwords(live):
+    elif reading.has_passwords(persistent) and not reading.has_passwords(live):
         yield Problem(
             "the domain has passwords, and peer came without them",
             "Give as peer the registered result of colo_info with secrets",
@@ -99,7 +102,7 @@ def _just_started(seen: Observation) -> bool:
     monitor = seen.monitor
     return (
         monitor is not None
-        and monitor.status == layers.INCOMING
+        and monitor.status == states.INCOMING
         and monitor.migration.status == "none"
         and not any(map(graph.is_ours, [*monitor.nodes, *monitor.objects, *monitor.chardevs]))
     )
@@ -128,7 +131,7 @@ def _started(seen: Observation, peer: Observation) -> Observation:
     nics = tuple(
         replace(nic, alias=aliases.get(nic.mac), tap=f"(the tap of {nic.mac})", tap_up=True) for nic in seen.domain.nics
     )
-    monitor = Monitor(layers.INCOMING, False, "", "none", Migration())
+    monitor = Monitor(states.INCOMING, False, "", "none", Migration())
     return replace(seen, domain=replace(seen.domain, state="paused", disks=disks, nics=nics), monitor=monitor)
 
 
@@ -142,19 +145,19 @@ def _standby_steps(seen: Observation) -> list[Step]:
     monitor = seen.monitor
 
     def stack(disk: Disk) -> list[dict]:
-        below = graph.hidden_layers(by_target[disk.target], layers.libvirt_node(monitor, disk))
+        below = graph.hidden_layers(by_target[disk.target], own_node.libvirt_node(monitor, disk))
         return [*below, graph.quorum_layer(disk.target, graph.replication(disk.target))]
 
     steps = [*_links_down(seen), *layers.slide_in(seen, stack)]
-    steps += [layers.add_part(part) for part in layers.proxy_parts(seen) if not layers.has(monitor, part)]
+    steps += [layers.add_part(part) for part in states.proxy_parts(seen) if not states.has(monitor, part)]
     steps.append(layers.migrate_by_colo(abilities.standby_capabilities(seen)))
     steps.append(qmp(f"serve the disks on {nbd.address} port {nbd.port}", "nbd-server-start", {"addr": _inet(nbd)}))
-    for disk in layers.replicated(seen):
+    for disk in states.replicated(seen):
         export = {
             "type": "nbd",
             "id": graph.export(disk.target),
             "name": graph.export(disk.target),
-            "node-name": layers.libvirt_node(monitor, disk),
+            "node-name": own_node.libvirt_node(monitor, disk),
             "writable": True,
         }
         steps.append(qmp(f"disk {disk.target}: export it to the primary", "block-export-add", export))

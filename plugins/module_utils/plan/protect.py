@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..lockstep import abilities, graph
+from ..lockstep import abilities, graph, own_node, states
+from ..lockstep.states import IDLE
 from ..observation.seen import Disk, Node, Observation
+from ..record.wanted import Wanted
 from ..verdict import checks, halves
+from ..verdict.problem import Problem, refuse_if
 from .parts import layers, switch
-from .parts.switch import IDLE
 from .parts.undo import undo
-from .step import Plan, Problem, Step, Wanted, refuse_if
+from .step import Plan, Step
 
 
 def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
@@ -23,9 +25,9 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     monitor = seen.monitor
     if monitor.migration.status == "colo":
         # A standby that listens is a new one: the one that was in lockstep has ended, and cannot be promoted.
-        kept = peer.monitor.colo == "secondary" and not switch.copying_failed(monitor)
+        kept = peer.monitor.colo == "secondary" and not states.copying_failed(monitor)
         return _keep(seen) if kept else _begin_again(seen)
-    if not all(switch.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
+    if not all(states.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
         return _begin_again(seen)
     steps = [*_listeners(seen), *_quorums(seen), *switch.sync(wanted, seen), *switch.switch(seen)]
     return Plan(tuple(steps), _in_lockstep(seen))
@@ -51,20 +53,20 @@ def _primary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> I
         return
     yield from halves.peer_problems(seen.record, peer)
     if seen.monitor.migration.status == "colo":
-        if peer.monitor is None or not (peer.monitor.colo == "secondary" or halves.listens(peer)):
+        if peer.monitor is None or not (peer.monitor.colo == "secondary" or states.listens(peer)):
             yield Problem(
                 f"the standby on {peer.host.name} is no longer in lockstep",
                 "Until a failover is run the clients are frozen as well: fence that host and run colo_failover here",
             )
-    elif peer.monitor is None or peer.monitor.status != layers.INCOMING or not halves.listens(peer):
+    elif peer.monitor is None or peer.monitor.status != states.INCOMING or not states.listens(peer):
         yield Problem(f"no standby listens on {peer.host.name}", "Run colo_pair with role secondary there first")
     for channel in seen.record.channels():
-        if channel.listener == "primary" and not any(layers.has(seen.monitor, p) for p in _sockets(seen)):
+        if channel.listener == "primary" and not any(states.has(seen.monitor, p) for p in _sockets(seen)):
             yield from halves.port_free(seen, channel)
 
 
 def _sockets(seen: Observation) -> list:
-    return [part for part in layers.proxy_parts(seen) if not part.object]
+    return [part for part in states.proxy_parts(seen) if not part.object]
 
 
 def _keep(seen: Observation) -> Plan:
@@ -78,8 +80,8 @@ def _keep(seen: Observation) -> Plan:
 
 def _stranded(seen: Observation) -> bool:
     """A guest that we stopped, and that no migration will resume; parked disks are seen to by sliding in."""
-    parked = any(disk.node == graph.park(disk.target) for disk in layers.replicated(seen))
-    return layers.stopped_by_us(seen) and seen.monitor.migration.status in IDLE and not parked and not _half_slid(seen)
+    parked = any(disk.node == graph.park(disk.target) for disk in states.replicated(seen))
+    return states.stopped_by_us(seen) and seen.monitor.migration.status in IDLE and not parked and not _half_slid(seen)
 
 
 def _half_slid(seen: Observation) -> bool:
@@ -89,12 +91,12 @@ def _half_slid(seen: Observation) -> bool:
 def _listeners(seen: Observation) -> list[Step]:
     """The sockets of the packet proxy: early, so that the standby has connected before packets flow."""
     steps = layers.add_iothread(seen.monitor) if seen.record.nics else []
-    return steps + [layers.add_part(part) for part in _sockets(seen) if not layers.has(seen.monitor, part)]
+    return steps + [layers.add_part(part) for part in _sockets(seen) if not states.has(seen.monitor, part)]
 
 
 def _quorums(seen: Observation) -> list[Step]:
     def quorum(disk: Disk) -> list[dict]:
-        return [graph.quorum_layer(disk.target, layers.libvirt_node(seen.monitor, disk))]
+        return [graph.quorum_layer(disk.target, own_node.libvirt_node(seen.monitor, disk))]
 
     return layers.slide_in(seen, quorum)
 

@@ -14,8 +14,9 @@ from dataclasses import replace
 
 from ..observation.seen import Observation
 from ..verdict import copies
+from ..verdict.problem import Problem, refuse_if
 from . import change_sides, survive
-from .step import Plan, Problem, Step, refuse_if
+from .step import Plan, Step
 
 START_TIMEOUT = 60.0
 

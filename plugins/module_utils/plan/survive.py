@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..domain import editing as xml
-from ..lockstep import graph
+from ..domain import reading
+from ..lockstep import graph, states
 from ..observation.seen import Monitor, Observation
 from ..verdict import copies, pair
+from ..verdict.problem import Problem, refuse_if
 from .parts import layers
 from .parts.undo import release, reset_connections, undo
-from .step import Plan, Problem, Step, qmp, refuse_if, wait
+from .step import Plan, Step, qmp, wait
 
 COMMIT_TIMEOUT = 120.0  # seconds for active and hidden to be merged into the disk
 APPLIES_TO = {
@@ -165,11 +167,11 @@ def _settle(seen: Observation) -> list[Step]:
     """The persistent XML of an ordinary domain, with the record of what it has been through."""
     record = replace(seen.record, disks=tuple(replace(d, active=None, hidden=None) for d in seen.record.disks))
     after = xml.protect(seen.domain.inactive_xml, record)
-    settled = xml.read_record(after)
+    settled = reading.read_record(after)
     # Before the record forgets them: files that no record names are nobody's, and the next standby refuses to start.
     overlays = [path for disk in seen.record.disks for path in (disk.active, disk.hidden) if path]
     steps = [Step(f"remove {path}", "remove", {"path": path}) for path in overlays]
-    if xml.canonical(after) != xml.canonical(seen.domain.inactive_xml):
+    if reading.canonical(after) != reading.canonical(seen.domain.inactive_xml):
         steps.append(Step("define the domain as an ordinary one", "define", {"xml": after}))
     if seen.domain.live_record != settled:
         text = xml.with_metadata_element(settled)
@@ -196,7 +198,7 @@ def _without_peer(seen: Observation) -> list[Step]:
 
 
 def _serve_again(seen: Observation) -> list[Step]:
-    return _serve(seen) if layers.held_back(seen) or seen.monitor.colo != "none" else []
+    return _serve(seen) if states.held_back(seen) or seen.monitor.colo != "none" else []
 
 
 def _ordinary(seen: Observation) -> Observation:

@@ -16,7 +16,8 @@ from dataclasses import replace
 from ..domain import editing as xml
 from ..observation.seen import Observation
 from ..verdict import checks
-from .step import Plan, Problem, Step, refuse_if, wait
+from ..verdict.problem import Problem, refuse_if
+from .step import Plan, Step, wait
 
 SAVE_TIMEOUT = 600.0  # seconds to write the guest's memory to the disk
 RESTORE_TIMEOUT = 600.0

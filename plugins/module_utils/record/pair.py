@@ -265,3 +265,8 @@ def _construct(kind: type, values: dict[str, Any]) -> Any:
 
 def _build(kind: type, data: object) -> Any:
     return _construct(kind, _known(kind, data))
+
+
+def block(first: int) -> range:
+    """The ports of the pair whose first port is ``first``."""
+    return range(first, first + PORTS_PER_PAIR)

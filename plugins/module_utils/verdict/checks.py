@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from ..lockstep import abilities
+from ..lockstep import abilities, states
 from ..observation.seen import Disk, Domain, Host, Nic, Observation
-from ..plan.parts import layers
-from ..plan.step import Problem, Wanted
+from ..record import pair
 from ..record.pair import MAX_NICS, PORT_RANGE, PORTS_PER_PAIR
+from ..record.wanted import Wanted
+from .problem import Problem
 
 GOOD_SPEED = 1000  # Mbit/s
 APPARMOR_HOME = "@{profile_name}"  # images.home in a rule: AppArmor's parser puts in libvirt-UUID (tried: 3.0.8, 4.1.0)
@@ -85,12 +86,12 @@ def running_emulator(seen: Observation) -> Iterator[Problem]:
 
 def _goes_on(seen: Observation) -> bool:
     """Whether a domain that libvirt saw paused runs after all, as after each checkpoint, or was stopped by us."""
-    return seen.monitor is not None and (seen.monitor.running or layers.stopped_by_us(seen))
+    return seen.monitor is not None and (seen.monitor.running or states.stopped_by_us(seen))
 
 
 def taken_over(seen: Observation) -> Iterator[Problem]:
     """A survivor whose failover was cut off is no ordinary guest yet, and everything else begins from one."""
-    if seen.domain and seen.record and layers.half_taken_over(seen):
+    if seen.domain and seen.record and states.half_taken_over(seen):
         yield Problem(
             f"a failover to {seen.host.name} was cut off, and the guest's disks or links are not its own yet",
             "Run the playbook failover again, or colo_failover on this host; the other playbooks do that by themselves",
@@ -399,13 +400,8 @@ def address(host: Host, wanted: str | None) -> Iterator[Problem]:
         )
 
 
-def block(first: int) -> range:
-    """The ports of the pair whose first port is ``first``."""
-    return range(first, first + PORTS_PER_PAIR)
-
-
 def port_problems(host: Host, first: int) -> Iterator[Problem]:
-    taken = sorted(set(host.ports) & set(block(first)))
+    taken = sorted(set(host.ports) & set(pair.block(first)))
     if taken:
         yield Problem(
             f"port {', '.join(map(str, taken))} is in use on {host.name}",

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..observation.seen import Image, Observation
-from ..plan.step import Problem
+from ..record.images import files_of
 from ..record.pair import DiskRecord
-from .images import files_of
+from .problem import Problem
 
 FIRST_GENERATION = 1
 

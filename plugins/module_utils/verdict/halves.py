@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..lockstep import abilities, graph
 from ..observation.seen import Observation
-from ..plan.parts import layers
-from ..plan.step import Problem, Wanted
 from ..record.pair import Channel, Record
+from ..record.wanted import Wanted
 from . import preflight
+from .problem import Problem
 
 
 def unmet(wanted: Wanted, primary: Observation, standby: Observation) -> Iterator[Problem]:
@@ -48,16 +47,3 @@ def port_free(seen: Observation, channel: Channel) -> Iterator[Problem]:
             f"port {channel.port}, for the {channel.kind} channel, is in use on {seen.host.name}",
             "End what listens there, or give the pair another block with first_port",
         )
-
-
-def listens(seen: Observation) -> bool:
-    """Whether a standby is whole and waits for its primary: migration, exports, layers and network proxy."""
-    monitor = seen.monitor
-    return (
-        monitor.status == layers.INCOMING
-        and monitor.migration.status != "none"
-        and abilities.X_COLO in monitor.migration.capabilities
-        and all(graph.export(disk.target) in monitor.exports for disk in seen.record.disks)
-        and all(disk.node == graph.quorum(disk.target) for disk in layers.replicated(seen))
-        and all(layers.has(monitor, part) for part in layers.proxy_parts(seen))
-    )

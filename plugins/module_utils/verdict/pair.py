@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..lockstep import graph
+from ..lockstep import graph, states
+from ..lockstep.states import MIGRATING
 from ..observation.seen import Domain, Observation
-from ..plan.parts import layers
-from ..plan.parts.switch import MIGRATING
 from . import remarks
 from .copies import completed, given_away, outlived, runs_a_guest
 from .next import next_playbook
@@ -40,7 +39,7 @@ def phase(seen: Observation, peer: Observation | None = None) -> str:
         older = peer is not None and peer.generation > seen.generation
         return "stale" if older or given_away(seen) else "powered_off"
     if seen.record.role == "alone":
-        return "degraded" if layers.half_taken_over(seen) else "failed_over"
+        return "degraded" if states.half_taken_over(seen) else "failed_over"
     if seen.monitor is None:
         return "degraded"
     return _primary_phase(seen) if seen.record.role == "primary" else _secondary_phase(seen)
@@ -50,7 +49,7 @@ def _primary_phase(seen: Observation) -> str:
     monitor = seen.monitor
     copying = any(map(graph.is_ours, monitor.jobs))
     if monitor.migration.status == "colo":
-        if not all(layers.attached(monitor, disk.target) for disk in seen.record.disks) or not seen.peer_sockets:
+        if not all(states.attached(monitor, disk.target) for disk in seen.record.disks) or not seen.peer_sockets:
             return "degraded"
         if copying:
             return "syncing"
@@ -70,7 +69,7 @@ def _secondary_phase(seen: Observation) -> str:
     monitor = seen.monitor
     if monitor.colo == "secondary":
         return "protected" if seen.peer_sockets else "degraded"
-    if monitor.status == layers.INCOMING:
+    if monitor.status == states.INCOMING:
         return "listening"
     return "degraded"
 

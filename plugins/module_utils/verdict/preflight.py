@@ -15,9 +15,11 @@ from typing import Any
 
 from ..lockstep import abilities
 from ..observation.seen import Domain, Host, Observation
-from ..plan.step import Problem, Wanted, WantedDisk
+from ..record import images, pair
 from ..record.pair import Record
-from . import checks, copies, images, way_back
+from ..record.wanted import Wanted, WantedDisk
+from . import checks, copies, originals, way_back
+from .problem import Problem
 
 OK, NOTE, WRONG, UNKNOWN = "ok", "note", "wrong", "unknown"
 
@@ -135,7 +137,7 @@ def sights(wanted: Wanted, primary: Observation) -> dict[str, Any]:
         return {}
     chosen = {disk.target: disk for disk in recorded(wanted, record).disks} if record else {}
     chosen |= {disk.target: disk for disk in stated(wanted, primary).disks}
-    disks = images.of_primary(replace(wanted, disks=tuple(chosen.values())), domain)
+    disks = originals.of_primary(replace(wanted, disks=tuple(chosen.values())), domain)
     copies_there = images.files(images.of_standby(wanted, None, images.home(wanted.directory, domain.uuid), disks))
     return {
         "uuid": domain.uuid,
@@ -218,7 +220,7 @@ def _ports(wanted: Wanted, primary: Observation, standby: Observation) -> Iterat
 
 
 def _block(first: int | None) -> str | None:
-    return f"{first}-{checks.block(first)[-1]}" if first is not None else None
+    return f"{first}-{pair.block(first)[-1]}" if first is not None else None
 
 
 def _state(seen: Observation) -> str | None:
@@ -294,7 +296,7 @@ def _place(wanted: Wanted, primary: Observation, standby: Observation, domain: D
 
 
 def _images(wanted: Wanted, primary: Observation, standby: Observation, domain: Domain) -> Iterator[Requirement]:
-    sources = images.sources(wanted, primary)
+    sources = originals.sources(wanted, primary)
     disks = images.of_standby(wanted, standby.record, images.home(wanted.directory, domain.uuid), sources)
     made = images.files(disks)
     needed = sum(size or 0 for _path, _kind, size in made)

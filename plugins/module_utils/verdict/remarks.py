@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from ..errors import ColoError
+from ..lockstep import states
 from ..observation.seen import Domain, Observation
-from ..plan.parts import layers
 
 # QEMU ends itself where a disk's error has stopped the guest and a checkpoint is due (QEMU's runstate transitions).
 STOPPED_BY_A_DISK = "'io-error' -> 'colo'"
@@ -18,7 +18,7 @@ def _proxy_notes(seen: Observation) -> list[str]:
     if seen.record.role == "alone" or seen.monitor is None or seen.monitor.brief or seen.monitor.colo == "none":
         return []
     try:
-        return [f"the packet proxy was changed, deploy will {step.title}" for step in layers.mend_proxies(seen)]
+        return [f"the packet proxy was changed, deploy will {drift.mending}" for drift in states.drifted(seen)]
     except ColoError as error:
         return [error.what]
 
@@ -35,7 +35,7 @@ def problems(seen: Observation) -> list[str]:
         found.append(f"{seen.host.name}: {path} was removed, and QEMU still has it open: it is lost when QEMU ends")
     if record.role == "alone":
         found.append(f"{seen.host.name}: the guest runs alone, unprotected, since a failover")
-        if layers.half_taken_over(seen):
+        if states.half_taken_over(seen):
             found.append(f"{seen.host.name}: that failover was cut off, the guest may not be reachable: run it again")
     elif not domain.active and domain.last_words:
         found.append(f"{seen.host.name}: its QEMU ended with: {'; '.join(domain.last_words)}{_meaning(domain)}")

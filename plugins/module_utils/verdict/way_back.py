@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import ColoError
-from ..lockstep import graph
+from ..lockstep import graph, own_node, states
 from ..observation.seen import Observation
-from ..plan.parts import layers, own_node
-from ..plan.step import Problem, Wanted
+from ..record.wanted import Wanted
+from .problem import Problem
 
 
 def way_back(wanted: Wanted, primary: Observation) -> Iterator[Problem]:
     """Of disks that are as libvirt made them: for each the node under the device, if no exit would find it again."""
     chosen = {disk.target for disk in wanted.disks}
     for disk in primary.domain.disks if primary.monitor else ():
-        disk = layers.below_filters(primary.monitor, disk)
+        disk = states.below_filters(primary.monitor, disk)
         if disk.target not in chosen or not disk.node or graph.is_ours(disk.node):
             continue
         try:

@@ -21,15 +21,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...lockstep import abilities, graph
+from ...lockstep import abilities, graph, states
+from ...lockstep.states import MIGRATING
 from ...observation.seen import Job, Monitor, Observation
 from ...record.pair import Channel, Record
-from ..step import Step, Wanted, qmp, wait
+from ...record.wanted import Wanted
+from ..step import Step, qmp, wait
 from . import layers
 
-MIGRATING = ("setup", "active", "pre-switchover", "device")
-CANCELLING = "cancelling"
-IDLE = ("none", "completed", "cancelled", "failed")
 SWITCH_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs meanwhile
 # Milliseconds to the first checkpoint: until the two have fallen in step most of what the guest sends is held. Left to
 # the first difference that is found, it took 30 to 300 ms (our measurement, QEMU 10.0).
@@ -38,35 +37,13 @@ CHECKPOINT_TIMEOUT = 30.0  # seconds on top of the checkpoint delay
 JOB_TIMEOUT = 30.0
 
 
-def consistent(monitor: Monitor, target: str) -> bool:
-    """Whether a disk's sync can go on from here."""
-    job = monitor.jobs.get(graph.sync_job(target))
-    attached = layers.attached(monitor, target) is not None
-    idle, paused = monitor.migration.status in IDLE, monitor.migration.status == "pre-switchover"
-    if job is None:
-        connected = graph.nbd(target) in monitor.nodes
-        return (idle and not connected) or (attached and paused)
-    connected = _copy_target(monitor, target) in monitor.nodes
-    if abilities.pauses(monitor.version):
-        # A copy that ended counts only while the guest stands still.
-        going_on = paused if attached or job.status == "concluded" else connected
-    else:
-        going_on = connected and job.status != "concluded" and (attached or idle)
-    return job.error is None and going_on
-
-
-def copying_failed(monitor: Monitor) -> bool:
-    """Whether a pair got into lockstep with a copy that is not whole."""
-    return any(job.error for name, job in monitor.jobs.items() if graph.is_ours(name))
-
-
 def sync(wanted: Wanted, seen: Observation) -> list[Step]:
     """Copy every disk that is not replicated yet to the standby, as far as that has not begun, and wait for it."""
     nbd = channel(seen.record, "nbd")
     monitor = seen.monitor
     steps: list[Step] = []
     known = {disk.target: monitor.jobs.get(graph.sync_job(disk.target)) for disk in seen.record.disks}
-    unsynced = [target for target, job in known.items() if job or not layers.attached(monitor, target)]
+    unsynced = [target for target, job in known.items() if job or not states.attached(monitor, target)]
     fresh = [target for target in unsynced if known[target] is None]
     if fresh:
         where = {"address": nbd.address, "port": nbd.port}
@@ -74,7 +51,7 @@ def sync(wanted: Wanted, seen: Observation) -> list[Step]:
     for target in fresh:
         layer = graph.nbd_layer(graph.nbd(target), target, nbd.address, nbd.port)
         steps.append(qmp(f"disk {target}: connect to the standby", "blockdev-add", layer))
-        copy = _copy_target(monitor, target)
+        copy = states.copy_target(monitor, target)
         if copy != graph.nbd(target):
             layer = graph.nbd_layer(copy, target, nbd.address, nbd.port)
             steps.append(qmp(f"disk {target}: connect to the standby for the copying", "blockdev-add", layer))
@@ -85,10 +62,6 @@ def sync(wanted: Wanted, seen: Observation) -> list[Step]:
     return steps
 
 
-def _copy_target(monitor: Monitor, target: str) -> str:
-    return graph.nbd(target) if abilities.pauses(monitor.version) else graph.copy(target)
-
-
 def _mirror(wanted: Wanted, monitor: Monitor, target: str) -> Step:
     limit = {"speed": wanted.sync_speed} if wanted.sync_speed else {}
     # The guest is told that it has written when the standby has it; QEMU cannot change to that later on.
@@ -96,7 +69,7 @@ def _mirror(wanted: Wanted, monitor: Monitor, target: str) -> Step:
     arguments = {
         "job-id": graph.sync_job(target),
         "device": graph.quorum(target),
-        "target": _copy_target(monitor, target),
+        "target": states.copy_target(monitor, target),
         "sync": "full",
         "auto-dismiss": False,  # a job that ended stays to be asked how
         **at_once,
@@ -123,7 +96,7 @@ def _paused(seen: Observation) -> list[Step]:
     if monitor.migration.status != "pre-switchover":
         steps.append(wait("wait until only the switch is left", "migration", SWITCH_TIMEOUT, status=["pre-switchover"]))
     for disk in record.disks:
-        job, attached = monitor.jobs.get(graph.sync_job(disk.target)), layers.attached(monitor, disk.target)
+        job, attached = monitor.jobs.get(graph.sync_job(disk.target)), states.attached(monitor, disk.target)
         if not attached:
             steps += [*_end_copy(disk.target, job), *_replicate(monitor, disk.target)]
         if job or not attached:
@@ -138,7 +111,7 @@ def _live(seen: Observation) -> list[Step]:
     steps = []
     if monitor.migration.status not in MIGRATING:
         for disk in record.disks:
-            if not layers.attached(monitor, disk.target):
+            if not states.attached(monitor, disk.target):
                 steps += _replicate(monitor, disk.target)
         steps += [_by_colo(seen), set_delay(record.checkpoint_delay), _migrate(seen)]
     steps.append(_lockstep())
@@ -203,8 +176,8 @@ def _replicate(monitor: Monitor, target: str) -> list[Step]:
 
 
 def _filters(seen: Observation) -> list[Step]:
-    parts = layers.proxy_parts(seen)
-    return [layers.add_part(part) for part in parts if part.object and not layers.has(seen.monitor, part)]
+    parts = states.proxy_parts(seen)
+    return [layers.add_part(part) for part in parts if part.object and not states.has(seen.monitor, part)]
 
 
 def proof(record: Record) -> Step:

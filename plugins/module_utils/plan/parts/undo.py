@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...lockstep import graph
+from ...lockstep import graph, states
+from ...lockstep.states import CANCELLING, MIGRATING
 from ...observation.seen import Monitor, Observation
+from ...record import pair
 from ...verdict import checks
-from ..step import Plan, Problem, Step, qmp, refuse_if, wait
+from ...verdict.problem import Problem, refuse_if
+from ..step import Plan, Step, qmp, wait
 from . import layers
-from .switch import CANCELLING, JOB_TIMEOUT, MIGRATING, SWITCH_TIMEOUT
+from .switch import JOB_TIMEOUT, SWITCH_TIMEOUT
 
 
 def absent(seen: Observation, peer: Observation | None) -> Plan:
@@ -63,7 +66,7 @@ def release(seen: Observation) -> Plan:
 
 def reset_connections(seen: Observation) -> Step:
     """Over all ports of the pair: a survivor's record has no channels any more, its QEMU may still have them."""
-    peer, ports = seen.record.peer.address, list(checks.block(seen.record.first_port))
+    peer, ports = seen.record.peer.address, list(pair.block(seen.record.first_port))
     return Step(f"reset the connections with {peer}", "release", {"peer": peer, "ports": ports})
 
 
@@ -76,7 +79,7 @@ def _free(seen: Observation) -> list[Step]:
     monitor = seen.monitor
     steps = []
     for disk in seen.record.disks:
-        if child := layers.attached(monitor, disk.target):
+        if child := states.attached(monitor, disk.target):
             names = {"parent": graph.quorum(disk.target), "child": child}
             steps.append(qmp(f"disk {disk.target}: end the replication", "x-blockdev-change", names))
     if monitor.migration.status == "colo":

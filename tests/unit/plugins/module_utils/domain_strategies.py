@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing, marks
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import marks, reading
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import (
     MAX_NICS,
     PORT_RANGE,
@@ -88,8 +88,8 @@ def records(draw: st.DrawFn, role: str | None = None) -> Record:
 def records_of(draw: st.DrawFn, xml: str, role: str | None = None) -> Record:
     """A record that is true of this domain: some of its NICs, some of its disks."""
     record = draw(records(role))
-    own = [nic for nic in editing.nics(xml) if draw(st.booleans())][:MAX_NICS]
-    named = [disk.target for disk in editing.disks(xml) if disk.target.isalnum()]
+    own = [nic for nic in reading.nics(xml) if draw(st.booleans())][:MAX_NICS]
+    named = [disk.target for disk in reading.disks(xml) if disk.target.isalnum()]
     return Record(
         **{
             **{field: getattr(record, field) for field in record.__dataclass_fields__},

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils.domain.editing import read_record
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.reading import read_record
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abilities, graph
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Job, Monitor, Node, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step

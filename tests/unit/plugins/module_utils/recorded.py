@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Wanted, WantedDisk
+from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 NAMES = sorted(path.stem for path in (FIXTURES / "observations").glob("*.json"))

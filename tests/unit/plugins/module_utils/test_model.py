@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph, states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, protect, survive
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import qmp
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (
@@ -28,7 +27,7 @@ def outline(seen: Observation) -> dict[str, object]:
     monitor = seen.monitor
     ours = {name: node for name, node in monitor.nodes.items() if graph.is_ours(name)}
     return {
-        "drives": {disk.target: disk.node for disk in layers.replicated(seen)},
+        "drives": {disk.target: disk.node for disk in states.replicated(seen)},
         "running": monitor.running,
         "nodes": {name: node.driver for name, node in ours.items()},
         "children": {

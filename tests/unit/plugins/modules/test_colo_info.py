@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
+from ansible_collections.lockstep.colo.plugins.module_utils.run import session
 from ansible_collections.lockstep.colo.plugins.modules import colo_info
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
@@ -26,7 +26,7 @@ def observations_that_are_recorded(monkeypatch: pytest.MonkeyPatch) -> dict[str,
         asked["options"] = options
         return asked["seen"]
 
-    monkeypatch.setattr(modules, "observe", observe)
+    monkeypatch.setattr(session, "observe", observe)
     return asked
 
 

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.apply import steps as apply_module
 from ansible_collections.lockstep.colo.plugins.module_utils.apply.steps import Apply
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, QmpError, Timeout
-from ansible_collections.lockstep.colo.plugins.module_utils.host import files, marker
+from ansible_collections.lockstep.colo.plugins.module_utils.host import files, links, marker, sockets
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Host, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step, qmp, wait
 
@@ -106,7 +106,7 @@ def test_a_failure_of_the_host_is_an_error_with_words_too(clock: Clock, monkeypa
     def lost(*_given: object, **_more: object) -> None:
         raise FileNotFoundError(2, "No such file or directory", "/run/x")
 
-    monkeypatch.setattr(files, "set_link", lost)
+    monkeypatch.setattr(links, "set_link", lost)
     with pytest.raises(ColoError, match=r"take it down: .*No such file or directory: '/run/x'.*Run again"):
         run(Recording(), Step("take it down", "link", {"device": "t", "up": False}))
 
@@ -138,7 +138,7 @@ def test_a_second_run_forgets_the_pivot_of_the_first(clock: Clock) -> None:
 
 
 def test_the_time_of_serving_is_the_end_of_the_step_that_serves(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "set_link", lambda _device, *, up: clock.sleep(0.25))
+    monkeypatch.setattr(links, "set_link", lambda _device, *, up: clock.sleep(0.25))
     link = Step("up", "link", {"device": "vnet0", "up": True}, serves=True)
     outcome = run(Recording(), link, Step("later", "link", {"device": "vnet1", "up": True}), began=99.0)
     assert outcome.served_after == 1.25
@@ -195,7 +195,7 @@ def test_a_standby_that_does_not_listen_yet_is_tried_again(clock: Clock, monkeyp
         if answer := answers.pop(0):
             raise answer
 
-    monkeypatch.setattr(files, "reach", reach)
+    monkeypatch.setattr(sockets, "reach", reach)
     listening = wait("see it", "listening", 5.0, address="10.0.0.2", port=21615)
     assert not run(Recording(), listening).changed
     assert answers == []
@@ -203,7 +203,7 @@ def test_a_standby_that_does_not_listen_yet_is_tried_again(clock: Clock, monkeyp
     def refuse(*_where):
         raise ColoError("refused")
 
-    monkeypatch.setattr(files, "reach", refuse)
+    monkeypatch.setattr(sockets, "reach", refuse)
     with pytest.raises(Timeout, match=r"see it: not within 5 s \(refused\)"):
         run(Recording(), listening)
 
@@ -289,17 +289,13 @@ def test_every_action_and_wait_of_the_plans_has_its_hand(clock: Clock) -> None:
 
 def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
-    for name in (
-        "make_directory",
-        "create_image",
-        "remove",
-        "remove_directory",
-        "release_sockets",
-        "reach",
-    ):
-        monkeypatch.setattr(files, name, lambda *given, _name=name: calls.append((_name, *given)))
-    for name in ("write", "remove"):
-        monkeypatch.setattr(marker, name, lambda *given, _name=name: calls.append((_name, *given)))
+    doors = {
+        files: ("make_directory", "create_image", "remove", "remove_directory"),
+        marker: ("write", "remove"),
+        sockets: ("release_sockets", "reach"),
+    }
+    for module, name in [(module, name) for module, names in doors.items() for name in names]:
+        monkeypatch.setattr(module, name, lambda *given, _name=name: calls.append((_name, *given)))
     run(
         Recording(),
         Step("", "make_directory", {"path": "/d", "owner": "o", "group": "g"}),

@@ -5,12 +5,19 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import reading
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.devices import NicElement
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.tree import DomainXmlError
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.unsupported import unsupported_in
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Disk
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import INACTIVE, fixture
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import (
+    INACTIVE,
+    QEMU,
+    domains,
+    fixture,
+)
+from hypothesis import given
+from lxml import etree
 
 
 def devices(text: str) -> str:
@@ -19,13 +26,13 @@ def devices(text: str) -> str:
 
 def test_the_head_of_a_domain() -> None:
     text = fixture("cpu")
-    assert editing.name(text) == "fix-cpu"
-    assert editing.uuid(text) == "11111111-2222-3333-4444-555555555555"
-    assert editing.machine(text) == "pc-i440fx-10.0"
-    assert editing.memory_bytes(text) == 128 << 20
-    assert editing.vcpus(text) == 2
-    assert editing.emulator(text) == "/usr/bin/qemu-system-x86_64"
-    assert editing.machine(fixture("q35")) == "pc-q35-10.0"
+    assert reading.name(text) == "fix-cpu"
+    assert reading.uuid(text) == "11111111-2222-3333-4444-555555555555"
+    assert reading.machine(text) == "pc-i440fx-10.0"
+    assert reading.memory_bytes(text) == 128 << 20
+    assert reading.vcpus(text) == 2
+    assert reading.emulator(text) == "/usr/bin/qemu-system-x86_64"
+    assert reading.machine(fixture("q35")) == "pc-q35-10.0"
 
 
 @pytest.mark.parametrize(
@@ -43,13 +50,13 @@ def test_the_head_of_a_domain() -> None:
     ],
 )
 def test_memory_has_units(text: str, size: int) -> None:
-    assert editing.memory_bytes(f"<domain>{text}</domain>") == size
+    assert reading.memory_bytes(f"<domain>{text}</domain>") == size
 
 
 @pytest.mark.parametrize("text", ["", "<memory>-1</memory>", "<memory unit='acre'>1</memory>", "<memory/>"])
 def test_memory_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(DomainXmlError, match="memory"):
-        editing.memory_bytes(f"<domain>{text}</domain>")
+        reading.memory_bytes(f"<domain>{text}</domain>")
 
 
 @pytest.mark.parametrize(
@@ -63,23 +70,23 @@ def test_memory_that_is_none_is_refused(text: str) -> None:
     ],
 )
 def test_the_size_of_huge_pages_is_stated_or_the_hosts(text: str, size: int | None) -> None:
-    assert editing.huge_page(f"<domain>{text}</domain>") == size
+    assert reading.huge_page(f"<domain>{text}</domain>") == size
 
 
 def test_what_a_standby_needs_of_its_host() -> None:
     text = fixture("q35")
-    assert editing.virt_type(text) == "qemu"
-    assert editing.nvram(text) == "file"
-    assert editing.files(text) == ["/usr/bin/qemu-system-x86_64", "/usr/share/OVMF/OVMF_CODE_4M.fd"]
-    assert editing.nvram(fixture("cpu")) is None
-    assert editing.nvram("<domain><os><nvram type='network'/></os></domain>") == "network"
-    assert editing.nvram_file(text) == "/var/lib/libvirt/qemu/nvram/fix-q35_VARS.fd"
-    assert editing.nvram_file("<domain><os><nvram type='file'><source file='/n'/></nvram></os></domain>") == "/n"
-    assert editing.nvram_file("<domain><os><nvram type='network'/></os></domain>") is None
-    assert editing.nvram_file(fixture("cpu")) is None
-    assert editing.cpu_mode(fixture("cpu")) == "custom"
-    assert editing.cpu_mode("<domain><cpu mode='host-passthrough'/></domain>") == "host-passthrough"
-    assert editing.cpu_mode("<domain/>") == "custom"
+    assert reading.virt_type(text) == "qemu"
+    assert reading.nvram(text) == "file"
+    assert reading.files(text) == ["/usr/bin/qemu-system-x86_64", "/usr/share/OVMF/OVMF_CODE_4M.fd"]
+    assert reading.nvram(fixture("cpu")) is None
+    assert reading.nvram("<domain><os><nvram type='network'/></os></domain>") == "network"
+    assert reading.nvram_file(text) == "/var/lib/libvirt/qemu/nvram/fix-q35_VARS.fd"
+    assert reading.nvram_file("<domain><os><nvram type='file'><source file='/n'/></nvram></os></domain>") == "/n"
+    assert reading.nvram_file("<domain><os><nvram type='network'/></os></domain>") is None
+    assert reading.nvram_file(fixture("cpu")) is None
+    assert reading.cpu_mode(fixture("cpu")) == "custom"
+    assert reading.cpu_mode("<domain><cpu mode='host-passthrough'/></domain>") == "host-passthrough"
+    assert reading.cpu_mode("<domain/>") == "custom"
 
 
 def test_the_files_that_a_start_needs_are_those_that_are_not_replicated() -> None:
@@ -96,20 +103,20 @@ def test_the_files_that_a_start_needs_are_those_that_are_not_replicated() -> Non
         "<disk type='block' device='disk'><source dev='/dev/vg/lv'/><target dev='vdc'/><readonly/></disk>"
     )
     text = f"<domain><os>{os}</os><devices>{disks}</devices></domain>"
-    assert editing.files(text) == ["/d", "/dev/vg/lv", "/fixed", "/i", "/iso", "/k", "/usr/share/OVMF/OVMF_VARS_4M.fd"]
+    assert reading.files(text) == ["/d", "/dev/vg/lv", "/fixed", "/i", "/iso", "/k", "/usr/share/OVMF/OVMF_VARS_4M.fd"]
 
 
 def test_what_is_missing_is_said_or_has_a_default() -> None:
-    for question in (editing.name, editing.uuid):
+    for question in (reading.name, reading.uuid):
         with pytest.raises(DomainXmlError, match="no <"):
             question("<domain/>")
-    assert editing.vcpus("<domain/>") == 1
-    assert editing.emulator("<domain/>") is None
-    assert editing.machine("<domain/>") == ""
+    assert reading.vcpus("<domain/>") == 1
+    assert reading.emulator("<domain/>") is None
+    assert reading.machine("<domain/>") == ""
 
 
 def test_disks_of_every_kind() -> None:
-    found = {disk.target: disk for disk in editing.disks(fixture("disks"))}
+    found = {disk.target: disk for disk in reading.disks(fixture("disks"))}
     assert found["sda"] == Disk("sda", "disk", "block", "/dev/vg0/lv0", "raw", "scsi", False, False)
     chain = "/var/lib/libvirt/images/fix/chain.qcow2"
     assert found["vdb"] == Disk("vdb", "disk", "file", chain, "qcow2", "virtio", False, False, "ua-second")
@@ -122,15 +129,15 @@ def test_disks_of_every_kind() -> None:
 
 def test_a_running_domain_has_aliases_and_taps() -> None:
     text = fixture("rich.live")
-    disks = editing.disks(text)
+    disks = reading.disks(text)
     assert [disk.alias for disk in disks] == ["ua-root", "scsi0-0-0-0", "ide0-0-0"]
-    assert editing.nics(text)[1] == NicElement(
+    assert reading.nics(text)[1] == NicElement(
         "52:54:00:dd:00:02", "virtio", "bridge", "br0", "vnet2", "net1", None, False, 1
     )
 
 
 def test_nics_of_every_kind() -> None:
-    found = editing.nics(fixture("nics"))
+    found = reading.nics(fixture("nics"))
     assert [(nic.model, nic.driver, nic.driver_element, nic.queues) for nic in found] == [
         ("e1000", None, False, 1),
         ("virtio", None, False, 1),
@@ -149,9 +156,9 @@ def test_nics_of_every_kind() -> None:
 
 def test_devices_that_make_no_sense_are_refused() -> None:
     with pytest.raises(DomainXmlError, match="target"):
-        editing.disks(devices("<disk type='file'/>"))
+        reading.disks(devices("<disk type='file'/>"))
     with pytest.raises(DomainXmlError, match="queues"):
-        editing.nics(devices("<interface type='bridge'><driver queues='many'/></interface>"))
+        reading.nics(devices("<interface type='bridge'><driver queues='many'/></interface>"))
 
 
 def test_everything_that_colo_cannot_carry_is_named() -> None:
@@ -249,3 +256,49 @@ def test_what_cannot_be_carried_is_named(text: str, beginning: str) -> None:
 )
 def test_what_can_be_carried_is_not_named(text: str) -> None:
     assert unsupported_in(text) == []
+
+
+@given(domains)
+def test_canonical_is_stable(text: str) -> None:
+    once = reading.canonical(text)
+    assert reading.canonical(once) == once
+    compact = etree.tostring(etree.fromstring(text, etree.XMLParser(remove_blank_text=True)), encoding="unicode")
+    assert reading.canonical(compact) == once
+
+
+def test_canonical_ignores_what_says_nothing() -> None:
+    one = f"<domain b='1' a=\"2\" xmlns:q='{QEMU}'>\n <!-- c --> <name>x</name><devices><a></a></devices></domain>"
+    other = "<domain a='2' b='1'><name>x</name>\n<devices>\n<a/></devices></domain>"
+    assert reading.canonical(one) == reading.canonical(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("<domain><name>x</name></domain>", "<domain><name>y</name></domain>"),
+        ("<domain a='1'/>", "<domain a='2'/>"),
+        ("<domain><a/><b/></domain>", "<domain><b/><a/></domain>"),
+        ("<domain><a/></domain>", "<domain><a xmlns='urn:x'/></domain>"),
+        ("<domain><a>x y</a></domain>", "<domain><a>x  y</a></domain>"),
+    ],
+)
+def test_canonical_keeps_what_says_something(one: str, other: str) -> None:
+    assert reading.canonical(one) != reading.canonical(other)
+
+
+def test_a_redacted_xml_has_no_password() -> None:
+    text = reading.redacted(fixture("metadata"))
+    assert "s3cr" not in text
+    assert reading.uuid(text) == reading.uuid(fixture("metadata"))
+
+
+@pytest.mark.parametrize("text", ["", "no XML", "<domain>", "<network/>", "<domain>\ud800</domain>"])
+def test_what_is_no_domain_is_refused(text: str) -> None:
+    with pytest.raises(DomainXmlError):
+        reading.canonical(text)
+
+
+def test_a_document_type_is_refused() -> None:
+    text = "<!DOCTYPE domain [<!ENTITY x SYSTEM '/etc/passwd'>]><domain><name>&x;</name></domain>"
+    with pytest.raises(DomainXmlError, match="document type"):
+        reading.canonical(text)

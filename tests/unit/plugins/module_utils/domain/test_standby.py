@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing, reading
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.standby import standby_of
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.tree import DomainXmlError
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord, Endpoint, NicRecord, Record
@@ -31,10 +31,10 @@ WITH_DATA = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None
 def record(text: str, **changes: object) -> Record:
     disks = tuple(
         DiskRecord(disk.target, disk.format or "raw", f"/s/{disk.target}.img", 1 << 20, "/s/active", "/s/hidden")
-        for disk in editing.disks(text)
+        for disk in reading.disks(text)
         if disk.device == "disk"
     )
-    nics = tuple(NicRecord(nic.mac, "vhost", True) for nic in editing.nics(text))
+    nics = tuple(NicRecord(nic.mac, "vhost", True) for nic in reading.nics(text))
     values = Record("secondary", 3, None, KVM2, KVM1, 21600, disks, nics, False, 2000)
     return dataclasses.replace(values, **changes)  # type: ignore[arg-type]
 
@@ -53,12 +53,12 @@ def arguments(root: etree._Element) -> list[str]:
 def test_a_standby_is_the_same_machine(name: str) -> None:
     before, (after, _root) = fixture(name), standby(name)
     for question in (
-        editing.name,
-        editing.uuid,
-        editing.machine,
-        editing.memory_bytes,
-        editing.vcpus,
-        editing.emulator,
+        reading.name,
+        reading.uuid,
+        reading.machine,
+        reading.memory_bytes,
+        reading.vcpus,
+        reading.emulator,
     ):
         assert question(after) == question(before)
     for tag in ("address", "controller", "model", "boot", "serial"):
@@ -79,9 +79,9 @@ def test_nothing_of_the_run_is_inherited(name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMS)
 def test_its_disks_are_its_own_whole_images(name: str) -> None:
-    before = {disk.target: disk for disk in editing.disks(fixture(name))}
+    before = {disk.target: disk for disk in reading.disks(fixture(name))}
     after, root = standby(name)
-    for disk in editing.disks(after):
+    for disk in reading.disks(after):
         if disk.device != "disk":
             assert disk.source == before[disk.target].source
             continue
@@ -97,25 +97,25 @@ def test_its_disks_are_its_own_whole_images(name: str) -> None:
 def test_it_waits_for_the_primary_and_says_so(name: str) -> None:
     after, root = standby(name)
     assert [pair for pair in itertools.pairwise(arguments(root)) if "-incoming" in pair] == [("-incoming", "defer")]
-    known = editing.read_record(after)
+    known = reading.read_record(after)
     assert known.incoming_added
     kept = {"incoming_added": False, "metadata_before": False, "commandline_before": False}
     assert dataclasses.replace(known, **kept) == record(fixture(name))
-    assert {nic.driver for nic in editing.nics(after) if nic.model == "virtio"} <= {"qemu"}
+    assert {nic.driver for nic in reading.nics(after) if nic.model == "virtio"} <= {"qemu"}
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_standby_of_a_standby_is_itself(name: str) -> None:
     after, _root = standby(name)
-    assert standby_of(after, editing.read_record(after)) == after
+    assert standby_of(after, reading.read_record(after)) == after
 
 
 @WITH_DATA
 @given(domains, st.data())
 def test_a_standby_is_protected_already(before: str, data: st.DataObject) -> None:
     after = standby_of(before, data.draw(records_of(before, "secondary")))
-    assert editing.protect(after, editing.read_record(after)) == after
-    assert standby_of(after, editing.read_record(after)) == after
+    assert editing.protect(after, reading.read_record(after)) == after
+    assert standby_of(after, reading.read_record(after)) == after
 
 
 @WITH_DATA
@@ -123,10 +123,10 @@ def test_a_standby_is_protected_already(before: str, data: st.DataObject) -> Non
 def test_a_promoted_standby_ends_as_the_primary_was_before(before: str, data: st.DataObject) -> None:
     """The whole way: the primary is protected, its standby made, promoted and unprotected. The images differ."""
     primary = editing.protect(before, data.draw(records_of(before, "primary")))
-    known = editing.read_record(primary)
+    known = reading.read_record(primary)
     wanted = data.draw(records_of(before, "secondary"))
     made = standby_of(primary, dataclasses.replace(wanted, nics=known.nics))
-    alone = editing.protect(made, dataclasses.replace(editing.read_record(made), role="alone"))
+    alone = editing.protect(made, dataclasses.replace(reading.read_record(made), role="alone"))
     assert without_disks(editing.unprotect(alone)) == without_disks(before)
 
 
@@ -144,7 +144,7 @@ def without_disks(text: str) -> str:
                 commandline.remove(value)
         if not len(commandline):
             root.remove(commandline)
-    return editing.canonical(etree.tostring(root, encoding="unicode"))
+    return reading.canonical(etree.tostring(root, encoding="unicode"))
 
 
 def test_a_chain_becomes_one_image() -> None:
@@ -156,7 +156,7 @@ def test_a_network_is_a_network_again() -> None:
     """The live XML calls it a bridge, which the other host's network of that name need not be."""
     assert fixture("rich.live").count("type='bridge'") == 3
     after, _root = standby("rich.live")
-    assert [(nic.type, nic.source) for nic in editing.nics(after)] == [
+    assert [(nic.type, nic.source) for nic in reading.nics(after)] == [
         ("bridge", "br0"),
         ("network", "fixnet"),
         ("network", "fixnet"),
@@ -165,16 +165,16 @@ def test_a_network_is_a_network_again() -> None:
 
 def test_names_that_somebody_gave_are_kept() -> None:
     after, root = standby("rich.live")
-    assert editing.nics(after)[0].tap == "webtap0"
-    assert editing.disks(after)[0].alias == "ua-root"
+    assert reading.nics(after)[0].tap == "webtap0"
+    assert reading.disks(after)[0].alias == "ua-root"
     assert list(root.xpath("//source/@path")) == ["/var/log/libvirt/qemu/fix-serial.log"]
     assert root.find("devices/graphics").get("passwd") == "secret"
 
 
 def test_the_original_driver_is_the_one_of_the_record() -> None:
     after, _root = standby("rich.live")
-    assert {nic.driver_before for nic in editing.read_record(after).nics} == {"vhost"}
-    assert editing.nics(editing.unprotect(after))[0].driver == "vhost"
+    assert {nic.driver_before for nic in reading.read_record(after).nics} == {"vhost"}
+    assert reading.nics(editing.unprotect(after))[0].driver == "vhost"
 
 
 def test_qcow2_options_do_not_go_to_another_format() -> None:
@@ -182,7 +182,7 @@ def test_qcow2_options_do_not_go_to_another_format() -> None:
     wanted = record(text)
     disks = tuple(dataclasses.replace(disk, format="raw") for disk in wanted.disks)
     as_qcow2, as_raw = standby_of(text, wanted), standby_of(text, dataclasses.replace(wanted, disks=disks))
-    assert {disk.format for disk in editing.disks(as_raw) if disk.device == "disk"} == {"raw"}
+    assert {disk.format for disk in reading.disks(as_raw) if disk.device == "disk"} == {"raw"}
     for option in ("metadata_cache", "discard_no_unref"):
         assert option in as_qcow2
         assert option not in as_raw
@@ -191,7 +191,7 @@ def test_qcow2_options_do_not_go_to_another_format() -> None:
 def test_an_image_on_a_device_is_of_type_block() -> None:
     text = fixture("plain-running.live")
     disk = DiskRecord("vda", "raw", "/dev/vg/standby", 1, "/s/a", "/s/h")
-    found = editing.disks(standby_of(text, record(text, disks=(disk,))))[0]
+    found = reading.disks(standby_of(text, record(text, disks=(disk,))))[0]
     assert (found.type, found.source) == ("block", "/dev/vg/standby")
 
 
@@ -234,7 +234,7 @@ def test_the_cgroup_that_libvirt_chose_is_not_inherited(resource: str, left: str
 def test_a_live_xml_with_an_old_incoming_is_taken() -> None:
     """A survivor's live XML shows how it was once started, whatever its record says now."""
     text = fixture("standby.live")
-    known = editing.read_record(text)
+    known = reading.read_record(text)
     survivor = editing.protect(text, dataclasses.replace(known, role="alone", incoming_added=False))
     root = etree.fromstring(survivor)
     commandline = root.find(f"{{{QEMU}}}commandline")

@@ -7,8 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.host import files, marker
-from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Event
+from ansible_collections.lockstep.colo.plugins.module_utils.host import files, links, marker, sockets
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Cpu,
     Emulator,
@@ -20,7 +19,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Space,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import emulator, equipment
-from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import migration, observe, watch
+from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import migration, observe
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import fixture
 
 DIRECTORY = "/var/lib/libvirt/images/colo"
@@ -55,10 +54,9 @@ def a_host_that_says_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> list[s
     asked: list[str] = []
     answers = {
         emulator: {"probe": Emulator("/q", "10.0.13")},
-        files: {
-            "machine_id": "m1", "devices": {"10.77.0.2": "eth0"}, "memory_available": 7,
-            "ports_in_use": (), "bridges": ("br0",), "image": Image("/i", True),
-        },
+        files: {"machine_id": "m1", "memory_available": 7, "image": Image("/i", True)},
+        links: {"devices": {"10.77.0.2": "eth0"}, "bridges": ("br0",)},
+        sockets: {"ports_in_use": ()},
         marker: {"read": None},
         equipment: {
             "cpu": Cpu("AMD EPYC"), "has_kvm": True, "links": (Link("10.77.0.2", 1000),), "apparmor": True,
@@ -125,23 +123,3 @@ def test_whether_a_standby_waits_is_seen_in_each_generation(said: dict, status: 
         "query-migrate-parameters": {"x-checkpoint-delay": 20000},
     }
     assert migration(answers.__getitem__) == Migration(status, None, ("x-colo",), 20000)
-
-
-class Events:
-    """A hypervisor that has collected events already, and collects more."""
-
-    def __init__(self, *collected: str) -> None:
-        self.batches = [list(collected)]
-
-    def watch(self, _name: str) -> None:
-        pass
-
-    def events(self, _patience: float = 0.0) -> list[Event]:
-        return [Event(0.0, name, {}) for name in self.batches.pop(0)] if self.batches else []
-
-
-def test_the_stop_and_resume_of_the_switch_are_no_checkpoint() -> None:
-    assert watch(Events("STOP", "RESUME"), "web1", 0.05, enough=1).count == 0
-    later = Events("STOP", "RESUME")
-    later.batches += [["STOP"], ["RESUME"]]
-    assert watch(later, "web1", 1.0, enough=1).count == 1

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing as xml
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import reading
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides, protect, survive
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Refusal, Wanted
+from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 PRIMARY, SECONDARY = recorded("protected-primary"), recorded("protected-secondary")
@@ -109,4 +111,4 @@ def test_a_copy_that_was_given_away_is_not_the_pairs() -> None:
 
 def test_the_mark_survives_the_xml() -> None:
     record = replace(PRIMARY.record, handed_over=True)
-    assert xml.read_record(xml.protect(PRIMARY.domain.inactive_xml, record)).handed_over
+    assert reading.read_record(xml.protect(PRIMARY.domain.inactive_xml, record)).handed_over

@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing as xml
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import reading
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Domain, Image, Marker, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Refusal, Wanted
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
 RUNNING, EMPTY = recorded("unprotected-primary"), recorded("unprotected-secondary")
@@ -60,7 +62,7 @@ def test_a_primary_gets_its_directory_xml_live_record_and_marker() -> None:
 def test_what_is_planned_for_a_primary_is_what_was_recorded_afterwards() -> None:
     after = primary().after
     assert after.record == DESCRIBED.record
-    assert xml.canonical(after.domain.inactive_xml) == xml.canonical(DESCRIBED.domain.inactive_xml)
+    assert reading.canonical(after.domain.inactive_xml) == reading.canonical(DESCRIBED.domain.inactive_xml)
     assert after.marker == DESCRIBED.marker
 
 
@@ -91,7 +93,7 @@ def test_a_live_record_that_differs_is_written_again_and_nothing_else() -> None:
 def test_taking_it_back_gives_the_xml_from_before() -> None:
     plan = describe.absent("primary", DESCRIBED, None)
     define = next(step for step in plan.steps if step.action == "define")
-    assert xml.canonical(define.arguments["xml"]) == xml.canonical(RUNNING.domain.inactive_xml)
+    assert reading.canonical(define.arguments["xml"]) == reading.canonical(RUNNING.domain.inactive_xml)
     assert actions(plan) == ["define", "record", "remove_home"]
     assert describe.absent("primary", plan.after, None).steps == ()
     assert describe.absent("primary", EMPTY, None).steps == ()
@@ -201,7 +203,7 @@ def test_what_is_planned_for_a_standby_is_what_was_recorded_afterwards() -> None
     after = secondary().after
     assert after.record == STANDBY.record
     assert after.marker == STANDBY.marker
-    assert xml.has_incoming(after.domain.inactive_xml)
+    assert reading.has_incoming(after.domain.inactive_xml)
     assert after.domain.autostart is False
 
 

@@ -11,8 +11,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import drill as plan_drill
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, survive
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.drill import Questions
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Refusal
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 

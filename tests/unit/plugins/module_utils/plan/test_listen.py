@@ -7,10 +7,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen as plan_standby
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import protect
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import commands
@@ -127,5 +127,5 @@ def test_a_dry_run_shows_the_new_standby_as_well() -> None:
     lacking = replace(seen, domain=replace(seen.domain, deleted=(seen.record.disks[0].hidden,)))
     plan = plan_standby.secondary(WANTED, lacking, recorded("protected-primary"))
     assert "start_paused" in [step.action for step in plan.steps]
-    assert plan.after.monitor.status == layers.INCOMING
+    assert plan.after.monitor.status == states.INCOMING
     protect.primary(WANTED, recorded("protected-primary"), plan.after)

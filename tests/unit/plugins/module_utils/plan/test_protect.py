@@ -8,12 +8,13 @@ import time
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph, states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, protect
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers, switch
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Refusal, Step
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import switch
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import (
     LISTENING,
@@ -38,10 +39,10 @@ def in_lockstep(seen: Observation) -> bool:
     return (
         seen.monitor.migration.status == "colo"
         and seen.monitor.running
-        and all(layers.attached(seen.monitor, disk.target) for disk in seen.record.disks)
+        and all(states.attached(seen.monitor, disk.target) for disk in seen.record.disks)
         and all(disk.node == graph.quorum(disk.target) for disk in seen.domain.disks)
         and not seen.monitor.jobs
-        and all(layers.has(seen.monitor, part) for part in layers.proxy_parts(seen))
+        and all(states.has(seen.monitor, part) for part in states.proxy_parts(seen))
         and not any(node.endswith("-copy") for node in seen.monitor.nodes)
         and not any(node.endswith("-park") for node in seen.monitor.nodes)
     )

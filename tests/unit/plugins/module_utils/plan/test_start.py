@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, start
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Refusal
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing as xml
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import reading
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph, own_node, states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, survive
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers, undo
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Refusal, Step
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import Fence, failover
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PORTS_PER_PAIR
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
@@ -77,7 +78,7 @@ def ordinary(seen: Observation) -> bool:
         and all(nic.tap_up for nic in seen.domain.nics)
         and monitor.iothreads == ()
         and monitor.exports == ()
-        and not xml.has_incoming(seen.domain.inactive_xml)
+        and not reading.has_incoming(seen.domain.inactive_xml)
     )
 
 
@@ -93,7 +94,7 @@ def test_nothing_else_begins_from_a_failover_that_was_cut_off(name: str) -> None
     seen = recorded(name)
     steps = plan(seen).steps
     left = [one for one in model.walk(seen, steps) if one.record.role == "alone"]
-    cut_off = [one for one in left if layers.half_taken_over(one)]
+    cut_off = [one for one in left if states.half_taken_over(one)]
     assert cut_off
     for one in cut_off:
         assert pair.phase(one) == "degraded"
@@ -104,7 +105,7 @@ def test_nothing_else_begins_from_a_failover_that_was_cut_off(name: str) -> None
             describe.primary(WANTED, one, recorded("unprotected-secondary"))
     done = model.settle(seen, plan)
     assert ordinary(done)
-    assert not layers.half_taken_over(done)
+    assert not states.half_taken_over(done)
     for one in left:
         if not any(nic.tap_up for nic in one.domain.nics) or any(map(graph.is_ours, one.monitor.objects)):
             assert one in cut_off, "a guest that nobody reaches"
@@ -347,5 +348,5 @@ def test_a_guest_is_freed_from_wherever_cleaning_up_fails(name: str) -> None:
 
 def test_a_commit_at_work_does_not_hide_which_node_is_the_disks() -> None:
     seen = recorded(STANDBY)
-    for disk in layers.replicated(seen):
-        assert layers.libvirt_node(seen.monitor, disk).startswith("libvirt-")
+    for disk in states.replicated(seen):
+        assert own_node.libvirt_node(seen.monitor, disk).startswith("libvirt-")

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing as xml
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import reading
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import vhost
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Refusal
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import checks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 PLAIN = recorded("unprotected-primary")
@@ -55,7 +56,7 @@ def test_the_guest_is_restored_with_a_vhost_device_that_is_not_there() -> None:
     edited = vhost.save_and_restore(SAVED).steps[0].arguments["xml"]
     assert edited.count(f'<backend vhost="{xml.NO_VHOST}"/>') == len(PLAIN.domain.nics)
     assert xml.without_vhost(edited) == edited
-    assert xml.uuid(edited) == PLAIN.domain.uuid
+    assert reading.uuid(edited) == PLAIN.domain.uuid
 
 
 def test_what_follows_is_a_domain_that_can_be_protected() -> None:

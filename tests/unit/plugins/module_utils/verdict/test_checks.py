@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Domain, Emulator, Host, HugePages
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Problem, Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PORT_RANGE, PORTS_PER_PAIR
+from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import checks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Problem
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
 RUNNING = recorded("unprotected-primary")

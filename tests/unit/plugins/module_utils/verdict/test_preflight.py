@@ -20,8 +20,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Space,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, listen, protect
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Refusal, Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import MAX_NICS, PORT_RANGE
+from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.preflight import (
     NOTE,
@@ -30,6 +30,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.verdict.preflight im
     WRONG,
     Requirement,
 )
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
 MIB = 1 << 20

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph, own_node, states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Node, Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers, own_node
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
@@ -76,7 +76,7 @@ def test_each_disk_gets_its_own_node_back_wherever_the_run_was_cut_off(seen: Obs
 def test_our_own_layers_lead_to_it_even_where_the_storage_tells_nothing(name: str) -> None:
     seen = recorded(name)
     silent = {key: replace(node, file="json:{}") for key, node in seen.monitor.nodes.items()}
-    disk = layers.replicated(seen)[0]
+    disk = states.replicated(seen)[0]
     assert own_node.libvirt_node(replace(seen.monitor, nodes=silent), disk) == "libvirt-2-format"
 
 

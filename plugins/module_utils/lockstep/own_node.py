@@ -15,9 +15,9 @@ raw images.
 
 from __future__ import annotations
 
-from ...errors import ColoError
-from ...lockstep import graph
-from ...observation.seen import Disk, Monitor, Node
+from ..errors import ColoError
+from ..observation.seen import Disk, Monitor, Node
+from . import graph
 
 LIBVIRT_PREFIX = "libvirt-"
 _TOWARDS_THE_DISK = ("children.0", "backing", "file")  # of our layers, and of what a job puts between

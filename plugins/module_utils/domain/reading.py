@@ -1,0 +1,158 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is read of a libvirt domain's XML: text in, plain data out."""
+
+from __future__ import annotations
+
+from ..observation.seen import Disk
+from ..record.pair import Record
+from ..record.schema import etree
+from . import devices, marks, tree
+from .devices import NicElement
+from .tree import DomainXmlError
+
+_UNITS = {"b": 1, "byte": 1, "bytes": 1, "": 1024}
+for _power, _letter in enumerate("kmgtpe", start=1):
+    _UNITS |= {_letter: 1024**_power, f"{_letter}ib": 1024**_power, f"{_letter}b": 1000**_power}
+
+_SECRETS = ("passwd", "passwdValidTo")
+
+
+def canonical(xml: str) -> str:
+    """The same text for the same XML: comments, indentation and the order of attributes do not count.
+
+    It has one element a line, to be compared by people as well.
+    """
+    return _canonical(tree.parse(xml))
+
+
+def _canonical(root: etree._Element) -> str:
+    etree.strip_tags(root, etree.Comment)
+    for element in root.iter(etree.Element):
+        if element.text is not None and not element.text.strip():
+            element.text = None
+    etree.indent(root)
+    # Exclusive: a declaration of a namespace that nothing uses says nothing.
+    return etree.tostring(root, method="c14n", exclusive=True, with_comments=False).decode("utf-8")
+
+
+def uuid(xml: str) -> str:
+    return tree.required_text(tree.parse(xml), "uuid")
+
+
+def name(xml: str) -> str:
+    return tree.required_text(tree.parse(xml), "name")
+
+
+def machine(xml: str) -> str:
+    """The machine type, such as pc-i440fx-7.2."""
+    element = tree.parse(xml).find("os/type")
+    return "" if element is None else element.get("machine", "")
+
+
+def virt_type(xml: str) -> str:
+    """What runs the guest: kvm, or qemu for QEMU alone."""
+    return tree.parse(xml).get("type", "")
+
+
+def cpu_mode(xml: str) -> str:
+    """How the guest's CPU is chosen: custom where nothing is said, as libvirt takes it."""
+    element = tree.parse(xml).find("cpu")
+    return "custom" if element is None else element.get("mode", "custom")
+
+
+def nvram(xml: str) -> str | None:
+    """The type of the UEFI variable store's source; None for a domain that has none."""
+    element = tree.parse(xml).find("os/nvram")
+    return None if element is None else element.get("type", "file")
+
+
+def nvram_file(xml: str) -> str | None:
+    """The UEFI variable store, where it is a file."""
+    element = tree.parse(xml).find("os/nvram")
+    if element is None or element.get("type", "file") != "file":
+        return None
+    source = element.find("source")
+    return (element.text or "").strip() or (None if source is None else source.get("file"))
+
+
+def files(xml: str) -> list[str]:
+    """The host's files that a start needs, QEMU itself among them, besides the disks that the guest writes to."""
+    root = tree.parse(xml)
+    tags = ("os/loader", "os/kernel", "os/initrd", "os/dtb", "devices/emulator")
+    found = [(root.findtext(tag) or "").strip() for tag in tags]
+    store = root.find("os/nvram")
+    if store is not None:
+        found.append(store.get("template", ""))
+    for element in root.iterfind("devices/disk"):
+        disk = devices.read_disk(element)
+        if (disk.readonly or disk.device != "disk") and disk.type in ("file", "block"):
+            found.append(disk.source or "")
+    return sorted({path for path in found if path})
+
+
+def memory_bytes(xml: str) -> int:
+    """The guest's memory as it is booted, in bytes."""
+    root = tree.parse(xml)
+    return _bytes(tree.required_text(root, "memory"), root.find("memory").get("unit", ""))
+
+
+def _bytes(amount: str, unit: str) -> int:
+    if not amount.isdecimal() or unit.lower() not in _UNITS:
+        raise DomainXmlError(f"memory of {amount!r} {unit.lower()!r}")
+    return int(amount) * _UNITS[unit.lower()]
+
+
+def huge_page(xml: str) -> int | None:
+    """The size of the huge pages that all of the guest's memory is made of; 0 for the host's default size."""
+    backing = tree.parse(xml).find("memoryBacking/hugepages")
+    if backing is None:
+        return None
+    sizes = {_bytes(page.get("size", ""), page.get("unit", "")) for page in backing.iterfind("page")}
+    return max(sizes, default=0)
+
+
+def vcpus(xml: str) -> int:
+    """DomainXmlError when it is no number."""
+    text = tree.parse(xml).findtext("vcpu", "1").strip()
+    if not text.isdecimal():
+        raise DomainXmlError(f"vcpu is {text!r}")
+    return int(text)
+
+
+def emulator(xml: str) -> str | None:
+    text = tree.parse(xml).findtext("devices/emulator")
+    return text.strip() if text else None
+
+
+def disks(xml: str) -> list[Disk]:
+    return [devices.read_disk(element) for element in tree.parse(xml).iterfind("devices/disk")]
+
+
+def nics(xml: str) -> list[NicElement]:
+    return [devices.read_nic(element) for element in tree.parse(xml).iterfind("devices/interface")]
+
+
+def read_record(xml: str) -> Record | None:
+    """The collection's record in the domain's metadata; VocabularyError when there is one that cannot be read."""
+    return marks.read_record(tree.parse(xml))
+
+
+def has_incoming(xml: str) -> bool:
+    """Whether QEMU is told to wait for an incoming migration, as a standby is."""
+    return bool(marks.incoming(tree.parse(xml)))
+
+
+def redacted(xml: str) -> str:
+    """The XML without the passwords that VIR_DOMAIN_XML_SECURE adds: fit for a terminal, a log and a diff."""
+    root = tree.parse(xml)
+    for element in root.iter(etree.Element):
+        for attribute in _SECRETS:
+            element.attrib.pop(attribute, None)
+    return tree.text(root)
+
+
+def has_passwords(xml: str) -> bool:
+    """Whether redacted() would take something out."""
+    return any(attribute in element.attrib for element in tree.parse(xml).iter(etree.Element) for attribute in _SECRETS)

@@ -1,0 +1,79 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The QEMU process of a domain, as the kernel and libvirt's log have it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+from pathlib import Path
+
+from ..errors import ColoError, Timeout
+
+VHOST_DEVICE = "/dev/vhost-net"
+DELETED = " (deleted)"
+LAST_WORDS = 3  # lines of a log
+PID_FILE = "/run/libvirt/qemu/{}.pid"
+
+
+def open_files(domain: str) -> tuple[str, ...]:
+    """What the running QEMU of ``domain`` has open, as /proc shows it: a file that was removed ends in DELETED."""
+    try:
+        pid = Path(PID_FILE.format(domain)).read_text(encoding="ascii").strip()
+        handles = list(Path("/proc", pid, "fd").iterdir())
+    except OSError:
+        return ()
+    found = []
+    for handle in handles:
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(handle))
+    return tuple(found)
+
+
+def kill_emulator(domain: str, uuid: str, timeout: float) -> None:
+    """End the QEMU of ``domain`` at once, as a loss of power would, and return when it has ended.
+
+    libvirt's own destroy asks QEMU first and looks only every 0.2 s whether it is gone (our measurement: 0.35 s).
+    """
+    pid = int(Path(PID_FILE.format(domain)).read_text(encoding="ascii"))
+    handle = os.pidfd_open(pid)
+    try:
+        if uuid.encode() not in Path("/proc", str(pid), "cmdline").read_bytes():
+            raise ColoError(f"process {pid} is not the QEMU of the domain", remedy="See what libvirt's log says of it")
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        if not select.select([handle], [], [], timeout)[0]:
+            raise Timeout(f"QEMU (process {pid}) did not end within {timeout:g} s", remedy="Look at the host's storage")
+    finally:
+        os.close(handle)
+
+
+def logged_end(domain: str, directory: str = "/var/log/libvirt/qemu") -> str | None:
+    """Why its QEMU ended last, as libvirt logged it; None where the log has no end after the last start.
+
+    A start that was refused is logged as an end that has failed (libvirt 11.3, our measurement).
+    """
+    try:
+        text = Path(directory, f"{domain}.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.findall(r": (?:starting up libvirt|shutting down, reason=(?!failed)(\w+))", text)
+    return found[-1] or None if found else None
+
+
+def last_words(domain: str, directory: str = "/var/log/libvirt/qemu") -> tuple[str, ...]:
+    """What its QEMU said last before it ended by itself, at most LAST_WORDS lines without their time; else nothing.
+
+    QEMU's own lines begin with the name of its program (error_report); libvirt logs the reason of each end after them.
+    """
+    try:
+        text = Path(directory, f"{domain}.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    life = text.rpartition(": starting up libvirt")[2]
+    if re.search(r": shutting down, reason=(?:shutdown|destroyed|saved|migrated)", life):
+        return ()
+    return tuple(re.findall(r"^(?:\S+Z )?qemu-system-\S+: (.{1,300})", life, re.MULTILINE)[-LAST_WORDS:])

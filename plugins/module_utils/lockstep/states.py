@@ -1,0 +1,174 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a QEMU in lockstep, or on its way, is seen to be in: its layers, its proxies, its copying. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import ColoError
+from ..observation.seen import Disk, Domain, Monitor, Observation
+from ..record.pair import Record
+from . import abilities, graph
+from .proxy import Part, Proxy
+
+MIGRATING = ("setup", "active", "pre-switchover", "device")
+CANCELLING = "cancelling"
+IDLE = ("none", "completed", "cancelled", "failed")
+
+JOB_FILTERS = ("mirror_top", "commit_top")
+UNKNOWN_DIRECTORY = "(the directory of the domain's monitor)"  # of a QEMU that is still to be started
+# Run states of QEMU in which a guest that stands still cannot be resumed.
+INCOMING = "inmigrate"  # waits for its guest: there is nothing to resume
+SWITCHING = "finish-migrate"  # the migration stopped the guest: cont is refused until that ends or is cancelled
+
+
+def replicated(seen: Observation) -> list[Disk]:
+    """The domain's disks that the record names, in the record's order."""
+    by_target = {disk.target: disk for disk in seen.domain.disks}
+    missing = [disk.target for disk in seen.record.disks if disk.target not in by_target]
+    if missing:
+        raise ColoError(
+            f"the record names disk {', '.join(missing)}, which the running domain does not have",
+            remedy="Run colo_disk again with the disks that the domain has",
+        )
+    return [below_filters(seen.monitor, by_target[disk.target]) for disk in seen.record.disks]
+
+
+def below_filters(monitor: Monitor | None, disk: Disk) -> Disk:
+    """The disk with the node that counts: a job at work, such as a mirror, has a filter of its own between it and the
+    device, which must stay there. Attached past it, the device would write what the mirror does not see."""
+    node = disk.node
+    while monitor and node in monitor.nodes and monitor.nodes[node].driver in JOB_FILTERS:
+        node = monitor.nodes[node].children["backing"]
+    return replace(disk, node=node)
+
+
+def attached(monitor: Monitor, target: str) -> str | None:
+    """The name under which the replication layer is a child of the disk's quorum, such as ``children.1``."""
+    quorum = monitor.nodes.get(graph.quorum(target))
+    for name, node in quorum.children.items() if quorum else ():
+        if node == graph.replication(target):
+            return name
+    return None
+
+
+def stopped_by_us(seen: Observation) -> bool:
+    """A guest that stands still in the middle of a change of layers, or because its checkpoint never came."""
+    monitor = seen.monitor
+    return not monitor.running and monitor.status != INCOMING and any(map(graph.is_ours, monitor.nodes))
+
+
+def half_taken_over(seen: Observation) -> bool:
+    """Whether a failover to this host was cut off: its link may be down, or its writes be in an overlay yet."""
+    if seen.record.role != "alone" or seen.monitor is None:
+        return False
+    overlays = any(graph.active(disk.target) in seen.monitor.nodes for disk in seen.record.disks)
+    return overlays or held_back(seen)
+
+
+def held_back(seen: Observation) -> bool:
+    """Whether a link is down, or a filter or an export left, that a guest has while it is one half of a pair."""
+    down = any(nic.tap and not nic.tap_up for nic in seen.domain.nics)
+    return down or bool(seen.monitor.exports) or any(map(graph.is_ours, seen.monitor.objects))
+
+
+def proxies(seen: Observation) -> list[Proxy]:
+    """The proxy of each replicated NIC, from the record's channels and the running domain's aliases."""
+    directory = (seen.monitor and seen.monitor.socket_directory) or UNKNOWN_DIRECTORY
+    return list(_proxies(seen.domain, seen.record, directory, abilities.options(seen)))
+
+
+def _proxies(domain: Domain, record: Record, directory: str, options: tuple[str, ...]) -> Iterator[Proxy]:
+    by_mac = {nic.mac: nic for nic in domain.nics}
+    ports = {(channel.kind, channel.nic): channel for channel in record.channels()}
+    for known in record.nics:
+        nic = by_mac.get(known.mac)
+        if nic is None or nic.alias is None:
+            raise ColoError(
+                f"the record names NIC {known.mac}, which the running domain does not have",
+                remedy="Run colo_disk again, so that the record has the domain's NICs",
+            )
+        yield Proxy(nic.alias, nic.model, ports["mirror", known.mac], ports["compare", known.mac], directory, options)
+
+
+def has(monitor: Monitor, part: Part) -> bool:
+    return part.name in (monitor.objects if part.object else monitor.chardevs)
+
+
+def proxy_parts(seen: Observation) -> list[Part]:
+    """What the proxies of all NICs consist of on this side of the pair, in the order to add."""
+    if seen.record.role == "primary":
+        return [part for proxy in proxies(seen) for part in proxy.primary(proxy.rewriter in seen.monitor.objects)]
+    return [part for proxy in proxies(seen) for part in proxy.secondary()]
+
+
+def consistent(monitor: Monitor, target: str) -> bool:
+    """Whether a disk's sync can go on from here."""
+    job = monitor.jobs.get(graph.sync_job(target))
+    replicating = attached(monitor, target) is not None
+    idle, paused = monitor.migration.status in IDLE, monitor.migration.status == "pre-switchover"
+    if job is None:
+        connected = graph.nbd(target) in monitor.nodes
+        return (idle and not connected) or (replicating and paused)
+    connected = copy_target(monitor, target) in monitor.nodes
+    if abilities.pauses(monitor.version):
+        # A copy that ended counts only while the guest stands still.
+        going_on = paused if replicating or job.status == "concluded" else connected
+    else:
+        going_on = connected and job.status != "concluded" and (replicating or idle)
+    return job.error is None and going_on
+
+
+def copying_failed(monitor: Monitor) -> bool:
+    """Whether a pair got into lockstep with a copy that is not whole."""
+    return any(job.error for name, job in monitor.jobs.items() if graph.is_ours(name))
+
+
+def copy_target(monitor: Monitor, target: str) -> str:
+    return graph.nbd(target) if abilities.pauses(monitor.version) else graph.copy(target)
+
+
+def listens(seen: Observation) -> bool:
+    """Whether a standby is whole and waits for its primary: migration, exports, layers and network proxy."""
+    monitor = seen.monitor
+    return (
+        monitor.status == INCOMING
+        and monitor.migration.status != "none"
+        and abilities.X_COLO in monitor.migration.capabilities
+        and all(graph.export(disk.target) in monitor.exports for disk in seen.record.disks)
+        and all(disk.node == graph.quorum(disk.target) for disk in replicated(seen))
+        and all(has(monitor, part) for part in proxy_parts(seen))
+    )
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A part of a packet proxy that somebody took out, or changed: its setting ``key`` is ``found``, not ``wanted``."""
+
+    part: Part
+    key: str | None = None  # None: the part is not there
+    found: Any = None
+    wanted: Any = None
+
+    @property
+    def mending(self) -> str:
+        """What puts it right, in plain words."""
+        if self.key is None:
+            return f"add {self.part.what}"
+        return f"set {self.key} of {self.part.name} back from {self.found} to {self.wanted}"
+
+
+def drifted(seen: Observation) -> Iterator[Drift]:
+    """What is not as it was added in the packet proxies of a pair in lockstep, in the order to put it right."""
+    for part in proxy_parts(seen):
+        if not has(seen.monitor, part):
+            yield Drift(part)
+            continue
+        found = seen.monitor.settings.get(part.name, {}) if part.object else {}
+        for key, value in part.settings.items():
+            if found.get(key, value) != value:
+                yield Drift(part, key, found[key], value)

@@ -1,0 +1,33 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is wanted of a pair, as the variables say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WantedDisk:
+    """A disk to replicate. ``path`` is the image on the standby; None: in the collection's directory."""
+
+    target: str
+    format: str
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the variables say. Sizes and rates are bytes (per second), delays milliseconds."""
+
+    disks: tuple[WantedDisk, ...] = ()
+    address: str | None = None
+    peer_address: str | None = None
+    first_port: int | None = None
+    checkpoint_delay: int = 2000
+    sync_speed: int = 0  # 0: no limit
+    sync_wait: float = 30.0  # seconds one run waits for a sync
+    directory: str = "/var/lib/libvirt/images/colo"
+    image_owner: str = "libvirt-qemu"
+    image_group: str = "kvm"

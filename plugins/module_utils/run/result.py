@@ -1,0 +1,97 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run comes to, as every front end tells it: plain data, without passwords."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ..domain.reading import canonical, redacted
+from ..domain.tree import DomainXmlError
+from ..errors import ColoError
+from ..observation.codec import to_data
+from ..observation.seen import Job, Observation
+from ..plan.step import Step
+from ..record.schema import VocabularyError
+from ..verdict import pair, remarks
+from ..verdict.problem import Refusal
+from .converge import Result
+
+FAILURES = (ColoError, VocabularyError, DomainXmlError, OSError)  # what a run may end with
+
+
+def returned(result: Result) -> dict[str, Any]:
+    """A run as every module that changes something returns it."""
+    return {
+        "changed": result.changed,
+        "finished": result.outcome.finished,
+        "steps": [step.title for step in result.steps],
+        "done": [asdict(step) for step in result.outcome.done],
+        "seconds": result.seconds,
+        "diff": _diff(result),
+        **seen(result.after),
+    }
+
+
+def seen(observation: Observation, *, secrets: bool = False) -> dict[str, Any]:
+    """An observation as modules return it: without passwords, unless they are asked for to make a standby."""
+    data = to_data(observation)
+    if data["domain"] and not secrets:
+        for key in ("inactive_xml", "live_xml", "saved_xml"):
+            if data["domain"].get(key):
+                data["domain"][key] = redacted(data["domain"][key])
+    return {
+        "phase": pair.phase(observation),
+        "problems": remarks.problems(observation),
+        "notes": remarks.notes(observation),
+        "sync": {name: progress(job) for name, job in _jobs(observation).items()},
+        "observation": data,
+    }
+
+
+def _jobs(observation: Observation) -> dict[str, Job]:
+    return observation.monitor.jobs if observation.monitor else {}
+
+
+def progress(job: Job) -> dict[str, Any]:
+    """How far a disk's sync has come."""
+    percent = round(100 * job.done / job.total, 1) if job.total else 0.0
+    return {"status": job.status, "done": job.done, "total": job.total, "percent": percent}
+
+
+def _diff(result: Result) -> list[dict[str, Any]]:
+    before, after = (one.domain.inactive_xml if one.domain else "" for one in (result.before, result.after))
+    shown = [{"prepared": "".join(f"  {_line(step)}\n" for step in result.steps)}] if result.steps else []
+    if before != after:
+        shown.insert(
+            0,
+            {
+                "before_header": "domain XML",
+                "after_header": "domain XML",
+                "before": canonical(redacted(before)) + "\n" if before else "",
+                "after": canonical(redacted(after)) + "\n" if after else "",
+            },
+        )
+    return shown
+
+
+def _line(step: Step) -> str:
+    return f"{'step' if step.changes else 'wait'}: {step.title}"
+
+
+def failure(error: Exception, domain: str, host: str | None) -> dict[str, Any]:
+    """One of FAILURES in words for an operator, ``msg``; of a refusal also its ``problems``, each with its remedy."""
+    if isinstance(error, ColoError):
+        problems = {"problems": [asdict(one) for one in error.problems]} if isinstance(error, Refusal) else {}
+        return {"msg": str(error.at(host=host, domain=domain)), **problems}
+    remedy = "Run again once the host is in order"
+    if isinstance(error, (VocabularyError, DomainXmlError)):
+        remedy = "Correct the domain's XML (virsh edit), then run again"
+    return {"msg": f"{where(domain, host)}: {error}. {remedy}"}
+
+
+def where(domain: str, host: str | None) -> str:
+    """Of what is spoken, in words."""
+    return ", ".join(f"{kind} {value}" for kind, value in (("host", host), ("domain", domain)) if value)

@@ -1,0 +1,59 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One hand on a domain of this host: alone at it, with a connection to its libvirt, and a look at it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..host import hypervisor as libvirt
+from ..host.hypervisor import Hypervisor
+from ..host.lock import lock
+from ..observation.seen import Observation
+from ..observe.look import observe
+from ..record.schema import LXML_IMPORT_ERROR
+
+LOCK_PATIENCE = 60.0  # seconds to wait for another run on the same domain
+
+
+def missing_libraries() -> list[str]:
+    """Which of lxml and libvirt this Python does not have; without them there is no session."""
+    found = {"lxml": LXML_IMPORT_ERROR is None, "libvirt": libvirt.importable()}
+    return [name for name, there in found.items() if not there]
+
+
+@contextlib.contextmanager
+def open_session(
+    uri: str,
+    domain: str,
+    holder: str | None,
+    *,
+    urgent: bool = False,
+    ended: Callable[[str], None] = lambda _other: None,
+) -> Iterator[Hypervisor]:
+    """The libvirt at ``uri``, while this run is the only one that works on ``domain``.
+
+    ``holder``: this run in words, for others that wait; None for one that changes nothing, and is not alone. Another
+    run is waited for; one that is ``urgent`` ends it instead, and ``ended`` is told the words of it.
+    """
+    alone = lock(domain, holder, LOCK_PATIENCE, take_over=urgent) if holder else contextlib.nullcontext()
+    with alone as other:
+        if other:
+            ended(other)
+        with Hypervisor(uri) as hypervisor:
+            yield hypervisor
+
+
+def look(
+    hypervisor: Hypervisor,
+    domain: str,
+    directory: str,
+    host: str | None,
+    projected: Observation | None = None,
+    **sights: Any,
+) -> Observation:
+    """What is on this host; or what an earlier task of a run in check mode said would be, where that is given."""
+    return projected or observe(hypervisor, domain, directory, host_name=host, **sights)

@@ -1,0 +1,31 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The primary's images, of which a standby gets copies. Pure functions."""
+
+from __future__ import annotations
+
+from ..observation.seen import Domain, Observation
+from ..record.pair import DiskRecord
+from ..record.wanted import Wanted
+
+
+def of_primary(wanted: Wanted, domain: Domain) -> tuple[DiskRecord, ...]:
+    """The disks that are wanted and that the domain has, as the primary's record describes them.
+
+    Without those whose image or size is not known: QEMU alone knows the size, and a domain that does not run has none.
+    """
+    disks = {disk.target: disk for disk in domain.disks if disk.source and disk.virtual_size is not None}
+    return tuple(
+        DiskRecord(want.target, want.format, disks[want.target].source, disks[want.target].virtual_size)
+        for want in wanted.disks
+        if want.target in disks
+    )
+
+
+def sources(wanted: Wanted, primary: Observation) -> tuple[DiskRecord, ...]:
+    """The primary's images that a standby is made from: of the record, unless other disks are wanted by now."""
+    record, chosen = primary.record, {want.target for want in wanted.disks}
+    if record and chosen in (set(), {disk.target for disk in record.disks}):
+        return record.disks
+    return of_primary(wanted, primary.domain) if primary.domain else ()

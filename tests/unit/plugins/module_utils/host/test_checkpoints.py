@@ -1,0 +1,26 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from ansible_collections.lockstep.colo.plugins.module_utils.host.checkpoints import watch
+from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Event
+
+
+class Events:
+    """A hypervisor that has collected events already, and collects more."""
+
+    def __init__(self, *collected: str) -> None:
+        self.batches = [list(collected)]
+
+    def watch(self, _name: str) -> None:
+        pass
+
+    def events(self, _patience: float = 0.0) -> list[Event]:
+        return [Event(0.0, name, {}) for name in self.batches.pop(0)] if self.batches else []
+
+
+def test_the_stop_and_resume_of_the_switch_are_no_checkpoint() -> None:
+    assert watch(Events("STOP", "RESUME"), "web1", 0.05, enough=1).count == 0
+    later = Events("STOP", "RESUME")
+    later.batches += [["STOP"], ["RESUME"]]
+    assert watch(later, "web1", 1.0, enough=1).count == 1

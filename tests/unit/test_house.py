@@ -1,0 +1,130 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may import whom in the core, and which libraries: held against its own import statements."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+CORE = PLUGINS / "module_utils"
+# Each room of the house, and the rooms that it may import from. CONTRIBUTING.md says what each is for.
+MAY_IMPORT = {
+    "errors": set(),
+    "record": {"errors"},
+    "observation": {"errors", "record"},
+    "domain": {"errors", "record", "observation"},
+    "lockstep": {"errors", "record", "observation"},
+    "host": {"errors", "record", "observation"},
+    "verdict": {"errors", "record", "observation", "lockstep"},
+    "plan": {"errors", "record", "observation", "domain", "lockstep", "verdict"},
+    "observe": {"errors", "record", "observation", "domain", "lockstep", "host"},
+    "apply": {"errors", "record", "observation", "host", "plan"},
+    "run": {
+        "errors", "record", "observation", "domain", "lockstep", "host", "verdict", "plan", "observe", "apply",
+    },
+    "front": {"errors", "record", "observation", "run"},
+}  # fmt: skip
+# Beyond the standard library. The rooms that work on XML get lxml from record, which says it where it is missing.
+LIBRARIES = {"front": {"ansible"}, "host": {"libvirt", "libvirt_qemu"}, "record": {"lxml"}}
+# On a control node, which has neither lxml nor libvirt, these can be read all the same.
+ANYWHERE = ("errors", "record", "observation", "lockstep", "verdict")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(CORE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[tuple[int, str, bool]]:
+    """(line, what, whether it is a room of ours) of each import of a file, wherever in it."""
+    here = path.relative_to(CORE).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.partition(".")[0], False) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.lineno, node.module.partition(".")[0], False
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1]
+            for alias in node.names:
+                yield node.lineno, [*base, *(node.module or alias.name).split(".")][0], True
+
+
+def broken(path: Path) -> Iterator[str]:
+    here = room(path)
+    for line, name, ours in imported(path):
+        allowed = {here, *MAY_IMPORT[here]} if ours else {*sys.stdlib_module_names, *LIBRARIES.get(here, ())}
+        if name not in allowed:
+            yield f"{path.relative_to(CORE)}:{line}: {here} may not import {name}"
+
+
+FILES = sorted(path for path in CORE.rglob("*.py") if path.name != "__init__.py")
+
+
+def test_every_room_is_in_the_table() -> None:
+    assert {room(path) for path in FILES} == set(MAY_IMPORT)
+
+
+def test_no_room_imports_what_it_may_not() -> None:
+    assert [words for path in FILES for words in broken(path)] == []
+
+
+@pytest.mark.parametrize(
+    ("where", "statement", "words"),
+    [
+        ("verdict/x.py", "from ..plan import step", "verdict may not import plan"),
+        ("plan/parts/x.py", "from ...host.files import image", "plan may not import host"),
+        ("plan/parts/x.py", "from ... import host", "plan may not import host"),
+        ("front/x.py", "from ..host import files", "front may not import host"),
+        ("run/x.py", "def late():\n    from ansible.module_utils import basic", "run may not import ansible"),
+        ("observe/x.py", "import libvirt", "observe may not import libvirt"),
+        ("domain/x.py", "from lxml import etree", "domain may not import lxml"),
+        ("errors.py", "from .record import pair", "errors may not import record"),
+        ("plan/parts/x.py", "from ..step import Plan\nfrom . import layers\nimport os", None),
+        ("host/x.py", "import libvirt_qemu", None),
+    ],
+)
+def test_what_may_not_be_imported_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, statement: str, words: str | None
+) -> None:
+    monkeypatch.setitem(globals(), "CORE", tmp_path)
+    path = tmp_path / where
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(statement, encoding="utf-8")
+    assert [found.partition(": ")[2] for found in broken(path)] == ([words] if words else [])
+
+
+def import_without(blocked: list[str], names: list[str]) -> str:
+    """What a fresh Python says that cannot import ``blocked``, as on a host that does not have it."""
+    code = f"""
+import importlib, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked())
+sys.path.insert(0, {str(PLUGINS)!r})
+for name in {names!r}:
+    importlib.import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
+    return done.stderr
+
+
+def modules(*rooms: str) -> list[str]:
+    return [".".join(path.relative_to(PLUGINS).with_suffix("").parts) for path in FILES if room(path) in rooms]
+
+
+def test_the_core_needs_no_ansible() -> None:
+    names = modules(*set(MAY_IMPORT) - {"front"})
+    assert import_without(["ansible", "ansible_collections"], names) == ""
+    assert "ModuleNotFoundError: ansible" in import_without(["ansible"], modules("front"))
+
+
+def test_what_is_read_on_a_control_node_needs_neither_lxml_nor_libvirt() -> None:
+    assert import_without(["lxml", "libvirt", "libvirt_qemu"], modules(*ANYWHERE)) == ""
