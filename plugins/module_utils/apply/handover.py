@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from ..errors import ColoError, Timeout
+from ..record.address import canonical
 
 TAKEN = b"taken\n"
 LONGEST = 256  # bytes of a line
@@ -60,7 +61,9 @@ def wait(address: str, port: int, peer: str, token: str, timeout: float) -> None
                 break
             with connection, contextlib.suppress(OSError):
                 connection.settimeout(max(deadline - time.monotonic(), 0.01))
-                if sender[0] == peer and hmac.compare_digest(_line(connection), f"{token}\n".encode("ascii")):
+                if canonical(sender[0]) == peer and hmac.compare_digest(
+                    _line(connection), f"{token}\n".encode("ascii")
+                ):
                     connection.sendall(TAKEN)
                     return
     raise Timeout(

@@ -17,6 +17,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from ..errors import ColoError
 from ..observation.codec import from_data
 from ..observation.seen import Observation
+from ..record.address import canonical
 from ..record.wanted import Wanted, WantedDisk
 from ..run import result, session
 from ..run.session import Hypervisor
@@ -113,6 +114,7 @@ def wanted(params: dict[str, Any]) -> Wanted:
         "image_owner", "image_group",
     ]  # fmt: skip
     given = {key: params[key] for key in names if params.get(key) is not None}
+    given |= {key: canonical(given[key]) for key in ("address", "peer_address") if key in given}
     disks = tuple(WantedDisk(disk["target"], disk["format"], disk["path"]) for disk in params.get("disks") or ())
     return Wanted(disks=disks, **given)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..record.address import canonical
 from .command import run
 
 IFF_UP = 0x1
@@ -17,7 +18,7 @@ def devices() -> dict[str, str]:
     """The IP addresses of this host, without loopback, and the network device that has each."""
     links = json.loads(run("ip", "-j", "address"))
     return {
-        item["local"]: link["ifname"]
+        canonical(item["local"]): link["ifname"]
         for link in links
         for item in link.get("addr_info", ())
         if item.get("local") and item.get("scope") != "host"

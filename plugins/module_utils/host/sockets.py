@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import ColoError
+from ..record.address import bracketed, endpoint
 from ..record.pair import PORT_RANGE
 from .command import run
 
@@ -48,7 +49,7 @@ def peer_sockets(peer: str, ports: Iterable[int]) -> tuple[str, ...]:
     wanted = set(ports)
     return tuple(
         sorted(
-            f"{local}:{port} {remote}:{remote_port}"
+            f"{endpoint(local, port)} {endpoint(remote, remote_port)}"
             for local, port, remote, remote_port, state in _tcp()
             if remote == peer and state not in (TCP_SYN_SENT, TCP_LISTEN) and (port in wanted or remote_port in wanted)
         )
@@ -62,7 +63,7 @@ def release_sockets(peer: str, ports: Iterable[int]) -> None:
     later. ``ss --kill`` (SOCK_DESTROY, CONFIG_INET_DIAG_DESTROY, on in Debian's kernels) ends it at once.
     """
     either = " or ".join(f"sport = :{port} or dport = :{port}" for port in sorted(ports))
-    run("ss", "--kill", "--no-header", "--tcp", "--numeric", f"dst {peer} and ( {either} )")
+    run("ss", "--kill", "--no-header", "--tcp", "--numeric", f"dst {bracketed(peer)} and ( {either} )")
 
 
 def reach(address: str, port: int, deadline: float = 5.0) -> None:

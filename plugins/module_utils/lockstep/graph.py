@@ -17,7 +17,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..record.images import OVERLAY_FORMAT
-from ..record.pair import DiskRecord
+from ..record.pair import Channel, DiskRecord
+from . import channels
 
 PREFIX = "colo-"
 
@@ -88,7 +89,7 @@ def quorum_layer(target: str, child: str) -> dict[str, Any]:
     }
 
 
-def nbd_layer(node: str, target: str, address: str, port: int) -> dict[str, Any]:
+def nbd_layer(node: str, target: str, channel: Channel) -> dict[str, Any]:
     """The connection to the standby's export of ``target``.
 
     A hole that the sync finds becomes one there, and so does a stretch of zeros in lockstep: replication, which knows
@@ -99,7 +100,7 @@ def nbd_layer(node: str, target: str, address: str, port: int) -> dict[str, Any]
         "node-name": node,
         "discard": "unmap",
         "detect-zeroes": "unmap",
-        "server": {"type": "inet", "host": address, "port": str(port)},
+        "server": channels.server(channel),
         "export": export(target),
     }
 

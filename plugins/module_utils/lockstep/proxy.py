@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..record.pair import IOTHREAD, Channel
-from . import abilities
+from . import abilities, channels
 from .graph import PREFIX
 
 RECONNECT_SECONDS = 1
@@ -142,11 +142,11 @@ class Proxy:
         return Part(self.name(part), arguments, object=True)
 
     def _listener(self, part: str, channel: Channel) -> Part:
-        return self._socket(part, _inet(channel), server=True, wait=False)
+        return self._socket(part, channels.socket(channel), server=True, wait=False)
 
     def _client(self, part: str, channel: Channel) -> Part:
         again = abilities.reconnect(self.options, RECONNECT_SECONDS)
-        return self._socket(part, _inet(channel), server=False, **again)
+        return self._socket(part, channels.socket(channel), server=False, **again)
 
     def _unix(self, part: str, *, server: bool, path: str | None = None) -> Part:
         address = {
@@ -158,7 +158,3 @@ class Proxy:
     def _socket(self, part: str, address: dict[str, Any], **options: Any) -> Part:
         backend = {"type": "socket", "data": {"addr": address, **options}}
         return Part(self.name(part), {"id": self.name(part), "backend": backend}, object=False)
-
-
-def _inet(channel: Channel) -> dict[str, Any]:
-    return {"type": "inet", "data": {"host": channel.address, "port": str(channel.port)}}

@@ -11,14 +11,14 @@ from dataclasses import replace
 from ..domain import editing as xml
 from ..domain import reading
 from ..domain.standby import standby_of
-from ..lockstep import abilities, graph, own_node, states
+from ..lockstep import abilities, channels, graph, own_node, states
 from ..lockstep.states import IDLE
 from ..observation.seen import Disk, Migration, Monitor, Observation
-from ..record.pair import Channel, Record
+from ..record.pair import Record
 from ..record.wanted import Wanted
 from ..verdict import copies, halves
 from ..verdict.problem import Problem, Refusal, refuse_if
-from .parts import layers, switch
+from .parts import layers
 from .step import Plan, Step, qmp
 
 
@@ -140,7 +140,7 @@ def _size(seen: Observation, disk: Disk) -> int | None:
 
 
 def _standby_steps(seen: Observation) -> list[Step]:
-    nbd, migration = switch.channel(seen.record, "nbd"), switch.channel(seen.record, "migration")
+    nbd, migration = channels.first(seen.record, "nbd"), channels.first(seen.record, "migration")
     by_target = {disk.target: disk for disk in seen.record.disks}
     monitor = seen.monitor
 
@@ -151,7 +151,9 @@ def _standby_steps(seen: Observation) -> list[Step]:
     steps = [*_links_down(seen), *layers.slide_in(seen, stack)]
     steps += [layers.add_part(part) for part in states.proxy_parts(seen) if not states.has(monitor, part)]
     steps.append(layers.migrate_by_colo(abilities.standby_capabilities(seen)))
-    steps.append(qmp(f"serve the disks on {nbd.address} port {nbd.port}", "nbd-server-start", {"addr": _inet(nbd)}))
+    steps.append(
+        qmp(f"serve the disks on {nbd.address} port {nbd.port}", "nbd-server-start", {"addr": channels.socket(nbd)})
+    )
     for disk in states.replicated(seen):
         export = {
             "type": "nbd",
@@ -161,20 +163,14 @@ def _standby_steps(seen: Observation) -> list[Step]:
             "writable": True,
         }
         steps.append(qmp(f"disk {disk.target}: export it to the primary", "block-export-add", export))
-    uri = f"tcp:{migration.address}:{migration.port}"
-    steps.append(
-        qmp(f"wait for the guest on {migration.address} port {migration.port}", "migrate-incoming", {"uri": uri})
-    )
+    where = {"uri": channels.uri(migration)}
+    steps.append(qmp(f"wait for the guest on {migration.address} port {migration.port}", "migrate-incoming", where))
     return steps
 
 
 def _links_down(seen: Observation) -> list[Step]:
     """A standby's packets stay off the network."""
     return [layers.set_link(nic.tap, up=False) for nic in seen.domain.nics if nic.tap and nic.tap_up]
-
-
-def _inet(channel: Channel) -> dict:
-    return {"type": "inet", "data": {"host": channel.address, "port": str(channel.port)}}
 
 
 def _completed(seen: Observation, peer: Observation) -> Plan:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from ..lockstep import abilities, graph, own_node, states
 from ..lockstep.states import IDLE
 from ..observation.seen import Disk, Node, Observation
+from ..record.address import endpoint
 from ..record.wanted import Wanted
 from ..verdict import checks, halves
 from ..verdict.problem import Problem, refuse_if
@@ -110,5 +111,5 @@ def _in_lockstep(seen: Observation) -> Observation:
     }
     before = layers.with_proxies(seen)
     monitor = replace(before, colo="primary", migration=migration, nodes={**before.nodes, **layered}, jobs={})
-    channels = tuple(f"{channel.address}:{channel.port}" for channel in seen.record.channels())
-    return replace(seen, monitor=monitor, peer_sockets=seen.peer_sockets or channels)
+    connections = tuple(endpoint(channel.address, channel.port) for channel in seen.record.channels())
+    return replace(seen, monitor=monitor, peer_sockets=seen.peer_sockets or connections)

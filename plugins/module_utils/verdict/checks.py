@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from ..lockstep import abilities, states
 from ..observation.seen import Disk, Domain, Host, Nic, Observation
 from ..record import pair
+from ..record.address import is_link_local
 from ..record.pair import MAX_NICS, PORT_RANGE, PORTS_PER_PAIR
 from ..record.wanted import Wanted
 from .problem import Problem
@@ -393,6 +394,11 @@ def two_hosts(one: Host, other: Host) -> Iterator[Problem]:
 def address(host: Host, wanted: str | None) -> Iterator[Problem]:
     if not wanted:
         yield Problem(f"no replication address is given for {host.name}", "Set colo_address for that host")
+    elif is_link_local(wanted):
+        yield Problem(
+            f"{wanted} of {host.name} is a link-local address, which means nothing to the other host",
+            "Give both hosts addresses of one network, such as unique local ones (fd00::/8), and set colo_address",
+        )
     elif wanted not in host.addresses:
         yield Problem(
             f"{wanted} is not an address of {host.name} (it has: {', '.join(host.addresses)})",

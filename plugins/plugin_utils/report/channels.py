@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.record.address import endpoint
 
 
 def between(seen: Iterable[Observation]) -> list[dict[str, Any]]:
@@ -45,5 +46,5 @@ def between(seen: Iterable[Observation]) -> list[dict[str, Any]]:
 
 
 def _connections(seen: Observation, address: str, port: int) -> int:
-    end = f"{address}:{port}"
+    end = endpoint(address, port)
     return sum(end in socket.split() for socket in seen.peer_sockets)

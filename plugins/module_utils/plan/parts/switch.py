@@ -21,10 +21,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...lockstep import abilities, graph, states
+from ...lockstep import abilities, channels, graph, states
 from ...lockstep.states import MIGRATING
 from ...observation.seen import Job, Monitor, Observation
-from ...record.pair import Channel, Record
+from ...record.pair import Record
 from ...record.wanted import Wanted
 from ..step import Step, qmp, wait
 from . import layers
@@ -39,7 +39,7 @@ JOB_TIMEOUT = 30.0
 
 def sync(wanted: Wanted, seen: Observation) -> list[Step]:
     """Copy every disk that is not replicated yet to the standby, as far as that has not begun, and wait for it."""
-    nbd = channel(seen.record, "nbd")
+    nbd = channels.first(seen.record, "nbd")
     monitor = seen.monitor
     steps: list[Step] = []
     known = {disk.target: monitor.jobs.get(graph.sync_job(disk.target)) for disk in seen.record.disks}
@@ -49,11 +49,11 @@ def sync(wanted: Wanted, seen: Observation) -> list[Step]:
         where = {"address": nbd.address, "port": nbd.port}
         steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "reach", where))
     for target in fresh:
-        layer = graph.nbd_layer(graph.nbd(target), target, nbd.address, nbd.port)
+        layer = graph.nbd_layer(graph.nbd(target), target, nbd)
         steps.append(qmp(f"disk {target}: connect to the standby", "blockdev-add", layer))
         copy = states.copy_target(monitor, target)
         if copy != graph.nbd(target):
-            layer = graph.nbd_layer(copy, target, nbd.address, nbd.port)
+            layer = graph.nbd_layer(copy, target, nbd)
             steps.append(qmp(f"disk {target}: connect to the standby for the copying", "blockdev-add", layer))
         steps.append(_mirror(wanted, monitor, target))
     running = [graph.sync_job(target) for target in unsynced if known[target] is None or not _ready(known[target])]
@@ -142,8 +142,7 @@ def _checkpoint_soon() -> Step:
 
 
 def _migrate(seen: Observation) -> Step:
-    migration = channel(seen.record, "migration")
-    uri = f"tcp:{migration.address}:{migration.port}"
+    uri = channels.uri(channels.first(seen.record, "migration"))
     return qmp("send the guest's memory to the standby", "migrate", {"uri": uri})
 
 
@@ -189,8 +188,3 @@ def proof(record: Record) -> Step:
 def set_delay(delay: int) -> Step:
     """``delay``: milliseconds after which QEMU makes a checkpoint when no packet that differs asked for one."""
     return qmp(f"checkpoint at least every {delay} ms", "migrate-set-parameters", {"x-checkpoint-delay": delay})
-
-
-def channel(record: Record, kind: str) -> Channel:
-    """The pair's first connection of this kind."""
-    return next(one for one in record.channels() if one.kind == kind)

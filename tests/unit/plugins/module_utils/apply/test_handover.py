@@ -15,17 +15,35 @@ HERE = "127.0.0.1"
 
 
 def free_port() -> int:
-    with socket.create_server((HERE, 0)) as server:
+    family = socket.AF_INET6 if ":" in HERE else socket.AF_INET
+    with socket.create_server((HERE, 0), family=family) as server:
         return server.getsockname()[1]
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+IPV6 = pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6"))
+
+
+@pytest.fixture(autouse=True, params=["127.0.0.1", IPV6])
+def ends(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ends are on this host, by either family of addresses."""
+    monkeypatch.setitem(globals(), "HERE", request.param)
 
 
 class Standby(threading.Thread):
     """A standby that waits; ``error`` is what it ended with."""
 
-    def __init__(self, port: int, timeout: float = 10.0, peer: str = HERE) -> None:
+    def __init__(self, port: int, timeout: float = 10.0, peer: str | None = None) -> None:
         super().__init__(daemon=True)
         self.error: ColoError | None = None
-        self.call = (HERE, port, peer, "the token", timeout)
+        self.call = (HERE, port, peer or HERE, "the token", timeout)
         self.start()
 
     def run(self) -> None:

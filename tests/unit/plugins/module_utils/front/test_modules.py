@@ -67,6 +67,12 @@ def test_options_that_are_not_given_keep_the_cores_defaults() -> None:
     )
 
 
+def test_an_address_is_taken_as_the_kernel_writes_it() -> None:
+    assert modules.wanted({"address": "FD00:0::1", "peer_address": "fd00::0002"}) == Wanted(
+        address="fd00::1", peer_address="fd00::2"
+    )
+
+
 @pytest.mark.parametrize(
     ("check", "projected", "found"),
     [(True, to_data(SEEN), SEEN.domain.uuid), (True, None, None), (False, to_data(SEEN), None)],

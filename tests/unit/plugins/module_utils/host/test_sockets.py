@@ -77,6 +77,24 @@ def test_releasing_names_the_peer_and_each_port_in_both_directions(monkeypatch: 
     assert calls == [("ss", "--kill", "--no-header", "--tcp", "--numeric", f"dst 10.0.0.1 and ( {either} )")]
 
 
+# fd00:77::2 port 21601 with fd00:77::1 port 49153, 32-bit words in host byte order: as /proc/net/tcp6 has it.
+IPV6_LINE = "   0: 770000FD000000000000000002000000:5461 770000FD000000000000000001000000:C001 01 0:0 0:0 0 0 0 1\n"
+
+
+def test_a_connection_by_ipv6_is_seen_with_its_ports_apart(proc: Path) -> None:
+    (proc / "tcp").write_text(HEAD)
+    (proc / "tcp6").write_text(HEAD + IPV6_LINE)
+    assert sockets.peer_sockets("fd00:77::1", PORTS) == ("[fd00:77::2]:21601 [fd00:77::1]:49153",)
+    assert sockets.peer_sockets("fd00:77::9", PORTS) == ()
+
+
+def test_releasing_an_ipv6_peer_tells_its_colons_from_a_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(sockets, "run", lambda *command: calls.append(command))
+    sockets.release_sockets("fd00:77::1", [21600])
+    assert calls[0][-1] == "dst [fd00:77::1] and ( sport = :21600 or dport = :21600 )"
+
+
 def test_a_port_that_answers_is_reached_and_a_closed_one_is_an_error() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph
-from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import Channel, DiskRecord
 
 DISK = DiskRecord("vda", "raw", "/i/vda.raw", 1 << 30, "/i/vda.active.qcow2", "/i/vda.hidden.qcow2")
 
@@ -55,14 +55,14 @@ def test_the_quorum_reads_from_the_hosts_own_copy_and_needs_it_alone() -> None:
 def test_holes_and_zeros_reach_the_standby_as_holes() -> None:
     """A sparse raw image was fully allocated there: what zeroes a stretch may unmap it at each layer, or at none."""
     quorum = graph.quorum_layer("vda", "libvirt-1-format")
-    nbd = graph.nbd_layer(graph.nbd("vda"), "vda", "10.0.0.2", 21601)
+    nbd = graph.nbd_layer(graph.nbd("vda"), "vda", Channel("nbd", "secondary", "10.0.0.2", 21601))
     assert [layer.get("discard") for layer in (quorum, nbd)] == ["unmap", "unmap"]
     assert nbd["detect-zeroes"] == "unmap"  # replication knows no zeroing, and hands zeros on as data
 
 
 @pytest.mark.parametrize("address", ["10.0.0.2", "fd00::2"])
 def test_the_primary_connects_to_what_the_standby_exports(address: str) -> None:
-    layer = graph.nbd_layer(graph.nbd("vda"), "vda", address, 21601)
+    layer = graph.nbd_layer(graph.nbd("vda"), "vda", Channel("nbd", "secondary", address, 21601))
     assert layer["server"] == {"type": "inet", "host": address, "port": "21601"}
     assert layer["export"] == graph.export("vda")
     assert graph.primary_replication_layer("vda")["file"] == layer["node-name"]

@@ -198,6 +198,12 @@ def test_the_standbys_host_needs_the_bridges() -> None:
 def test_the_replication_address_must_be_the_hosts_own() -> None:
     assert "is not an address of kvm1" in only(checks.address(HOST, "10.77.0.2")).what
     assert "no replication address" in only(checks.address(HOST, None)).what
+    assert list(checks.address(replace(HOST, addresses=("fd00::1",)), "fd00::1")) == []
+
+
+def test_an_address_that_needs_a_device_with_it_is_refused() -> None:
+    host = replace(HOST, addresses=("10.77.0.1", "fe80::1"))
+    assert "fe80::1 of kvm1 is a link-local address" in only(checks.address(host, "fe80::1")).what
 
 
 def with_ports(*ports: int, reserved: tuple[int, ...] = ()) -> Host:

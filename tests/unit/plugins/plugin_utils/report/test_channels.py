@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import channels
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
@@ -48,3 +50,12 @@ def test_a_survivor_and_a_plain_domain_have_none() -> None:
 
 def test_the_newest_record_counts() -> None:
     assert set(states("stale-primary", "protected-again-primary").values()) == {"one_sided"}
+
+
+def test_a_connection_by_ipv6_is_told_from_its_port() -> None:
+    seen = recorded("protected-secondary")
+    record = replace(seen.record, local=replace(seen.record.local, address="fd00::2"))
+    sockets = ("[fd00::2]:21600 [fd00::1]:49153", "[fd00::2]:21605 [fd00::1]:21601")
+    seen = replace(seen, domain=replace(seen.domain, record=record), peer_sockets=sockets)
+    found = {one["kind"]: one["connections"] for one in channels.between([seen])}
+    assert (found["migration"], found["nbd"]) == (1, 0)
