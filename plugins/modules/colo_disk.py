@@ -115,15 +115,8 @@ observation:
   type: dict
 """
 
-from functools import partial
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
-from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe as plan_domain
-from ansible_collections.lockstep.colo.plugins.module_utils.run import result
-from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
 
 
 def main() -> None:
@@ -141,23 +134,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    modules.run(module, lambda hypervisor: describe(hypervisor, module.params, module.check_mode))
-
-
-def describe(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
-    wanted = modules.wanted(params)
-    peer = modules.peer(params) if params["state"] == "absent" else modules.reachable_peer(params)
-    secondary = params["role"] == "secondary"
-    sights = preflight.sights(wanted, peer) if secondary and peer else {}
-    look = partial(modules.look, hypervisor, params, check=check, **sights)
-
-    def decide(seen):
-        if params["state"] == "absent":
-            return plan_domain.absent(params["role"], seen, peer)
-        plan = plan_domain.secondary if secondary else plan_domain.primary
-        return plan(wanted, seen, peer)
-
-    return result.returned(converge(hypervisor, params["name"], look, decide, check=check))
+    state = "described" if module.params["state"] == "present" else "plain"
+    modules.reach(module, f"{state} {module.params['role']}")
 
 
 if __name__ == "__main__":

@@ -122,14 +122,8 @@ observation:
   type: dict
 """
 
-from functools import partial
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
-from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.plan import drill as plan_drill
-from ansible_collections.lockstep.colo.plugins.module_utils.run import result
-from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import Result, converge
 
 
 def main() -> None:
@@ -143,33 +137,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    modules.run(module, lambda hypervisor: drill(hypervisor, module.params, module.check_mode))
-
-
-def drill(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
-    peer = modules.reachable_peer(params)
-    questions = plan_drill.Questions(tuple(params["addresses"]), params["timeout"])
-    look = partial(modules.look, hypervisor, params, check=check)
-
-    def decide(seen):
-        return plan_drill.drill(seen, peer, questions)
-
-    done = converge(hypervisor, params["name"], look, decide, check=check)
-    found = {} if check else {"drill": _found(done, questions), "served_after": done.outcome.served_after}
-    return {**result.returned(done), **found}
-
-
-def _found(done: Result, questions: plan_drill.Questions) -> dict:
-    answers, damaged = done.outcome.answers, done.outcome.damaged
-    silent = [address for address in questions.addresses if address not in answers.answered]
-    answered = not silent if questions.addresses else bool(answers.heard)
-    return {
-        "proven": answered and not damaged,
-        "heard": list(answers.heard),
-        "answered": list(answers.answered),
-        "silent": silent,
-        "damaged": damaged,
-    }
+    modules.reach(module, "drilled", modules.found_by_drill)
 
 
 if __name__ == "__main__":

@@ -107,15 +107,8 @@ observation:
   type: dict
 """
 
-import functools
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
-from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides
-from ansible_collections.lockstep.colo.plugins.module_utils.plan import survive as plan_survivor
-from ansible_collections.lockstep.colo.plugins.module_utils.run import result
-from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
 
 FENCE = {
     "host": {"type": "str", "required": True},
@@ -134,41 +127,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    work = functools.partial(survive, params=module.params, check=module.check_mode)
-    modules.run(module, work, urgent=urgent(module.params))
-
-
-def urgent(params: dict) -> bool:
-    """Whether another run may be ended: to kill it and then refuse would leave its work half done."""
-    fenced = params["fence"] is not None and params["fence"]["verified"]
-    return (fenced or params["i_accept_that_two_guests_may_run"]) and params["handover"] is None
-
-
-def survive(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
-    fence = plan_survivor.Fence(**params["fence"]) if params["fence"] else None
-    handover = change_sides.Handover(**params["handover"]) if params["handover"] else None
-    unfenced = params["i_accept_that_two_guests_may_run"]
-
-    # First without asking QEMU, which may be waiting for the dead; then only what a promotion has to know; then all.
-    # In check mode no connection is reset, and QEMU is asked with a deadline.
-    depths = [] if check else ["brief"] if handover else ["silent", "brief"]
-
-    def look():
-        depth = depths.pop(0) if depths else "full"
-        seen = modules.look(hypervisor, params, thorough=False, monitor=depth != "silent", brief=depth == "brief")
-        if depth != "silent":
-            return seen
-        if seen.record is None or seen.record.role != "secondary":
-            depths.clear()
-        return seen if seen.peer_sockets else look()
-
-    def decide(seen):
-        if handover and seen.record and seen.record.role == "secondary":
-            return change_sides.take_over(seen, handover)
-        return plan_survivor.failover(seen, fence, unfenced)
-
-    done = converge(hypervisor, params["name"], look, decide, check=check, rescue=plan_survivor.rescue)
-    return {"served_after": done.outcome.served_after, **result.returned(done)}
+    modules.reach(module, "surviving", modules.served_after)
 
 
 if __name__ == "__main__":

@@ -162,16 +162,8 @@ observation:
   type: dict
 """
 
-import time
-from dataclasses import asdict, replace
-from functools import partial
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
-from ansible_collections.lockstep.colo.plugins.module_utils.host.checkpoints import watch
-from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.run import result
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, preflight
 
 
 def main() -> None:
@@ -187,52 +179,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    modules.run(module, lambda hypervisor: look(hypervisor, module.params), changes=False)
-
-
-def look(hypervisor: Hypervisor, params: dict) -> dict:
-    peer = modules.peer(params)
-    wanted = modules.wanted(params)
-    sights = _sights(wanted, peer) if peer else {}
-    seen_now = partial(modules.look, hypervisor, params, monitor=params["monitor"], **sights)
-    seen = seen_now()
-    started = time.monotonic()
-    rates = {}
-    if params["watch"] and seen.monitor:
-        counted = watch(hypervisor, params["name"], params["watch"])
-        before, seen = seen, replace(seen_now(), checkpoints=counted)
-        rates = _rates(before, seen, time.monotonic() - started)
-    done = {
-        "changed": False,
-        "preflight": [asdict(row) for row in preflight.seen_here(wanted, seen, peer)],
-        "unfit": [asdict(one) for one in preflight.problems(preflight.of_host(seen.host, wanted.directory))],
-        **result.seen(seen, secrets=params["secrets"]),
-    }
-    for name, rate in rates.items():
-        done["sync"][name]["rate"] = rate
-    if params["peer"] is not None:
-        done["phase"] = pair.phase(seen, peer)
-        done["verdict"] = asdict(pair.pair(seen, peer))
-    return done
-
-
-def _sights(wanted, peer) -> dict:
-    """What to look at besides: how far the peer is, and what a standby of its guest would find here."""
-    record = peer.record
-    address = wanted.peer_address or (record.local.address if record else None)
-    there = record is None or record.role != "secondary"
-    return {"peer_address": address, **(preflight.sights(wanted, peer) if there else {})}
-
-
-def _rates(before, after, seconds: float) -> dict[str, int]:
-    """Bytes per second of each sync that ran the whole time."""
-    if not (before.monitor and after.monitor):
-        return {}
-    return {
-        name: round((job.done - before.monitor.jobs[name].done) / seconds)
-        for name, job in after.monitor.jobs.items()
-        if name in before.monitor.jobs
-    }
+    modules.look(module)
 
 
 if __name__ == "__main__":

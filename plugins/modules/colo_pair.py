@@ -140,24 +140,8 @@ observation:
   type: dict
 """
 
-from functools import partial
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
-from ansible_collections.lockstep.colo.plugins.module_utils.host.hypervisor import Hypervisor
-from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides, listen, protect, start, vhost
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
-from ansible_collections.lockstep.colo.plugins.module_utils.run import result
-from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import converge
-
-STATES_OF_ONE = {
-    "started": "primary",
-    "handed_over": "primary",
-    "expendable": "secondary",
-    "without_vhost": "primary",
-}
-RESCUES = {("primary", "present"): undo.rescue, ("primary", "handed_over"): change_sides.keep}
 
 
 def main() -> None:
@@ -169,7 +153,7 @@ def main() -> None:
             "state": {
                 "type": "str",
                 "default": "present",
-                "choices": ["present", "absent", *STATES_OF_ONE],
+                "choices": ["present", "absent", "started", "handed_over", "expendable", "without_vhost"],
             },
             **modules.HANDOVER,
             "unproven": {"type": "bool", "default": False},
@@ -181,34 +165,8 @@ def main() -> None:
         required_if=[("state", "handed_over", ("handover",))],
         supports_check_mode=True,
     )
-    modules.run(module, lambda hypervisor: pair(hypervisor, module.params, module.check_mode))
-
-
-def pair(hypervisor: Hypervisor, params: dict, check: bool) -> dict:
-    wanted, state, role = modules.wanted(params), params["state"], params["role"]
-    alone = state in ("absent", "started", "expendable", "without_vhost")
-    peer = modules.peer(params) if alone else modules.reachable_peer(params)
-    if STATES_OF_ONE.get(state, role) != role:
-        raise ColoError(f"a {role} cannot be {state}", remedy=f"State role {STATES_OF_ONE[state]}, on its host")
-
-    look = partial(modules.look, hypervisor, params, check=check)
-
-    def decide(seen):
-        if state == "absent":
-            return undo.absent(seen, peer)
-        if state == "started":
-            return start.start(seen, peer, params["unproven"])
-        if state == "without_vhost":
-            return vhost.save_and_restore(seen)
-        if state == "expendable":
-            return listen.expendable(seen, peer)
-        if state == "handed_over":
-            return change_sides.hand_over(seen, peer, change_sides.Handover(**params["handover"]))
-        half = protect.primary if role == "primary" else listen.secondary
-        return half(wanted, seen, peer)
-
-    rescue = RESCUES.get((role, state))
-    return result.returned(converge(hypervisor, params["name"], look, decide, check=check, rescue=rescue))
+    state = module.params["state"]
+    modules.reach(module, f"present {module.params['role']}" if state == "present" else state)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,38 @@ def ran(bed: Bed, host: str) -> bool:
     return "running" in bed.ssh(host, f"{VIRSH} domstate web1", check=False)
 
 
+# Another front end, on a host that has the core and no Ansible: how it stands, and what a failover would do.
+FRONT_END = """
+import importlib.util, json, sys
+sys.path.insert(0, "/root/core")
+from module_utils.run import goals, result, session
+from module_utils.run.status import status
+
+assert importlib.util.find_spec("ansible") is None, "this host has Ansible"
+assert session.missing_libraries() == []
+with session.open_session("qemu:///system", "web1", None) as hypervisor:
+    found = status(hypervisor, goals.Request("web1", "kvm2"))
+fenced = goals.Request("web1", "kvm2", check=True, fence=goals.Fence("kvm1", verified=True))
+done = goals.reach("surviving", fenced, uri="qemu:///system", holder="a test")
+try:
+    goals.reach("surviving", goals.Request("web1", "kvm2", check=True), uri="qemu:///system", holder="a test")
+except result.FAILURES as error:
+    refused = result.failure(error, "web1", "kvm2")["msg"]
+print(json.dumps({"phase": found["phase"], "refused": refused, **result.returned(done)}))
+"""
+
+
+def test_another_front_end_reaches_the_same_goals_without_ansible(bed: Bed, before: str) -> None:
+    bed.send_core("kvm2")
+    found = json.loads(bed.ssh("kvm2", "python3 -", stdin=FRONT_END))
+    assert found["phase"] == "protected"
+    assert "let the guest of this host take over" in found["steps"]
+    assert found["done"] == []
+    assert "it is not proven that kvm1 is down" in found["refused"]
+    check = bed.module("kvm2", "colo_failover", check=True, name="web1", fence={"host": "kvm1", "verified": True})
+    assert check["steps"] == found["steps"]
+
+
 def test_a_healthy_pair_changes_sides_and_back(bed: Bed, before: str, tmp_path: Path) -> None:
     boot, acks = bed.get(), tmp_path / "acks"
     probe.start(bed.lab, acks)

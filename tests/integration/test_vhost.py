@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import base64
-import subprocess
-
-from colo_bed import ROOT, VIRSH, Bed
+from colo_bed import VIRSH, Bed
 from lockstep_lab import probe
 
 # Runs on a host: observes, as if QEMU had /dev/vhost-net open before it was restored, and carries
@@ -35,10 +32,7 @@ def one_run(bed: Bed) -> list[str]:
 
 
 def test_a_guest_is_saved_and_restored_without_vhost_though_the_first_run_is_cut_off(bed: Bed, tmp_path) -> None:
-    core = subprocess.run(
-        ["tar", "-cz", "-C", ROOT / "plugins", "module_utils"], check=True, capture_output=True
-    ).stdout
-    bed.ssh("kvm1", "mkdir -p /root/core && base64 -d | tar -xz -C /root/core", stdin=base64.b64encode(core).decode())
+    bed.send_core("kvm1")
     boot = bed.get()
     probe.start(bed.lab, tmp_path)
     assert one_run(bed) == ["save the guest's memory, and end its QEMU"]

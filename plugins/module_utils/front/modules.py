@@ -19,11 +19,18 @@ from ..observation.codec import from_data
 from ..observation.seen import Observation
 from ..record.address import canonical
 from ..record.wanted import Wanted, WantedDisk
-from ..run import result, session
-from ..run.session import Hypervisor
+from ..run import goals, result, session
+from ..run.converge import Result
+from ..run.goals import Fence, Handover, Questions, Request
+from ..run.status import status
 
 UNREACHABLE = "unreachable"
 DEFAULTS = Wanted()
+WISHES = (
+    "address", "peer_address", "first_port", "checkpoint_delay", "sync_speed", "sync_wait", "directory", "image_owner",
+    "image_group",
+)  # fmt: skip
+SAID = ("role", "i_accept_that_two_guests_may_run", "unproven")  # options that a request has by the same name
 DISTRIBUTION_PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python"]
 
 COMMON = {
@@ -54,26 +61,57 @@ HANDOVER = {"handover": {"type": "dict", "options": HANDOVER_OPTIONS}}
 STATE = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
 
 
-def run(
-    module: AnsibleModule, work: Callable[[Hypervisor], dict[str, Any]], *, changes: bool = True, urgent: bool = False
+def reach(
+    module: AnsibleModule, goal: str, also: Callable[[Result, Request], dict[str, Any]] = lambda _done, _asked: {}
 ) -> NoReturn:
-    """Do the module's work and exit with what it returns, or fail with words for an operator; never a traceback.
+    """Bring the domain to a goal of run.goals and exit with what that came to, and with what is ``also`` to be told."""
 
-    What ``changes`` a domain is alone at it. What is ``urgent`` ends another run on the domain instead of waiting.
-    """
-    _need_libraries(module)
-    domain, host, invocation = module.params["name"], module.params["host"], _invocation(module.params)
-    began = datetime.now(UTC).isoformat(timespec="milliseconds")
-    holder = _holder(module, began) if changes and not module.check_mode else None
+    def work(began: str) -> dict[str, Any]:
+        asked = request(module)
+        done = goals.reach(goal, asked, uri=module.params["uri"], holder=_holder(module, began), ended=ended)
+        return {**result.returned(done), **also(done, asked)}
 
     def ended(other: str) -> None:
-        module.warn(f"{result.where(domain, host)}: ended another run that worked on this domain: {other}")
+        where = result.where(module.params["name"], module.params["host"])
+        module.warn(f"{where}: ended another run that worked on this domain: {other}")
 
+    _end(module, work)
+
+
+def served_after(done: Result, _asked: Request) -> dict[str, Any]:
+    """When the guest was free to serve; in check mode never."""
+    return {"served_after": done.outcome.served_after}
+
+
+def found_by_drill(done: Result, asked: Request) -> dict[str, Any]:
+    """What a drill came to, where it was carried out."""
+    if asked.check:
+        return {}
+    return {"drill": result.drilled(done, asked.questions.addresses), **served_after(done, asked)}
+
+
+def look(module: AnsibleModule) -> NoReturn:
+    """Exit with how it stands, as run.status tells it."""
+    params = module.params
+
+    def work(_began: str) -> dict[str, Any]:
+        asked = request(module)
+        how = {"monitor": params["monitor"], "seconds": params["watch"], "secrets": params["secrets"]}
+        with session.open_session(params["uri"], asked.domain, None) as hypervisor:
+            return {"changed": False, **status(hypervisor, asked, verdict=params["peer"] is not None, **how)}
+
+    _end(module, work)
+
+
+def _end(module: AnsibleModule, work: Callable[[str], dict[str, Any]]) -> NoReturn:
+    """Do the work and exit with what it returns, or fail with words for an operator; never a traceback."""
+    _need_libraries(module)
+    invocation, began = _invocation(module.params), datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
-        with session.open_session(module.params["uri"], domain, holder, urgent=urgent, ended=ended) as hypervisor:
-            returned = work(hypervisor)
+        returned = work(began)
     except result.FAILURES as error:
-        module.fail_json(**result.failure(error, domain, host), invocation=invocation)
+        failure = result.failure(error, module.params["name"], module.params["host"])
+        module.fail_json(**failure, invocation=invocation)
     module.exit_json(**returned, began=began, invocation=invocation)
 
 
@@ -107,21 +145,31 @@ def _need_libraries(module: AnsibleModule) -> None:
     )
 
 
-def wanted(params: dict[str, Any]) -> Wanted:
+def request(module: AnsibleModule) -> Request:
     """The module's options as the core takes them; what a module does not have keeps its default."""
-    names = [
-        "address", "peer_address", "first_port", "checkpoint_delay", "sync_speed", "sync_wait", "directory",
-        "image_owner", "image_group",
-    ]  # fmt: skip
-    given = {key: params[key] for key in names if params.get(key) is not None}
+    params = module.params
+    given: dict[str, Any] = {key: params[key] for key in SAID if params.get(key) is not None}
+    for key, kind in (("fence", Fence), ("handover", Handover)):
+        if params.get(key):
+            given[key] = kind(**params[key])
+    if "addresses" in params:
+        given["questions"] = Questions(tuple(params["addresses"]), params["timeout"])
+    if module.check_mode and params.get("projected") is not None:
+        given["projected"] = observation(params["projected"], "projected")
+    peer = reachable(params.get("peer"))
+    return Request(params["name"], params["host"], wanted=wanted(params), peer=peer, check=module.check_mode, **given)
+
+
+def wanted(params: dict[str, Any]) -> Wanted:
+    """The part of the options that says what a pair is to be."""
+    given = {key: params[key] for key in WISHES if params.get(key) is not None}
     given |= {key: canonical(given[key]) for key in ("address", "peer_address") if key in given}
     disks = tuple(WantedDisk(disk["target"], disk["format"], disk["path"]) for disk in params.get("disks") or ())
     return Wanted(disks=disks, **given)
 
 
-def peer(params: dict[str, Any]) -> Observation | None:
-    """The other host's observation; None where it is said to be unreachable."""
-    value = params["peer"]
+def reachable(value: Any) -> Observation | None:
+    """The other host's observation in an option ``peer``; None where it is said to be unreachable, or not given."""
     return None if value is None or value == UNREACHABLE else observation(value, "peer")
 
 
@@ -135,17 +183,3 @@ def observation(value: Any, option: str) -> Observation:
             f"{option} is not what colo_info returns: {error}",
             remedy=f"Give the registered result of lockstep.colo.colo_info, or for a peer the word {UNREACHABLE}",
         ) from None
-
-
-def look(hypervisor: Hypervisor, params: dict[str, Any], *, check: bool = False, **sights: Any) -> Observation:
-    """What is on this host; in check mode what an earlier task of the run said would be, where that is given."""
-    given = observation(params["projected"], "projected") if check and params.get("projected") is not None else None
-    return session.look(hypervisor, params["name"], params["directory"], params["host"], given, **sights)
-
-
-def reachable_peer(params: dict[str, Any]) -> Observation:
-    """What was observed of the other host; ColoError when it is unreachable."""
-    found = peer(params)
-    if found is None:
-        raise ColoError("the other host is unreachable", remedy="Bring it back first; after a loss, run colo_failover")
-    return found

@@ -81,6 +81,20 @@ def _line(step: Step) -> str:
     return f"{'step' if step.changes else 'wait'}: {step.title}"
 
 
+def drilled(result: Result, addresses: tuple[str, ...]) -> dict[str, Any]:
+    """What a drill came to: proven by answers of all ``addresses`` (of none given, by a NIC that was heard)."""
+    answers, damaged = result.outcome.answers, result.outcome.damaged
+    silent = [address for address in addresses if address not in answers.answered]
+    answered = not silent if addresses else bool(answers.heard)
+    return {
+        "proven": answered and not damaged,
+        "heard": list(answers.heard),
+        "answered": list(answers.answered),
+        "silent": silent,
+        "damaged": damaged,
+    }
+
+
 def failure(error: Exception, domain: str, host: str | None) -> dict[str, Any]:
     """One of FAILURES in words for an operator, ``msg``; of a refusal also its ``problems``, each with its remedy."""
     if isinstance(error, ColoError):

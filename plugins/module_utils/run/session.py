@@ -1,19 +1,16 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One hand on a domain of this host: alone at it, with a connection to its libvirt, and a look at it."""
+"""One hand on a domain of this host: alone at it, with a connection to its libvirt."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from ..host import hypervisor as libvirt
 from ..host.hypervisor import Hypervisor
 from ..host.lock import lock
-from ..observation.seen import Observation
-from ..observe.look import observe
 from ..record.schema import LXML_IMPORT_ERROR
 
 LOCK_PATIENCE = 60.0  # seconds to wait for another run on the same domain
@@ -45,15 +42,3 @@ def open_session(
             ended(other)
         with Hypervisor(uri) as hypervisor:
             yield hypervisor
-
-
-def look(
-    hypervisor: Hypervisor,
-    domain: str,
-    directory: str,
-    host: str | None,
-    projected: Observation | None = None,
-    **sights: Any,
-) -> Observation:
-    """What is on this host; or what an earlier task of a run in check mode said would be, where that is given."""
-    return projected or observe(hypervisor, domain, directory, host_name=host, **sights)

@@ -9,10 +9,10 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Host, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
-from ansible_collections.lockstep.colo.plugins.module_utils.run import result, session
+from ansible_collections.lockstep.colo.plugins.module_utils.run import result
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import Result
+from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import Fence, Handover, Questions
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 SEEN = recorded("protected-primary")
@@ -21,16 +21,14 @@ SEEN = recorded("protected-primary")
 def test_what_was_returned_is_understood_as_peer() -> None:
     returned = result.returned(Result(SEEN, SEEN))
     for value in (returned, returned["observation"], json.dumps(returned), json.dumps(returned["observation"])):
-        found = modules.peer({"peer": value})
+        found = modules.reachable(value)
         assert found.monitor == SEEN.monitor
         assert found.record == SEEN.record
 
 
 @pytest.mark.parametrize("value", [None, "unreachable"])
 def test_a_peer_may_be_unreachable_where_that_makes_sense(value: str | None) -> None:
-    assert modules.peer({"peer": value}) is None
-    with pytest.raises(ColoError, match=r"the other host is unreachable. .*colo_failover"):
-        modules.reachable_peer({"peer": value})
+    assert modules.reachable(value) is None
 
 
 @pytest.mark.parametrize(
@@ -50,7 +48,7 @@ def test_a_peer_may_be_unreachable_where_that_makes_sense(value: str | None) -> 
 )
 def test_anything_else_is_refused_with_words(value: Any) -> None:
     with pytest.raises(ColoError, match="peer is not what colo_info returns"):
-        modules.peer({"peer": value})
+        modules.reachable(value)
 
 
 def test_options_that_are_not_given_keep_the_cores_defaults() -> None:
@@ -73,15 +71,28 @@ def test_an_address_is_taken_as_the_kernel_writes_it() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("check", "projected", "found"),
-    [(True, to_data(SEEN), SEEN.domain.uuid), (True, None, None), (False, to_data(SEEN), None)],
-)
-def test_what_was_projected_is_seen_in_check_mode_alone(
-    monkeypatch: pytest.MonkeyPatch, check: bool, projected: Any, found: str | None
-) -> None:
-    bare = Observation(Host("kvm2", "m2"))
-    monkeypatch.setattr(session, "observe", lambda *_where, **_options: bare)
-    params = {"name": "web1", "directory": "/d", "host": "kvm2", "projected": projected}
-    seen = modules.look(None, params, check=check)
-    assert (seen.domain.uuid if seen.domain else None) == found
+class Module:
+    """What AnsibleModule made of a task."""
+
+    def __init__(self, check: bool = False, **params: Any) -> None:
+        self.check_mode = check
+        self.params = {"name": "web1", "host": "kvm2", "directory": "/d", **params}
+
+
+@pytest.mark.parametrize(("check", "projected"), [(True, to_data(SEEN)), (True, None), (False, to_data(SEEN))])
+def test_what_was_projected_is_asked_for_in_check_mode_alone(check: bool, projected: Any) -> None:
+    asked = modules.request(Module(check, projected=projected))
+    assert asked.check is check
+    assert (asked.projected == SEEN) if check and projected else asked.projected is None
+
+
+def test_options_are_what_the_core_is_asked_for() -> None:
+    given = {"host": "kvm1", "verified": True, "method": "power switch"}
+    asked = modules.request(Module(role="secondary", fence=given, handover=None, unproven=True, peer=to_data(SEEN)))
+    assert (asked.domain, asked.host, asked.role, asked.wanted) == ("web1", "kvm2", "secondary", Wanted(directory="/d"))
+    assert (asked.fence, asked.handover) == (Fence("kvm1", True, "power switch"), None)
+    assert asked.unproven
+    assert asked.peer == SEEN
+    drilled = modules.request(Module(addresses=["192.0.2.80"], timeout=3.0, handover={"token": "t", "timeout": 5.0}))
+    assert drilled.questions == Questions(("192.0.2.80",), 3.0)
+    assert drilled.handover == Handover("t", 5.0)

@@ -1,21 +1,17 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What colo_info looks at, and what it says of it, with and without the other host."""
+"""What is looked at, and what is said of it, with and without the other host."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
-from ansible_collections.lockstep.colo.plugins.module_utils.run import session
-from ansible_collections.lockstep.colo.plugins.modules import colo_info
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
+from ansible_collections.lockstep.colo.plugins.module_utils.run import status
+from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import Request
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
-
-PARAMS = {
-    "name": "web1", "directory": "/var/lib/libvirt/images/colo", "host": "kvm2", "monitor": True, "watch": 0,
-    "secrets": False, "peer": None, "disks": [], "address": None, "peer_address": None, "first_port": None,
-}  # fmt: skip
 
 
 @pytest.fixture(name="asked")
@@ -26,17 +22,18 @@ def observations_that_are_recorded(monkeypatch: pytest.MonkeyPatch) -> dict[str,
         asked["options"] = options
         return asked["seen"]
 
-    monkeypatch.setattr(session, "observe", observe)
+    monkeypatch.setattr(status, "observe", observe)
     return asked
 
 
-def look(**params: Any) -> dict[str, Any]:
-    return colo_info.look(None, {**PARAMS, **params})
+def look(peer: Observation | None = None, *, verdict: bool = True, **wanted: Any) -> dict[str, Any]:
+    return status.status(None, Request("web1", "kvm2", wanted=Wanted(**wanted), peer=peer), verdict=verdict)
 
 
-@pytest.mark.parametrize("peer", [None, "unreachable"])
-def test_alone_a_host_is_held_against_what_every_host_needs(asked: dict[str, Any], peer: str | None) -> None:
-    result = look(peer=peer)
+@pytest.mark.parametrize("verdict", [False, True], ids=["not asked for", "unreachable"])
+def test_alone_a_host_is_held_against_what_every_host_needs(asked: dict[str, Any], verdict: bool) -> None:
+    result = look(verdict=verdict)
+    assert ("verdict" in result) is verdict
     assert [row["requirement"] for row in result["preflight"]] == ["QEMU", "libvirt", "AppArmor"]
     assert result["unfit"] == []
     assert set(asked["options"]) == {"host_name", "monitor"}
@@ -44,7 +41,7 @@ def test_alone_a_host_is_held_against_what_every_host_needs(asked: dict[str, Any
 
 def test_where_the_peer_has_the_guest_this_host_is_seen_as_its_standbys(asked: dict[str, Any]) -> None:
     primary = recorded("unprotected-primary")
-    result = look(peer=to_data(primary), address="10.77.0.9", peer_address="10.77.0.1")
+    result = look(peer=primary, address="10.77.0.9", peer_address="10.77.0.1")
     assert asked["options"]["uuid"] == primary.domain.uuid
     assert asked["options"]["peer_address"] == "10.77.0.1"
     assert len(asked["options"]["images"]) == 3 * len(primary.domain.disks)
@@ -55,7 +52,7 @@ def test_where_the_peer_has_the_guest_this_host_is_seen_as_its_standbys(asked: d
 
 def test_the_guests_own_host_measures_how_far_the_standby_is_and_looks_at_nothing_of_it(asked: dict[str, Any]) -> None:
     asked["seen"] = recorded("protected-primary")
-    result = look(peer=to_data(recorded("protected-secondary")))
+    result = look(peer=recorded("protected-secondary"))
     assert set(asked["options"]) == {"host_name", "monitor", "peer_address"}
     assert asked["options"]["peer_address"] == "10.77.0.2"
     assert {row["state"] for row in result["preflight"]} == {"ok", "unknown"}

@@ -1,0 +1,197 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can be wanted of a domain on this host, one row for each goal: how it is looked at, decided, and mended.
+
+A front end makes a Request and calls ``reach`` with the name of a goal. It decides nothing itself: not how deep to
+look, not whether another run may be ended, not what frees the guest when a step fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import ColoError
+from ..host.hypervisor import Hypervisor
+from ..observation.seen import Observation
+from ..observe.look import observe
+from ..plan import change_sides, describe, drill, listen, protect, start, survive, vhost
+from ..plan.change_sides import Handover
+from ..plan.drill import Questions
+from ..plan.parts import undo
+from ..plan.step import Plan
+from ..plan.survive import Fence
+from ..record.wanted import Wanted
+from ..verdict import preflight
+from .converge import Rescue, Result, converge
+from .session import open_session
+
+# How deep one look at the host goes, as the options of ``observe``.
+SILENT: Mapping[str, Any] = MappingProxyType({"thorough": False, "monitor": False})  # QEMU may wait for the dead
+BRIEF: Mapping[str, Any] = MappingProxyType({"thorough": False, "brief": True})  # what a promotion has to know
+QUICK: Mapping[str, Any] = MappingProxyType({"thorough": False})  # all of the domain, nothing of the host
+THOROUGH: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of this host. A goal takes of it what it needs.
+
+    ``host``: this host's name in the inventory. ``role``: which half of the pair it is said to have. ``peer``: what was
+    seen of the other host; None where it cannot be reached. ``check``: only say what would be done, from ``projected``
+    where an earlier run said what it would leave.
+    """
+
+    domain: str
+    host: str | None = None
+    role: str | None = None
+    wanted: Wanted = field(default_factory=Wanted)
+    peer: Observation | None = None
+    check: bool = False
+    projected: Observation | None = None
+    fence: Fence | None = None
+    i_accept_that_two_guests_may_run: bool = False
+    handover: Handover | None = None
+    unproven: bool = False
+    questions: Questions = field(default_factory=Questions)
+
+
+Look = Callable[[Mapping[str, Any]], Observation]  # at a depth
+
+
+def _thoroughly(_request: Request, look: Look) -> Callable[[], Observation]:
+    return lambda: look(THOROUGH)
+
+
+def _clients_first(request: Request, look: Look) -> Callable[[], Observation]:
+    """First without asking QEMU, which may be waiting for the dead; then what a promotion has to know; then all.
+
+    In check mode no connection is reset, and QEMU is asked with a deadline. At a handover nobody is dead.
+    """
+    depths = [] if request.check else [BRIEF] if request.handover else [SILENT, BRIEF]
+
+    def next_look() -> Observation:
+        depth = depths.pop(0) if depths else QUICK
+        seen = look(depth)
+        if depth is not SILENT:
+            return seen
+        if seen.record is None or seen.record.role != "secondary":
+            depths.clear()
+        return seen if seen.peer_sockets else next_look()
+
+    return next_look
+
+
+def _nothing(_request: Request) -> dict[str, Any]:
+    return {}
+
+
+def _standbys_place(request: Request) -> dict[str, Any]:
+    return preflight.sights(request.wanted, request.peer) if request.peer else {}
+
+
+def _never(_request: Request) -> bool:
+    return False
+
+
+def _is_proven(request: Request) -> bool:
+    """Whether another run may be ended: to kill it and then refuse would leave its work half done."""
+    fenced = request.fence is not None and request.fence.verified
+    return (fenced or request.i_accept_that_two_guests_may_run) and request.handover is None
+
+
+def _survive(request: Request, seen: Observation) -> Plan:
+    if request.handover and seen.record and seen.record.role == "secondary":
+        return change_sides.take_over(seen, request.handover)
+    return survive.failover(seen, request.fence, request.i_accept_that_two_guests_may_run)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """``role``: whose host it is for; None: either. ``needs_peer``: whether the other host must have been seen.
+
+    ``looks`` makes the looks of one run, ``sights`` what each is to see besides the domain; ``rescue`` frees the guest
+    when a step has failed; ``urgent`` says whether another run on the domain is ended rather than waited for.
+    """
+
+    decide: Callable[[Request, Observation], Plan]
+    role: str | None = None
+    needs_peer: bool = True
+    looks: Callable[[Request, Look], Callable[[], Observation]] = _thoroughly
+    sights: Callable[[Request], dict[str, Any]] = _nothing
+    rescue: Rescue | None = None
+    urgent: Callable[[Request], bool] = _never
+
+
+GOALS: Mapping[str, Goal] = MappingProxyType(
+    {
+        "described primary": Goal(lambda asked, seen: describe.primary(asked.wanted, seen, asked.peer)),
+        "described secondary": Goal(
+            lambda asked, seen: describe.secondary(asked.wanted, seen, asked.peer), sights=_standbys_place
+        ),
+        "plain primary": Goal(lambda asked, seen: describe.absent("primary", seen, asked.peer), needs_peer=False),
+        "plain secondary": Goal(
+            lambda asked, seen: describe.absent("secondary", seen, asked.peer), needs_peer=False, sights=_standbys_place
+        ),
+        "present primary": Goal(
+            lambda asked, seen: protect.primary(asked.wanted, seen, asked.peer), rescue=undo.rescue
+        ),
+        "present secondary": Goal(lambda asked, seen: listen.secondary(asked.wanted, seen, asked.peer)),
+        "absent": Goal(lambda asked, seen: undo.absent(seen, asked.peer), needs_peer=False),
+        "started": Goal(
+            lambda asked, seen: start.start(seen, asked.peer, asked.unproven), role="primary", needs_peer=False
+        ),
+        "handed_over": Goal(
+            lambda asked, seen: change_sides.hand_over(seen, asked.peer, asked.handover),
+            role="primary",
+            rescue=change_sides.keep,
+        ),
+        "expendable": Goal(lambda asked, seen: listen.expendable(seen, asked.peer), role="secondary", needs_peer=False),
+        "without_vhost": Goal(lambda _asked, seen: vhost.save_and_restore(seen), role="primary", needs_peer=False),
+        "surviving": Goal(
+            _survive, needs_peer=False, looks=_clients_first, rescue=survive.rescue, urgent=_is_proven
+        ),
+        "drilled": Goal(lambda asked, seen: drill.drill(seen, asked.peer, asked.questions)),
+    }
+)  # fmt: skip
+
+
+def reach(
+    name: str, request: Request, *, uri: str, holder: str, ended: Callable[[str], None] = lambda _other: None
+) -> Result:
+    """Bring the domain to the goal of this name, alone at it; in check mode only say how.
+
+    ``uri``: libvirt's. ``holder``: this run in words, for others that wait for it; ``ended`` is told those of a run
+    that was ended for this one. Raises one of result.FAILURES.
+    """
+    goal = GOALS[name]
+    if goal.role and request.role not in (None, goal.role):
+        raise ColoError(f"a {request.role} cannot be {name}", remedy=f"State role {goal.role}, on its host")
+    if goal.needs_peer and request.peer is None:
+        raise ColoError("the other host is unreachable", remedy="Bring it back first; after a loss, run colo_failover")
+    urgent = goal.urgent(request)
+    with open_session(uri, request.domain, None if request.check else holder, urgent=urgent, ended=ended) as hypervisor:
+        return run(goal, request, hypervisor)
+
+
+def run(goal: Goal, request: Request, hypervisor: Hypervisor) -> Result:
+    """The same, for one that has a session."""
+    sights = goal.sights(request)
+
+    def look(depth: Mapping[str, Any]) -> Observation:
+        if request.check and request.projected is not None:
+            return request.projected
+        where = request.domain, request.wanted.directory
+        return observe(hypervisor, *where, host_name=request.host, **depth, **sights)
+
+    return converge(
+        hypervisor,
+        request.domain,
+        goal.looks(request, look),
+        lambda seen: goal.decide(request, seen),
+        check=request.check,
+        rescue=goal.rescue,
+    )

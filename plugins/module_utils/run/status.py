@@ -1,0 +1,78 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How it stands with a domain and its pair, as this host can tell it; nothing is changed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+from ..host.checkpoints import watch
+from ..host.hypervisor import Hypervisor
+from ..observation.seen import Observation
+from ..observe.look import observe
+from ..record.wanted import Wanted
+from ..verdict import pair, preflight
+from . import result
+from .goals import Request
+
+
+def status(
+    hypervisor: Hypervisor,
+    request: Request,
+    *,
+    monitor: bool = True,
+    seconds: float = 0,
+    secrets: bool = False,
+    verdict: bool = False,
+) -> dict[str, Any]:
+    """What was seen, the phase, the problems, and what the host, the domain and the pair must have.
+
+    ``monitor``: ask QEMU itself. ``seconds``: so long checkpoints are counted, and a sync is measured. ``secrets``:
+    return the XML with its passwords. ``verdict``: over the pair, where a peer that is None could not be reached.
+    """
+    wanted, peer = request.wanted, request.peer
+    sights = _sights(wanted, peer) if peer else {}
+
+    def look() -> Observation:
+        where = request.domain, wanted.directory
+        return observe(hypervisor, *where, host_name=request.host, monitor=monitor, **sights)
+
+    seen, rates = look(), {}
+    if seconds and seen.monitor:
+        began = time.monotonic()
+        counted = watch(hypervisor, request.domain, seconds)
+        before, seen = seen, replace(look(), checkpoints=counted)
+        rates = _rates(before, seen, time.monotonic() - began)
+    found = {
+        "preflight": [asdict(row) for row in preflight.seen_here(wanted, seen, peer)],
+        "unfit": [asdict(one) for one in preflight.problems(preflight.of_host(seen.host, wanted.directory))],
+        **result.seen(seen, secrets=secrets),
+    }
+    for name, rate in rates.items():
+        found["sync"][name]["rate"] = rate
+    if verdict:
+        found["phase"] = pair.phase(seen, peer)
+        found["verdict"] = asdict(pair.pair(seen, peer))
+    return found
+
+
+def _sights(wanted: Wanted, peer: Observation) -> dict[str, Any]:
+    """What to look at besides: how far the peer is, and what a standby of its guest would find here."""
+    record = peer.record
+    address = wanted.peer_address or (record.local.address if record else None)
+    there = record is None or record.role != "secondary"
+    return {"peer_address": address, **(preflight.sights(wanted, peer) if there else {})}
+
+
+def _rates(before: Observation, after: Observation, seconds: float) -> dict[str, int]:
+    """Bytes per second of each sync that ran the whole time."""
+    if not (before.monitor and after.monitor):
+        return {}
+    return {
+        name: round((job.done - before.monitor.jobs[name].done) / seconds)
+        for name, job in after.monitor.jobs.items()
+        if name in before.monitor.jobs
+    }

@@ -1,0 +1,148 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every front end gets with a goal: how it is looked at, when it may end another run, what it needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
+from ansible_collections.lockstep.colo.plugins.module_utils.run import goals
+from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import GOALS, Fence, Handover, Request
+from ansible_collections.lockstep.colo.plugins.modules import colo_disk, colo_drill, colo_failover, colo_pair
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+
+FENCED = Fence("kvm1", verified=True)
+HANDOVER = Handover("secret", 30.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "urgent"),
+    [
+        ({"fence": FENCED}, True),
+        ({"i_accept_that_two_guests_may_run": True}, True),
+        ({}, False),
+        ({"fence": replace(FENCED, verified=False)}, False),
+        ({"fence": FENCED, "handover": HANDOVER}, False),
+    ],
+    ids=["fenced", "accepted", "to finish one", "a fence that failed", "a change of sides"],
+)
+def test_only_what_will_not_be_refused_for_its_fence_ends_another_run(given: dict[str, Any], urgent: bool) -> None:
+    assert GOALS["surviving"].urgent(Request("web1", **given)) is urgent
+
+
+def test_nothing_but_a_failover_ends_another_run() -> None:
+    request = Request("web1", fence=FENCED, i_accept_that_two_guests_may_run=True)
+    assert [name for name, goal in GOALS.items() if goal.urgent(request)] == ["surviving"]
+
+
+class Host:
+    """Says how deep it is looked at; what is seen is always the same."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seen: Observation) -> None:
+        self.depths: list[str] = []
+        self.options: dict[str, Any] = {}
+        names = {id(getattr(goals, name)): name for name in ("SILENT", "BRIEF", "QUICK", "THOROUGH")}
+        by_options = {tuple(sorted(getattr(goals, name).items())): name for name in names.values()}
+
+        def observe(_hypervisor: Any, domain: str, directory: str, *, host_name: str | None, **options: Any) -> Any:
+            depth = {key: options.pop(key) for key in ("thorough", "monitor", "brief") if key in options}
+            self.depths.append(by_options[tuple(sorted(depth.items()))])
+            self.options = {"domain": domain, "directory": directory, "host_name": host_name, **options}
+            return seen
+
+        monkeypatch.setattr(goals, "observe", observe)
+
+    def looks(self, name: str, request: Request, times: int) -> list[str]:
+        """How deep so many looks of one run go, where each decision is empty."""
+        self.depths.clear()
+
+        def converge(_hypervisor: Any, _domain: str, look: Any, _decide: Any, **_options: Any) -> None:
+            for _look in range(times):
+                look()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(goals, "converge", converge)
+            goals.run(GOALS[name], request, None)
+        return self.depths
+
+
+@pytest.mark.parametrize(
+    ("seen", "given", "depths"),
+    [
+        ("protected-secondary", {}, ["SILENT", "BRIEF", "QUICK"]),
+        ("released-secondary", {}, ["SILENT", "BRIEF", "QUICK", "QUICK"]),
+        ("protected-primary", {}, ["SILENT", "QUICK", "QUICK"]),
+        ("protected-secondary", {"check": True}, ["QUICK", "QUICK", "QUICK"]),
+        ("protected-secondary", {"handover": HANDOVER}, ["BRIEF", "QUICK", "QUICK"]),
+    ],
+    ids=["a standby", "one that nothing connects", "a primary", "in check mode", "a change of sides"],
+)
+def test_a_failover_asks_qemu_only_once_it_cannot_wait_for_the_dead(
+    monkeypatch: pytest.MonkeyPatch, seen: str, given: dict[str, Any], depths: list[str]
+) -> None:
+    assert Host(monkeypatch, recorded(seen)).looks("surviving", Request("web1", **given), 3) == depths
+
+
+@pytest.mark.parametrize("name", sorted(set(GOALS) - {"surviving"}))
+def test_everything_else_is_looked_at_thoroughly(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    host = Host(monkeypatch, recorded("described-secondary"))
+    request = Request("web1", "kvm2", wanted=Wanted(directory="/d"), peer=recorded("described-primary"))
+    assert host.looks(name, request, 2) == ["THOROUGH", "THOROUGH"]
+    assert (host.options["domain"], host.options["directory"], host.options["host_name"]) == ("web1", "/d", "kvm2")
+    assert ("images" in host.options) is (name in ("described secondary", "plain secondary"))
+
+
+@pytest.mark.parametrize("name", sorted(name for name, goal in GOALS.items() if goal.needs_peer))
+def test_what_needs_the_other_host_is_refused_without_it(name: str) -> None:
+    with pytest.raises(ColoError, match=r"the other host is unreachable. .*colo_failover"):
+        goals.reach(name, Request("web1", role=GOALS[name].role), uri="none://", holder="a test")
+
+
+@pytest.mark.parametrize(("name", "role"), [("started", "secondary"), ("expendable", "primary")])
+def test_a_goal_of_the_other_half_is_refused(name: str, role: str) -> None:
+    with pytest.raises(ColoError, match=f"a {role} cannot be {name}. State role {GOALS[name].role}, on its host"):
+        goals.reach(name, Request("web1", role=role), uri="none://", holder="a test")
+
+
+def test_what_was_projected_is_seen_in_check_mode_and_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(monkeypatch, recorded("protected-secondary"))
+    projected = recorded("described-secondary")
+    request = Request("web1", wanted=WANTED, peer=recorded("described-primary"), check=True, projected=projected)
+    assert goals.run(GOALS["present secondary"], request, None).before == projected
+    assert host.depths == []
+    host.looks("present secondary", replace(request, check=False), 1)
+    assert host.depths == ["THOROUGH"]
+
+
+@pytest.mark.parametrize(
+    ("module", "params", "name"),
+    [
+        *((colo_disk, {"state": "present", "role": role}, f"described {role}") for role in ("primary", "secondary")),
+        *((colo_disk, {"state": "absent", "role": role}, f"plain {role}") for role in ("primary", "secondary")),
+        *((colo_pair, {"state": "present", "role": role}, f"present {role}") for role in ("primary", "secondary")),
+        *(
+            (colo_pair, {"state": state, "role": "primary"}, state)
+            for state in ("absent", "started", "handed_over", "expendable", "without_vhost")
+        ),
+        (colo_failover, {}, "surviving"),
+        (colo_drill, {}, "drilled"),
+    ],
+)
+def test_a_module_asks_for_one_goal(
+    monkeypatch: pytest.MonkeyPatch, module: Any, params: dict[str, Any], name: str
+) -> None:
+    class Made:
+        def __init__(self, **spec: Any) -> None:
+            self.params, self.spec = params, spec
+
+    reached: list[str] = []
+    monkeypatch.setattr(module, "AnsibleModule", Made)
+    monkeypatch.setattr(module.modules, "reach", lambda _module, goal, *_also: reached.append(goal))
+    module.main()
+    assert reached == [name]
+    assert name in GOALS
