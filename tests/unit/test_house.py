@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,14 @@ FILES = sorted(path for path in CORE.rglob("*.py") if path.name != "__init__.py"
 
 def test_every_room_is_in_the_table() -> None:
     assert {room(path) for path in FILES} == set(MAY_IMPORT)
+
+
+def test_the_page_for_newcomers_says_the_same() -> None:
+    page = (PLUGINS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## The house")[2]
+    rows = re.findall(r"^\| `(\w+)` \| .* \| ?(.*?) ?\|$", page.partition("How a run flows")[0], re.MULTILINE)
+    said = {name: {*re.findall(r"\w+", rooms), "errors"} - {name} for name, rooms in rows}
+    said["run"] = set(MAY_IMPORT) - {"run", "front"}  # all but front
+    assert said == {name: {*rooms, "errors"} - {name} for name, rooms in MAY_IMPORT.items()}
 
 
 def test_no_room_imports_what_it_may_not() -> None:
