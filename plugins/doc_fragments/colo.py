@@ -108,6 +108,17 @@ options:
     type: int
 """
 
+    UNPROVEN = r"""
+options:
+  devices_unproven:
+    description:
+      - Names of what the domain has and nobody has tried with COLO, as the refusal states them. They are no reason to
+        refuse any more, at the risk of the guest and its data.
+    type: list
+    elements: str
+    default: []
+"""
+
     IMAGES = r"""
 options:
   image_owner:

@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - lockstep.colo.colo.peer
   - lockstep.colo.colo.projected
   - lockstep.colo.colo.wanted
+  - lockstep.colo.colo.unproven
   - lockstep.colo.colo.images
   - lockstep.colo.colo.attributes
 options:
@@ -128,6 +129,7 @@ def main() -> None:
             **modules.STATE,
             **modules.PROJECTED,
             **modules.WANTED,
+            **modules.UNPROVEN,
             "checkpoint_delay": {"type": "int", "default": modules.DEFAULTS.checkpoint_delay},
             "image_owner": {"type": "str", "default": modules.DEFAULTS.image_owner},
             "image_group": {"type": "str", "default": modules.DEFAULTS.image_group},

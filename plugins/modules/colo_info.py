@@ -17,6 +17,7 @@ author:
 extends_documentation_fragment:
   - lockstep.colo.colo
   - lockstep.colo.colo.wanted
+  - lockstep.colo.colo.unproven
   - lockstep.colo.colo.attributes
 attributes:
   diff_mode:
@@ -171,6 +172,7 @@ def main() -> None:
         argument_spec={
             **modules.COMMON,
             **modules.WANTED,
+            **modules.UNPROVEN,
             "name": {"type": "str", "aliases": ["domain"]},
             "peer": {"type": "raw"},
             "monitor": {"type": "bool", "default": True},

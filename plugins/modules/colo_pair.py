@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - lockstep.colo.colo
   - lockstep.colo.colo.peer
   - lockstep.colo.colo.handover
+  - lockstep.colo.colo.unproven
   - lockstep.colo.colo.projected
   - lockstep.colo.colo.attributes
 attributes:
@@ -156,6 +157,7 @@ def main() -> None:
                 "choices": ["present", "absent", "started", "handed_over", "expendable", "without_vhost"],
             },
             **modules.HANDOVER,
+            **modules.UNPROVEN,
             "unproven": {"type": "bool", "default": False},
             **modules.PROJECTED,
             "sync_speed": {"type": "int", "default": 0},

@@ -53,6 +53,7 @@ WANTED = {
     "peer_address": {"type": "str"},
     "first_port": {"type": "int"},
 }
+UNPROVEN = {"devices_unproven": {"type": "list", "elements": "str", "default": []}}
 HANDOVER_OPTIONS = {
     "token": {"type": "str", "required": True, "no_log": True},
     "timeout": {"type": "float", "default": 60.0},
@@ -165,7 +166,7 @@ def wanted(params: dict[str, Any]) -> Wanted:
     given = {key: params[key] for key in WISHES if params.get(key) is not None}
     given |= {key: canonical(given[key]) for key in ("address", "peer_address") if key in given}
     disks = tuple(WantedDisk(disk["target"], disk["format"], disk["path"]) for disk in params.get("disks") or ())
-    return Wanted(disks=disks, **given)
+    return Wanted(disks=disks, devices_unproven=tuple(params.get("devices_unproven") or ()), **given)
 
 
 def reachable(value: Any) -> Observation | None:

@@ -173,6 +173,7 @@ class Domain:
     disks: tuple[Disk, ...] = ()
     nics: tuple[Nic, ...] = ()
     unsupported: tuple[str, ...] = ()
+    untried: dict[str, str] = field(default_factory=dict)  # what nobody has tried with COLO: its name, and in words
     tainted: tuple[str, ...] = ()
     vhost: bool = False  # the running QEMU has /dev/vhost-net open
     saved_xml: str | None = None  # with which libvirt would restore the guest, where it has a managed save of it

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..domain import reading
 from ..domain.devices import NicElement
-from ..domain.unsupported import unsupported_in
+from ..domain.unsupported import unsupported_in, untried_in
 from ..errors import ColoError, LibvirtError, QmpError, Timeout
 from ..host import files as host
 from ..host import links, notes, qemu_process, sockets
@@ -174,6 +174,7 @@ def _domain(found: dict[str, Any]) -> Domain:
         disks=tuple(reading.disks(current)),
         nics=tuple(_nic(element) for element in reading.nics(current)),
         unsupported=tuple(unsupported_in(current)),
+        untried=untried_in(current),
         tainted=tuple(found["tainted"]),
         vhost=qemu_process.VHOST_DEVICE in files,
         deleted=tuple(

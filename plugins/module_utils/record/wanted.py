@@ -25,6 +25,7 @@ class Wanted:
     address: str | None = None
     peer_address: str | None = None
     first_port: int | None = None
+    devices_unproven: tuple[str, ...] = ()  # names of what nobody has tried, that the operator wants all the same
     checkpoint_delay: int = 2000
     sync_speed: int = 0  # 0: no limit
     sync_wait: float = 30.0  # seconds one run waits for a sync

@@ -119,9 +119,25 @@ def machine_there(domain: Domain, other: Host) -> Iterator[Problem]:
         )
 
 
-def devices(domain: Domain) -> Iterator[Problem]:
+def devices(domain: Domain, wanted: Wanted) -> Iterator[Problem]:
     for device in domain.unsupported:
         yield Problem(f"not possible with COLO: {device}", "Remove it from the domain; it takes effect at a cold start")
+    for name, device in domain.untried.items():
+        if name not in wanted.devices_unproven:
+            yield Problem(
+                f"nobody has tried this with COLO: {device}",
+                "Remove it from the domain; it takes effect at a cold start. To try it at the risk of the guest and "
+                f"its data, name it in colo_devices_unproven: [{name!r}]",
+            )
+
+
+def devices_at_risk(domain: Domain, wanted: Wanted) -> Iterator[Problem]:
+    for name, device in domain.untried.items():
+        if name in wanted.devices_unproven:
+            yield Problem(
+                f"nobody has tried this with COLO, and colo_devices_unproven names it: {device}",
+                "Prove the standby with the playbook drill, and compare the guest's data, before you rely on the pair",
+            )
 
 
 def variable_store(domain: Domain) -> Iterator[Problem]:

@@ -234,7 +234,10 @@ def _domain(wanted: Wanted, primary: Observation, domain: Domain) -> Iterator[Re
     yield from _rows(
         "machine type", host, "one of which QEMU keeps a standby", domain.machine, checks.machine(domain, host)
     )
-    yield from _rows("devices", host, "none that is not possible with COLO", "none", checks.devices(domain))
+    yield from _rows(
+        "devices", host, "only those that are known to work with COLO", "known",
+        checks.devices(domain, wanted), checks.devices_at_risk(domain, wanted),
+    )  # fmt: skip
     yield from _rows(
         "UEFI variable store",
         host,

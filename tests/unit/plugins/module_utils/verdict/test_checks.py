@@ -42,7 +42,7 @@ def test_the_recorded_hosts_are_fit() -> None:
     assert list(checks.machine(DOMAIN, HOST)) == []
     assert list(checks.disks(DOMAIN, WANTED)) == []
     assert list(checks.nics(DOMAIN)) == []
-    assert list(checks.devices(DOMAIN)) == []
+    assert list(checks.devices(DOMAIN, WANTED)) == []
     assert list(checks.memory(DOMAIN, OTHER)) == []
     assert list(checks.bridges(DOMAIN, OTHER.host)) == []
     assert list(checks.address(HOST, "10.77.0.1")) == []
@@ -104,7 +104,7 @@ def test_q35_is_refused_where_qemu_aborts_on_it(version: str, fit: bool) -> None
 
 
 def test_devices_that_cannot_come_along_are_named() -> None:
-    assert "a TPM" in only(checks.devices(replace(DOMAIN, unsupported=("a TPM",)))).what
+    assert "a TPM" in only(checks.devices(replace(DOMAIN, unsupported=("a TPM",)), WANTED)).what
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ VIOLATIONS: list[Violation] = [
     ("machine type", WRONG, lambda p: p.domain(machine="pc-q35-10.0"), "aborts a COLO secondary of q35"),
     ("machine type", WRONG, lambda p: p.qemu_there(machines=("none",)), "the QEMU of kvm2 has no machine type pc-"),
     ("devices", WRONG, lambda p: p.domain(unsupported=("tpm: x", "vsock: y")), "not possible with COLO: tpm: x"),
+    ("devices", WRONG, lambda p: p.domain(untried={"iommu": "iommu: z"}), "nobody has tried this with COLO: iommu: z"),
     ("UEFI variable store", WRONG, lambda p: p.domain(nvram="network"), "variable store is of type network"),
     ("disks", WRONG, lambda p: p.wants(disks=WANTED.disks[:1]), "the guest can write to it, and it is not to be"),
     ("vhost", WRONG, lambda p: nic(p, driver="vhost"), f"NIC {FIRST_NIC.mac} uses vhost"),
