@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..observation.seen import Disk
 from ..record.schema import etree
+from . import tree
 from .tree import DomainXmlError, alias, first_attribute, insert
 
 _SOURCE_ATTRIBUTES = ("file", "dev", "dir", "name", "volume", "path")
@@ -86,10 +87,7 @@ def _model(interface: etree._Element) -> str:
 
 
 def queues_of(driver: etree._Element | None) -> int:
-    text = "1" if driver is None else driver.get("queues", "1")
-    if not text.isdecimal():
-        raise DomainXmlError(f"line {driver.sourceline}: queues is {text!r}")
-    return int(text)
+    return 1 if driver is None else tree.number(driver.get("queues", "1"), f"line {driver.sourceline}: queues")
 
 
 def is_virtio(interface: etree._Element) -> bool:

@@ -111,13 +111,9 @@ def remove_record(root: etree._Element, record: Record) -> None:
 
 
 def incoming(root: etree._Element) -> list[tuple[etree._Element, etree._Element | None]]:
-    """Each `-incoming` argument with the argument that follows it."""
-    args = root.findall(f"{COMMANDLINE}/{_ARG}")
-    return [
-        (arg, args[number + 1] if number + 1 < len(args) else None)
-        for number, arg in enumerate(args)
-        if arg.get("value") == "-incoming"
-    ]
+    """Each `-incoming` argument with the one that follows it, which is its value whatever it says, as for QEMU."""
+    args = iter(root.findall(f"{COMMANDLINE}/{_ARG}"))
+    return [(arg, next(args, None)) for arg in args if arg.get("value") == "-incoming"]
 
 
 def _add_incoming(root: etree._Element) -> None:

@@ -99,9 +99,9 @@ def memory_bytes(xml: str) -> int:
 
 
 def _bytes(amount: str, unit: str) -> int:
-    if not amount.isdecimal() or unit.lower() not in _UNITS:
-        raise DomainXmlError(f"memory of {amount!r} {unit.lower()!r}")
-    return int(amount) * _UNITS[unit.lower()]
+    if unit.lower() not in _UNITS:
+        raise DomainXmlError(f"an amount of memory is in {unit[:20]!r}, which is no unit")
+    return tree.number(str(tree.number(amount, "an amount of memory") * _UNITS[unit.lower()]), "memory in bytes")
 
 
 def huge_page(xml: str) -> int | None:
@@ -115,10 +115,7 @@ def huge_page(xml: str) -> int | None:
 
 def vcpus(xml: str) -> int:
     """DomainXmlError when it is no number."""
-    text = tree.parse(xml).findtext("vcpu", "1").strip()
-    if not text.isdecimal():
-        raise DomainXmlError(f"vcpu is {text!r}")
-    return int(text)
+    return tree.number(tree.parse(xml).findtext("vcpu", "1").strip(), "vcpu")
 
 
 def emulator(xml: str) -> str | None:

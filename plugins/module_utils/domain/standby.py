@@ -15,6 +15,8 @@ from .tree import DomainXmlError
 
 # The names that libvirt makes up when it creates an interface on the host.
 _GENERATED_TAP = re.compile(r"(vnet|macvtap|macvlan)\d+")
+# libvirt's directory of one run of a domain (qemuDomainSetPrivatePaths), which another run does not have.
+_GENERATED_DISPLAY = re.compile(r"(/var/lib|/var/run|/run)/libvirt/qemu/domain-[^/]*/")
 _GENERATED_SOCKET = re.compile(r"(/var/lib|/var/run|/run)/libvirt/qemu/channel/")
 
 
@@ -130,9 +132,12 @@ def _forget_nic_run(interface: etree._Element) -> None:
 
 def _forget_graphics_run(graphics: etree._Element) -> None:
     if graphics.get("autoport") == "yes":
-        for key in ("port", "tlsPort"):
+        for key in ("port", "tlsPort", "websocket"):
             if key in graphics.attrib:
                 graphics.set(key, "-1")
+    for element in (graphics, *graphics.iterfind("listen")):
+        if _GENERATED_DISPLAY.match(element.get("socket", "")):
+            del element.attrib["socket"]
     for listen in graphics.iterfind("listen"):
         if listen.get("type") == "network":
             listen.attrib.pop("address", None)

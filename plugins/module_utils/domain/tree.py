@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from ..record.schema import etree
 
+MAX_NUMBER = 2**63 - 1
+
 
 class DomainXmlError(ValueError):
     """Text that is not a domain's XML, or a domain that the wanted change does not fit."""
@@ -34,6 +36,14 @@ def required_text(root: etree._Element, tag: str) -> str:
     if not text:
         raise DomainXmlError(f"the domain has no <{tag}>")
     return text
+
+
+def number(text: str, what: str) -> int:
+    """The whole number that ``what`` is; DomainXmlError for anything else, and for one that no program could mean."""
+    if not text.isdecimal() or len(text) > len(str(MAX_NUMBER)) or int(text) > MAX_NUMBER:
+        shown = text if len(text) < 25 else f"{text[:20]}... ({len(text)} characters)"
+        raise DomainXmlError(f"{what} is {shown!r}, not a number up to {MAX_NUMBER}")
+    return int(text)
 
 
 def _blank(text: str | None) -> bool:

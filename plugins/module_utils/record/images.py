@@ -13,6 +13,8 @@ from .wanted import Wanted
 
 OVERLAY_FORMAT = "qcow2"  # of the active and hidden images
 
+IMAGE_TYPES = ("file", "block")  # libvirt's, of the disks that are replicated
+
 
 def home(directory: str, uuid: str) -> str:
     """The directory of a domain's images, named as libvirt names the AppArmor profile of that domain.

@@ -12,6 +12,7 @@ from ..lockstep import abilities, states
 from ..observation.seen import Disk, Domain, Host, Nic, Observation
 from ..record import pair
 from ..record.address import is_link_local
+from ..record.images import IMAGE_TYPES
 from ..record.pair import MAX_NICS, PORT_RANGE, PORTS_PER_PAIR
 from ..record.wanted import Wanted
 from .problem import Problem
@@ -19,6 +20,13 @@ from .problem import Problem
 GOOD_SPEED = 1000  # Mbit/s
 APPARMOR_HOME = "@{profile_name}"  # images.home in a rule: AppArmor's parser puts in libvirt-UUID (tried: 3.0.8, 4.1.0)
 GOOD_LATENCY = 5.0  # milliseconds; a checkpoint of a small guest takes ten times that
+# What a disk whose image is no file or block device of the host can be made into.
+_IMAGE_REMEDIES = {
+    "volume": "Name the image itself (virsh vol-path tells it) in a disk of type file or block; that takes effect at a "
+    "cold start",
+    "network": "Both hosts would write to the same storage. Copy it to a file or a block device of the host (virsh "
+    "blockcopy), which is then replicated; or rely on that storage, and start the domain on the other host",
+}
 CLOCK_TOLERANCE = 60.0  # seconds
 
 
@@ -234,8 +242,9 @@ def _disk(disk: Disk, stated: str) -> Iterator[Problem]:
         return
     if disk.readonly:
         yield Problem("it is read-only: there is nothing to replicate", "Leave it out of disks", disk.target)
-    if disk.type not in ("file", "block"):
-        yield Problem(f"its source is of type {disk.type}", "Only files and block devices are replicated", disk.target)
+    if disk.type not in IMAGE_TYPES:
+        remedy = _IMAGE_REMEDIES.get(disk.type, "Only files and block devices are replicated")
+        yield Problem(f"its source is of type {disk.type}", remedy, disk.target)
     if disk.format != stated:
         yield Problem(
             f"its format was stated as {stated}, and the domain says {disk.format}",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..observation.seen import Domain, Observation
+from ..record.images import IMAGE_TYPES
 from ..record.pair import DiskRecord
 from ..record.wanted import Wanted
 
@@ -13,9 +14,11 @@ from ..record.wanted import Wanted
 def of_primary(wanted: Wanted, domain: Domain) -> tuple[DiskRecord, ...]:
     """The disks that are wanted and that the domain has, as the primary's record describes them.
 
-    Without those whose image or size is not known: QEMU alone knows the size, and a domain that does not run has none.
+    Without those that have no image on this host, or one whose size is not known: QEMU alone knows it, and a domain
+    that does not run has none.
     """
-    disks = {disk.target: disk for disk in domain.disks if disk.source and disk.virtual_size is not None}
+    known = (disk for disk in domain.disks if disk.type in IMAGE_TYPES and disk.source)
+    disks = {disk.target: disk for disk in known if disk.virtual_size is not None}
     return tuple(
         DiskRecord(want.target, want.format, disks[want.target].source, disks[want.target].virtual_size)
         for want in wanted.disks
