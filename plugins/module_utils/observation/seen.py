@@ -216,6 +216,7 @@ class Migration:
     error: str | None = None
     capabilities: tuple[str, ...] = ()  # those that are on
     checkpoint_delay: int | None = None
+    blocked: tuple[str, ...] = ()  # why QEMU will not migrate, in its own words
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,7 @@ class Monitor:
     colo: str  # query-colo-status: none, primary, secondary
     migration: Migration = field(default_factory=Migration)
     nodes: dict[str, Node] = field(default_factory=dict)
+    writers: dict[str, str] = field(default_factory=dict)  # a device that may write to its disk -> node name
     jobs: dict[str, Job] = field(default_factory=dict)
     exports: tuple[str, ...] = ()
     objects: dict[str, str] = field(default_factory=dict)

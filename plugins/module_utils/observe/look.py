@@ -287,13 +287,15 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
     status = _status(ask, patience)
     version = ask("query-version")["qemu"]
     objects = _objects(ask("qom-list", path="/objects"))
+    block_graph = ask("x-debug-query-block-graph")
     monitor = Monitor(
         status=status["status"],
         running=status["running"],
         version=f"{version['major']}.{version['minor']}.{version['micro']}",
         colo=ask("query-colo-status")["mode"],
         migration=migration(ask),
-        nodes=_nodes(ask("query-named-block-nodes", flat=True), ask("x-debug-query-block-graph")),
+        nodes=_nodes(ask("query-named-block-nodes", flat=True), block_graph),
+        writers=_writers(block_graph),
         jobs={job["id"]: _job(job) for job in ask("query-jobs")},
         exports=_exports(ask("query-block-exports")),
         objects=objects,
@@ -330,6 +332,7 @@ def migration(ask: Callable[..., Any]) -> Migration:
         error=state.get("error-desc"),
         capabilities=tuple(item["capability"] for item in ask("query-migrate-capabilities") if item["state"]),
         checkpoint_delay=ask("query-migrate-parameters").get("x-checkpoint-delay"),
+        blocked=tuple(state.get("blocked-reasons", ())),
     )
 
 
@@ -348,4 +351,16 @@ def _nodes(named: list[dict[str, Any]], block_graph: dict[str, Any]) -> dict[str
             item["drv"], item["file"], item["image"]["virtual-size"], children.get(item["node-name"], {})
         )
         for item in named
+    }
+
+
+def _writers(block_graph: dict[str, Any]) -> dict[str, str]:
+    """Each device that may write, by its id or path in QEMU, to the node below it; jobs and exports have no name."""
+    named = {item["id"]: item for item in block_graph["nodes"]}
+    return {
+        named[edge["parent"]]["name"]: named[edge["child"]]["name"]
+        for edge in block_graph["edges"]
+        if "write" in edge["perm"]
+        and named[edge["parent"]]["type"] == "block-backend"
+        and named[edge["parent"]]["name"]
     }

@@ -19,6 +19,7 @@ from .problem import Problem
 
 GOOD_SPEED = 1000  # Mbit/s
 APPARMOR_HOME = "@{profile_name}"  # images.home in a rule: AppArmor's parser puts in libvirt-UUID (tried: 3.0.8, 4.1.0)
+FLASH = "libvirt-pflash"  # how libvirt calls the nodes of the UEFI variable store and of the firmware
 GOOD_LATENCY = 5.0  # milliseconds; a checkpoint of a small guest takes ten times that
 # What a disk whose image is no file or block device of the host can be made into.
 _IMAGE_REMEDIES = {
@@ -228,6 +229,32 @@ def disks(domain: Domain, wanted: Wanted) -> Iterator[Problem]:
                 "the guest can write to it, and it is not to be replicated: the copies would differ",
                 "Add it to disks, or make it read-only",
                 disk.target,
+            )
+
+
+def unlisted_disks(seen: Observation) -> Iterator[Problem]:
+    """What the guest can write to in the QEMU that runs, and that is no disk of its domain, wherever it came from."""
+    if seen.domain is None or seen.monitor is None:
+        return
+    nodes = {disk.node for disk in seen.domain.disks}
+    aliases = {disk.alias for disk in seen.domain.disks}
+    for device, node in seen.monitor.writers.items():
+        known = node in nodes or aliases & set(device.split("/")) or node.startswith(FLASH)
+        if not known:
+            there = seen.monitor.nodes.get(node)
+            image = f" ({there.file})" if there and there.file else ""
+            yield Problem(
+                f"the guest can write to {node}{image} through the device {device}, which is no disk of its domain",
+                "Take it out of qemu:commandline or of the running QEMU; a disk of the domain can be replicated",
+            )
+
+
+def blocked(seen: Observation) -> Iterator[Problem]:
+    if seen.monitor and seen.monitor.migration.status != "colo":
+        for reason in seen.monitor.migration.blocked:
+            yield Problem(
+                f"QEMU will not migrate this guest: {reason}",
+                "Take out of the domain what it speaks of; that takes effect at a cold start",
             )
 
 

@@ -70,6 +70,7 @@ def of_pair(wanted: Wanted, primary: Observation, standby: Observation, *, stric
     version = primary.monitor.version if primary.monitor else None
     wrong = [*checks.monitor(primary), *checks.running_emulator(primary)]
     rows += _rows("monitor", primary.host, "a QEMU that answers, and that COLO begins in", version, wrong)
+    rows += _in_qemu(primary)
     if primary.domain:
         rows += _domain(wanted, primary, primary.domain)
         rows += _place(wanted, primary, standby, primary.domain)
@@ -225,6 +226,18 @@ def _block(first: int | None) -> str | None:
 
 def _state(seen: Observation) -> str | None:
     return seen.domain.state if seen.domain else None
+
+
+def _in_qemu(primary: Observation) -> Iterator[Requirement]:
+    """What the running QEMU says itself, whatever the domain's XML does."""
+    monitor = primary.monitor
+    writers = ", ".join(sorted(set(monitor.writers.values()))) if monitor else None
+    free = "nothing" if monitor else None
+    yield from _rows(
+        "disks in QEMU", primary.host, "none that the guest can write to and the domain does not have", writers or None,
+        checks.unlisted_disks(primary),
+    )  # fmt: skip
+    yield from _rows("migration", primary.host, "nothing that blocks it", free, checks.blocked(primary))
 
 
 def _domain(wanted: Wanted, primary: Observation, domain: Domain) -> Iterator[Requirement]:

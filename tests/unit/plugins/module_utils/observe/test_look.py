@@ -19,7 +19,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Space,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import emulator, equipment
-from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import migration, observe
+from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import _writers, migration, observe
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import fixture
 
 DIRECTORY = "/var/lib/libvirt/images/colo"
@@ -123,3 +123,36 @@ def test_whether_a_standby_waits_is_seen_in_each_generation(said: dict, status: 
         "query-migrate-parameters": {"x-checkpoint-delay": 20000},
     }
     assert migration(answers.__getitem__) == Migration(status, None, ("x-colo",), 20000)
+
+
+def test_why_qemu_will_not_migrate_is_kept_in_its_words() -> None:
+    reason = "Migration is disabled when using feature 'peer mode' in device 'ivshmem'"
+    answers = {
+        "query-migrate": {"blocked-reasons": [reason]},
+        "query-migrate-capabilities": [],
+        "query-migrate-parameters": {},
+    }
+    assert migration(answers.__getitem__).blocked == (reason,)
+
+
+def test_the_devices_that_may_write_are_told_from_media_jobs_and_exports() -> None:
+    """As QEMU 10.0.13 and 11.1.3 answer x-debug-query-block-graph."""
+    kinds = {
+        1: ("block-backend", "/machine/peripheral/virtio-disk0/virtio-backend"),
+        2: ("block-backend", "cd0"),
+        3: ("block-backend", ""),
+        4: ("block-job", "colo-vda-sync"),
+        5: ("block-driver", "colo-vda"),
+        6: ("block-driver", "libvirt-1-format"),
+    }
+    graph = {
+        "nodes": [{"id": number, "type": kind, "name": name} for number, (kind, name) in kinds.items()],
+        "edges": [
+            {"parent": 1, "child": 5, "name": "root", "perm": ["write", "consistent-read"]},
+            {"parent": 2, "child": 6, "name": "root", "perm": ["consistent-read"]},
+            {"parent": 3, "child": 6, "name": "root", "perm": ["write"]},
+            {"parent": 4, "child": 6, "name": "main node", "perm": ["write"]},
+            {"parent": 5, "child": 6, "name": "children.0", "perm": ["write"]},
+        ],
+    }
+    assert _writers(graph) == {"/machine/peripheral/virtio-disk0/virtio-backend": "colo-vda"}

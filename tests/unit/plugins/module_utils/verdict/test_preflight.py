@@ -79,8 +79,11 @@ class Pair:
     def wants(self, **changes: Any) -> Pair:
         return replace(self, wanted=replace(self.wanted, **changes))
 
+    def in_monitor(self, **changes: Any) -> Pair:
+        return replace(self, primary=replace(self.primary, monitor=replace(self.primary.monitor, **changes)))
+
     def in_qemu(self, version: str) -> Pair:
-        return replace(self, primary=replace(self.primary, monitor=replace(self.primary.monitor, version=version)))
+        return self.in_monitor(version=version)
 
     def qemu_there(self, **changes: Any) -> Pair:
         return self.there(emulator=replace(self.standby.host.emulator, **changes))
@@ -97,6 +100,9 @@ FIT = Pair(
         host=equipped(RUNNING.host),
         marker=None,
         domain=replace(RUNNING.domain, type="kvm", cpu_mode="custom", files=(KERNEL,)),
+        monitor=replace(
+            RUNNING.monitor, writers={f"/machine/{disk.alias}/x": disk.node for disk in RUNNING.domain.disks}
+        ),
     ),
     replace(
         EMPTY,
@@ -125,6 +131,10 @@ def someone_elses_marker(pair: Pair) -> Pair:
 
 def another_domain(pair: Pair) -> Pair:
     return pair.seen_there(domain=replace(RUNNING.domain, uuid="11111111-2222-3333-4444-555555555555"))
+
+
+def blocked(pair: Pair, *reasons: str) -> Pair:
+    return pair.in_monitor(migration=replace(pair.primary.monitor.migration, blocked=reasons))
 
 
 def silent(pair: Pair) -> Pair:
@@ -174,6 +184,8 @@ VIOLATIONS: list[Violation] = [
     ("standby's domain", WRONG, another_domain, "kvm2 has another domain of this name"),
 ]  # fmt: skip
 MORE: list[Violation] = [
+    ("disks in QEMU", WRONG, lambda p: p.in_monitor(writers={"virtio0": "#block7"}), "through the device virtio0"),
+    ("migration", WRONG, lambda p: blocked(p, "a device"), "QEMU will not migrate this guest: a device"),
     ("monitor", WRONG, lambda p: p.in_qemu("10.1.0"), "COLO never begins in QEMU 10.1.0"),
     ("QEMU", WRONG, lambda p: p.qemu_there(version="10.0.6"), "COLO never begins in QEMU 10.0.6, which kvm2 has"),
     ("same versions", WRONG, lambda p: p.in_qemu("7.2.22"), "QEMU is 7.2.22 on kvm1 and 10.0.13 on kvm2"),
@@ -237,7 +249,7 @@ def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
     unknown = {row.requirement for row in rows if row.state == UNKNOWN}
     assert unknown == {
         "AppArmor", "clock", "latency", "link speed", "machine type", "accelerator", "CPU", "forward delay",
-        "disk space",
+        "disk space", "disks in QEMU",
     }  # fmt: skip
     assert {row.state for row in rows} == {OK, UNKNOWN}
 
@@ -425,3 +437,26 @@ def test_a_domain_that_does_not_run_is_refused_for_that_and_whatever_else_is_wro
     ]
     assert any("not running" in words for words in found)
     assert any("no such disk" in words for words in found)
+
+
+@pytest.mark.parametrize(
+    ("device", "node", "known"),
+    [
+        pytest.param("/machine/peripheral/virtio-disk0/virtio-backend", "colo-vda", True, id="a disk under our layers"),
+        pytest.param("anything", RUNNING.domain.disks[0].node, True, id="the node of a disk of the domain"),
+        pytest.param("/machine/system.flash1", "libvirt-pflash1-format", True, id="the UEFI variable store"),
+        pytest.param("virtio0", "#block230", False, id="-drive"),
+        pytest.param("scsi9", "colo-vdz", False, id="a device that was plugged in past libvirt"),
+    ],
+)
+def test_what_the_guest_can_write_to_in_qemu_is_a_disk_of_the_domain(device: str, node: str, known: bool) -> None:
+    first = replace(RUNNING.domain.disks[0], alias="virtio-disk0")
+    pair = FIT.domain(disks=(first, *RUNNING.domain.disks[1:])).in_monitor(writers={device: node})
+    rows = [row for row in pair.rows if row.requirement == "disks in QEMU"]
+    assert [row.state for row in rows] == [OK if known else WRONG]
+
+
+def test_what_blocks_a_migration_is_no_matter_once_it_runs() -> None:
+    pair = blocked(FIT, "x")
+    going = replace(pair.primary.monitor.migration, status="colo")
+    assert {row.state for row in pair.in_monitor(migration=going).rows if row.requirement == "migration"} == {OK}
