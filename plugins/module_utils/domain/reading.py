@@ -77,21 +77,6 @@ def nvram_file(xml: str) -> str | None:
     return (element.text or "").strip() or (None if source is None else source.get("file"))
 
 
-def files(xml: str) -> list[str]:
-    """The host's files that a start needs, QEMU itself among them, besides the disks that the guest writes to."""
-    root = tree.parse(xml)
-    tags = ("os/loader", "os/kernel", "os/initrd", "os/dtb", "devices/emulator")
-    found = [(root.findtext(tag) or "").strip() for tag in tags]
-    store = root.find("os/nvram")
-    if store is not None:
-        found.append(store.get("template", ""))
-    for element in root.iterfind("devices/disk"):
-        disk = devices.read_disk(element)
-        if (disk.readonly or disk.device != "disk") and disk.type in ("file", "block"):
-            found.append(disk.source or "")
-    return sorted({path for path in found if path})
-
-
 def memory_bytes(xml: str) -> int:
     """The guest's memory as it is booted, in bytes."""
     root = tree.parse(xml)

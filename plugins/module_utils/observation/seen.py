@@ -78,6 +78,8 @@ class Host:
     links: tuple[Link, ...] = ()  # of the addresses of which the speed is known
     clock: float | None = None  # seconds since the epoch, as this host has it
     cpu: Cpu | None = None
+    processors: tuple[int, ...] = ()  # that are online, by their numbers
+    numa_nodes: tuple[int, ...] = ()
     kvm: bool | None = None  # whether there is /dev/kvm
     apparmor: bool | None = None  # whether libvirt confines its guests with AppArmor
     huge_pages: tuple[HugePages, ...] = ()
@@ -167,6 +169,9 @@ class Domain:
     nvram: str | None = None  # of the UEFI variable store, libvirt's type: file, block, network
     nvram_digest: str | None = None  # SHA-256 of that file, while there is a QEMU that keeps it
     files: tuple[str, ...] = ()  # of the host, that a start needs besides the disks that the guest writes to
+    processors: tuple[int, ...] = ()  # of the host, that it is bound to
+    numa_nodes: tuple[int, ...] = ()  # of the host, that its memory is to be on
+    partition: str | None = None  # of the host's resources, where it is not libvirt's own
     record: Record | None = None
     live_record: Record | None = None
     live_incoming: bool = False  # libvirt's live XML still carries -incoming from when it was a standby

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..domain.needs import number_set
 from ..errors import ColoError
 from ..host.command import run
 from ..observation.seen import Cpu, ForwardDelay, HugePages, Link, Space
@@ -19,6 +20,7 @@ from ..observation.seen import Cpu, ForwardDelay, HugePages, Link, Space
 NETWORK = "/sys/class/net"
 CPUINFO = "/proc/cpuinfo"
 KVM = "/dev/kvm"
+SYSTEM = "/sys/devices/system"
 HUGE_PAGES = "/sys/kernel/mm/hugepages"
 MEMINFO = "/proc/meminfo"
 CENTISECOND = 0.01  # the unit of a bridge's times in /sys
@@ -43,6 +45,15 @@ def cpu() -> Cpu | None:
     if "model name" not in fields:  # not x86
         return None
     return Cpu(fields["model name"], tuple(sorted(fields.get("flags", "").split())))
+
+
+def online(kind: str) -> tuple[int, ...]:
+    """The numbers of the processors (``cpu``) or NUMA nodes (``node``) that are online; none where nothing says so."""
+    try:
+        text = Path(SYSTEM, kind, "online").read_text(encoding="ascii").strip()
+    except OSError:  # a kernel without NUMA
+        return ()
+    return tuple(sorted(number_set(text))) if text else ()
 
 
 def has_kvm() -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ..domain import reading
+from ..domain import needs, reading
 from ..domain.devices import NicElement
 from ..domain.unsupported import unsupported_in, untried_in
 from ..errors import ColoError, LibvirtError, QmpError, Timeout
@@ -119,6 +119,8 @@ def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str |
         links=equipment.links(devices),
         clock=round(time.time(), 3),
         cpu=equipment.cpu(),
+        processors=equipment.online("cpu"),
+        numa_nodes=equipment.online("node"),
         kvm=equipment.has_kvm(),
         huge_pages=equipment.huge_pages(),
         apparmor=equipment.apparmor(),
@@ -167,7 +169,10 @@ def _domain(found: dict[str, Any]) -> Domain:
         cpu_mode=reading.cpu_mode(current),
         huge_page=reading.huge_page(current),
         nvram=reading.nvram(current),
-        files=tuple(reading.files(current)),
+        files=tuple(needs.files(current)),
+        processors=tuple(needs.processors(current)),
+        numa_nodes=tuple(needs.numa_nodes(current)),
+        partition=needs.partition(current),
         record=reading.read_record(found["inactive_xml"]),
         live_record=reading.read_record(found["live_xml"]) if found["live_xml"] else None,
         live_incoming=bool(found["live_xml"]) and reading.has_incoming(found["live_xml"]),

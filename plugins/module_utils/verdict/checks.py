@@ -334,6 +334,32 @@ def memory(domain: Domain, standby: Observation) -> Iterator[Problem]:
         )
 
 
+def processors(domain: Domain, other: Host) -> Iterator[Problem]:
+    yield from _placed("processors", "<cputune> and the cpuset of <vcpu>", domain.processors, other.processors, other)
+
+
+def numa_nodes(domain: Domain, other: Host) -> Iterator[Problem]:
+    yield from _placed("NUMA nodes", "<numatune>", domain.numa_nodes, other.numa_nodes, other)
+
+
+def _placed(what: str, where: str, wanted: Iterable[int], online: tuple[int, ...], other: Host) -> Iterator[Problem]:
+    lacking = sorted(set(wanted) - set(online)) if online else ()
+    if lacking:
+        yield Problem(
+            f"the guest is bound to {what} {', '.join(map(str, lacking))}, which {other.name} does not have",
+            f"Bind it to what both hosts have ({where}); it takes effect at a cold start",
+        )
+
+
+def partition(domain: Domain, other: Host) -> Iterator[Problem]:
+    """systemd makes one wherever libvirt asks for it, but not its limits."""
+    if domain.partition:
+        yield Problem(
+            f"the domain is in the resource partition {domain.partition}, and its limits are those of each host",
+            f"Set them on {other.name} as well, for the slice of that name",
+        )
+
+
 def huge_pages_free(domain: Domain, host: Host) -> int:
     """Bytes that ``host`` has free in huge pages of the size that the domain wants."""
     wanted = domain.huge_page

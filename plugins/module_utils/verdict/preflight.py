@@ -297,6 +297,15 @@ def _place(wanted: Wanted, primary: Observation, standby: Observation, domain: D
     yield from _rows(
         "files", there, "what the domain needs to start", _files(domain, standby), checks.files(domain, standby)
     )
+    for name, bound, online, wrong in (
+        ("CPU pinning", domain.processors, there.processors, checks.processors(domain, there)),
+        ("NUMA placement", domain.numa_nodes, there.numa_nodes, checks.numa_nodes(domain, there)),
+    ):
+        needed = ", ".join(map(str, bound)) or "none"
+        yield from _rows(name, there, needed, "there" if online or not bound else None, wrong)
+    yield from _rows(
+        "resource partition", there, domain.partition or "none", "none", notes=checks.partition(domain, there)
+    )
     bridges = sorted({nic.bridge for nic in domain.nics if nic.bridge})
     yield from _rows("bridges", there, ", ".join(bridges) or "none", "there", checks.bridges(domain, there))
     for host in (here, there):

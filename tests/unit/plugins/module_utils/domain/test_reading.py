@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.domain import reading
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import needs, reading
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.devices import NicElement
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.tree import DomainXmlError
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.unsupported import unsupported_in
@@ -77,7 +77,7 @@ def test_what_a_standby_needs_of_its_host() -> None:
     text = fixture("q35")
     assert reading.virt_type(text) == "qemu"
     assert reading.nvram(text) == "file"
-    assert reading.files(text) == ["/usr/bin/qemu-system-x86_64", "/usr/share/OVMF/OVMF_CODE_4M.fd"]
+    assert needs.files(text) == ["/usr/bin/qemu-system-x86_64", "/usr/share/OVMF/OVMF_CODE_4M.fd"]
     assert reading.nvram(fixture("cpu")) is None
     assert reading.nvram("<domain><os><nvram type='network'/></os></domain>") == "network"
     assert reading.nvram_file(text) == "/var/lib/libvirt/qemu/nvram/fix-q35_VARS.fd"
@@ -103,7 +103,50 @@ def test_the_files_that_a_start_needs_are_those_that_are_not_replicated() -> Non
         "<disk type='block' device='disk'><source dev='/dev/vg/lv'/><target dev='vdc'/><readonly/></disk>"
     )
     text = f"<domain><os>{os}</os><devices>{disks}</devices></domain>"
-    assert reading.files(text) == ["/d", "/dev/vg/lv", "/fixed", "/i", "/iso", "/k", "/usr/share/OVMF/OVMF_VARS_4M.fd"]
+    assert needs.files(text) == ["/d", "/dev/vg/lv", "/fixed", "/i", "/iso", "/k", "/usr/share/OVMF/OVMF_VARS_4M.fd"]
+
+
+def test_firmware_tables_and_devices_of_the_host_are_needed_as_well() -> None:
+    text = """<domain>
+      <os><acpi><table type='slic'>/acpi.bin</table></acpi></os>
+      <sysinfo type='fwcfg'><entry name='opt/a' file='/fwcfg'/><entry name='opt/b'>text</entry></sysinfo>
+      <sysinfo type='smbios'><entry name='x' file='/no'/></sysinfo>
+      <devices>
+        <interface type='bridge'><rom file='/rom.bin'/><script path='/up'/><downscript path='/down'/></interface>
+        <rng model='virtio'><backend model='random'>/dev/hwrng</backend></rng>
+        <rng model='virtio'><backend model='egd' type='udp'><source host='/no'/></backend></rng>
+        <serial type='dev'><source path='/dev/ttyS0'/></serial><serial type='file'><source path='/no'/></serial>
+        <input type='passthrough'><source evdev='/dev/input/event0'/></input>
+        <input type='evdev'><source dev='/dev/input/event1'/></input>
+        <graphics type='spice'><gl enable='yes' rendernode='/dev/dri/renderD128'/></graphics>
+        <video><model type='virtio'><acceleration rendernode='/dev/dri/renderD129'/></model></video>
+      </devices></domain>"""
+    assert needs.files(text) == [
+        "/acpi.bin", "/dev/dri/renderD128", "/dev/dri/renderD129", "/dev/hwrng", "/dev/input/event0",
+        "/dev/input/event1", "/dev/ttyS0", "/down", "/fwcfg", "/rom.bin", "/up",
+    ]  # fmt: skip
+
+
+def test_where_a_guest_is_bound_to() -> None:
+    text = """<domain>
+      <vcpu placement='static' cpuset='0-2,^1'>2</vcpu>
+      <cputune><shares>9</shares><vcpupin vcpu='0' cpuset='4'/><emulatorpin cpuset='8-9'/>
+        <iothreadpin iothread='1' cpuset='7'/></cputune>
+      <numatune><memory mode='strict' nodeset='0'/><memnode cellid='0' mode='strict' nodeset='2-3'/></numatune>
+      <resource><partition>/production</partition></resource>
+      <devices><memory model='dimm'><source><nodemask>5</nodemask></source></memory></devices></domain>"""
+    assert needs.processors(text) == [0, 2, 4, 7, 8, 9]
+    assert needs.numa_nodes(text) == [0, 2, 3, 5]
+    assert needs.partition(text) == "/production"
+    for nothing in ("<domain/>", "<domain><resource><partition>/machine</partition></resource></domain>"):
+        assert (needs.processors(nothing), needs.numa_nodes(nothing), needs.partition(nothing)) == ([], [], None)
+
+
+@pytest.mark.parametrize("text", ["many", "1-", "1-2-3", "0-99999999999", "9" * 5000, "-1", ","])
+def test_a_set_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(DomainXmlError) as refusal:
+        needs.number_set(text)
+    assert len(str(refusal.value)) < 200
 
 
 def test_what_is_missing_is_said_or_has_a_default() -> None:

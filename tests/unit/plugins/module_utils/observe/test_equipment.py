@@ -203,3 +203,11 @@ def test_the_rules_that_the_role_writes_are_found_and_others_are_not(
     )
     (added / "mine").write_text("  /srv/vm/** rwk,\n")
     assert equipment.apparmor_rules() == ("/var/lib/libvirt/images/colo/@{profile_name}", "/srv/vm")
+
+
+def test_which_processors_are_online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(equipment, "SYSTEM", tmp_path)
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "online").write_text("0-1,4\n", encoding="ascii")
+    assert equipment.online("cpu") == (0, 1, 4)
+    assert equipment.online("node") == ()

@@ -59,7 +59,8 @@ def a_host_that_says_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> list[s
         sockets: {"ports_in_use": ()},
         marker: {"read": None},
         equipment: {
-            "cpu": Cpu("AMD EPYC"), "has_kvm": True, "links": (Link("10.77.0.2", 1000),), "apparmor": True,
+            "cpu": Cpu("AMD EPYC"), "has_kvm": True, "online": (0, 1),
+            "links": (Link("10.77.0.2", 1000),), "apparmor": True,
             "forward_delays": (ForwardDelay("br0", 15.0),), "apparmor_rules": ("/srv",), "space": Space(5, "66"),
             "files": {"/iso": True}, "latency": 0.3, "huge_pages": (HugePages(2 << 20, 64, True),),
         },
@@ -85,6 +86,8 @@ def test_everything_that_the_preflight_needs_is_seen(asked: list[str]) -> None:
     assert seen.domain.files == ("/usr/bin/qemu-system-x86_64", "/usr/share/OVMF/OVMF_CODE_4M.fd")
     assert (seen.host.cpu, seen.host.kvm, seen.host.speed("10.77.0.2")) == (Cpu("AMD EPYC"), True, 1000)
     assert (seen.host.apparmor, seen.host.apparmor_rules) == (True, ("/srv",))
+    assert (seen.host.processors, seen.host.numa_nodes) == ((0, 1), (0, 1))
+    assert {"online cpu", "online node"} <= set(asked)
     assert seen.host.forward_delays == (ForwardDelay("br0", 15.0),)
     assert (seen.host.huge_pages, seen.domain.huge_page) == ((HugePages(2 << 20, 64, True),), None)
     assert seen.host.addresses == ("10.77.0.2",)

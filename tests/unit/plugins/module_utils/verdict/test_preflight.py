@@ -51,6 +51,8 @@ def equipped(host: Host) -> Host:
         clock=1764000000.0,
         cpu=EPYC,
         kvm=True,
+        processors=(0, 1),
+        numa_nodes=(0,),
         apparmor=True,
         apparmor_rules=("/var/lib/libvirt/images/colo",),
     )
@@ -184,6 +186,14 @@ VIOLATIONS: list[Violation] = [
     ("standby's domain", WRONG, another_domain, "kvm2 has another domain of this name"),
 ]  # fmt: skip
 MORE: list[Violation] = [
+    (
+        "CPU pinning",
+        WRONG,
+        lambda p: p.domain(processors=(1, 7, 9)),
+        "bound to processors 7, 9, which kvm2 does",
+    ),
+    ("NUMA placement", WRONG, lambda p: p.domain(numa_nodes=(1,)), "bound to NUMA nodes 1, which kvm2 does not have"),
+    ("resource partition", NOTE, lambda p: p.domain(partition="/vip"), "/vip, and its limits are those of each host"),
     ("disks in QEMU", WRONG, lambda p: p.in_monitor(writers={"virtio0": "#block7"}), "through the device virtio0"),
     ("migration", WRONG, lambda p: blocked(p, "a device"), "QEMU will not migrate this guest: a device"),
     ("monitor", WRONG, lambda p: p.in_qemu("10.1.0"), "COLO never begins in QEMU 10.1.0"),
@@ -460,3 +470,8 @@ def test_what_blocks_a_migration_is_no_matter_once_it_runs() -> None:
     pair = blocked(FIT, "x")
     going = replace(pair.primary.monitor.migration, status="colo")
     assert {row.state for row in pair.in_monitor(migration=going).rows if row.requirement == "migration"} == {OK}
+
+
+def test_what_a_host_has_not_said_of_its_processors_is_unknown() -> None:
+    (row,) = [row for row in FIT.domain(processors=(1,)).there(processors=()).rows if row.requirement == "CPU pinning"]
+    assert row.state == UNKNOWN
