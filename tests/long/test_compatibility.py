@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import compatibility
+import device_table
 import pytest
 from sealed import untouched
 
@@ -26,6 +27,11 @@ def test_a_page_is_as_it_was_written(name: str, command: str):
     page = compatibility.PAGE.with_name(f"{name}.md")
     text = page.read_text(encoding="utf-8")
     assert untouched(text), f"{page} was edited by hand; `tests/long/{command} --table` writes it from results"
+
+
+def test_the_page_of_devices_is_the_codes_own_table():
+    written = device_table.PAGE.read_text(encoding="utf-8")
+    assert written == device_table.page(), "`tests/long/devices --table` writes it"
 
 
 def test_an_edit_is_seen():
