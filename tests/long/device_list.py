@@ -34,6 +34,7 @@ class Device:
     lasts: str = ""  # a pattern for the list of devices once the survivor was started afresh
     needs: str = ""  # what the hosts have to be given before
     refused: str = ""  # a pattern for the reason for which it is refused
+    unproven: tuple[str, ...] = ()  # what colo_devices_unproven has to name for it
 
 
 def disk(name: str, *disks: Disk, sees: str, **more: Any) -> Device:
@@ -179,6 +180,36 @@ HUGEPAGES = Device(
     needs=PAGES,
 )
 
+PLUGGED = {
+    "numa": "<numa><cell id='0' cpus='0' memory='128' unit='MiB'/></numa>",
+    "settings": ("<maxMemory slots='2' unit='MiB'>1024</maxMemory>",),
+}
+DIMM = Device(
+    "memory",
+    "memory device (DIMM)",
+    {
+        **PLUGGED,
+        "devices": ("<memory model='dimm'><target><size unit='MiB'>128</size><node>0</node></target></memory>",),
+    },
+    host=("virsh qemu-monitor-command web1 --hmp info memory-devices", "dimm"),
+    unproven=("memory@model=dimm",),
+)
+SHARED = Device(
+    "memory",
+    "shared memory (memfd)",
+    {"settings": ("<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>",)},
+    host=("grep -c memfd: /proc/$(cat /run/libvirt/qemu/web1.pid)/maps", "[1-9]"),
+    unproven=("memoryBacking/access@mode=shared",),
+)
+FREE_PAGES = Device(
+    "other",
+    "memballoon with free page reporting",
+    {"balloon": "<memballoon model='virtio' freePageReporting='on'/>"},
+    "virtio_balloon",
+    unproven=("memballoon@freePageReporting=on",),
+)
+PANIC = extra("other", "panic devices (isa, pvpanic)", "<panic model='isa'/><panic model='pvpanic'/>")
+
 Q35 = refused("machine type q35", "aborts a COLO secondary of q35", machine="q35")
 TOO_FEW_PAGES = refused(
     "hugepages that the second host has not got", "of free huge pages", needs=FEW_PAGES, **IN_HUGE_PAGES
@@ -232,9 +263,43 @@ REFUSED = (
     ),
 )
 
+VIRTIO_MEM = "<size unit='MiB'>128</size><node>0</node><block unit='MiB'>2</block><requested unit='MiB'>64</requested>"
+XHCI = {"usb": "<controller type='usb' model='qemu-xhci'/>"}
+# QEMU itself cannot migrate these, or ends when it is a standby with them.
+UNMIGRATABLE = (
+    refused("sound card usb", "sound model=usb: QEMU does not migrate it", **XHCI, devices=("<sound model='usb'/>",)),
+    refused("sound card virtio", "sound model=virtio: QEMU does not migrate it", devices=("<sound model='virtio'/>",)),
+    refused(
+        "USB serial adapter",
+        "target type=usb-serial: QEMU does not migrate it",
+        **XHCI,
+        devices=("<serial type='null'><target type='usb-serial' port='1'/></serial>",),
+    ),
+    refused(
+        "vdagent channel of QEMU",
+        "QEMU before 11.1 does not migrate it",
+        devices=("<channel type='qemu-vdagent'><target type='virtio' name='com.redhat.spice.0'/></channel>",),
+    ),
+    refused(
+        "USB disk",
+        "on the bus usb: QEMU cannot give it other layers",
+        **XHCI,
+        devices=(plain(f"{IMAGES}/lab-other.img", "sdx", "usb"),),
+    ),
+    refused(
+        "virtio-mem",
+        "QEMU cannot disable RAM discard",
+        **PLUGGED,
+        devices=(f"<memory model='virtio-mem'><target>{VIRTIO_MEM}</target></memory>",),
+    ),
+)
+
 GUESTS: tuple[tuple[Device, ...], ...] = (
     (UEFI, HUGEPAGES),
     (*REFUSED, TOO_FEW_PAGES),
+    UNMIGRATABLE,
+    (DIMM, PANIC),
+    (SHARED, FREE_PAGES),
     (Q35,),
     (SCSI_IOTHREAD,),
     (BLOCK_DEVICE, IOTHREAD, SPICE, CHANNEL_DEVICE),

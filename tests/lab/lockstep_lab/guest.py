@@ -59,6 +59,7 @@ class Guest:
     usb: str = NO_USB
     devices: tuple[str, ...] = ()  # more of them, as XML
     settings: tuple[str, ...] = ()  # elements beside <devices>, as XML
+    numa: str = ""  # <numa> of its <cpu>, as XML
 
     @property
     def disk_names(self) -> list[str]:
@@ -133,6 +134,7 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
     )
     settings, devices = ("".join(f"\n{more}" for more in found) for found in (guest.settings, guest.devices))
     firmware = " firmware='efi'" if guest.uefi else ""
+    model = "kvm64" if kvm else "qemu64"
     identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{guest.name}.lockstep-lab.invalid")
     return f"""<domain type='{"kvm" if kvm else "qemu"}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{guest.name}</name>
@@ -147,7 +149,7 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
     <cmdline>{command_line(guest)}</cmdline>
   </os>
   <features><acpi/><apic/></features>
-  <cpu mode='custom' match='exact' check='none'><model fallback='forbid'>{"kvm64" if kvm else "qemu64"}</model></cpu>
+  <cpu mode='custom' match='exact' check='none'><model fallback='forbid'>{model}</model>{guest.numa}</cpu>
   <clock offset='utc'/>
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>restart</on_reboot>
