@@ -18,16 +18,21 @@ from ..host import links, notes, qemu_process, sockets
 from ..host import marker as marker_file
 from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
-from ..observation.seen import Checkpoints
+from ..observation.seen import DISCONNECTED, Checkpoints
 from ..plan.step import Plan, Step
 from . import handover
 from .isolated import Answers, Isolated
+from .moving import Moving
 
 # Seconds after which a condition is looked at even if QEMU sent no event. The guest may stand still meanwhile, and a
 # query takes QEMU's big lock from it.
 POLL = 0.05
 SLOW_POLL = 0.5  # for what takes longer than a second
 WHOLE_CHECKPOINTS = 1
+REMEDIES = {
+    "connected": "Look at the firewalls of both hosts and the network between: the standby connects with the primary's "
+    "replication address, on TCP ports of the pair's block",
+}
 KILL_AFTER = "LOCKSTEP_COLO_KILL_AFTER"
 
 
@@ -84,6 +89,7 @@ class Apply:
         self.outcome = Outcome()
         self._began = began
         self._isolated: Isolated | None = None
+        self._moving = Moving()
 
     def __enter__(self) -> Apply:
         return self
@@ -225,13 +231,14 @@ class Apply:
             return
         reached: Callable[..., str | None] = getattr(self, f"_until_{until}")
         self.hypervisor.watch(self.domain)
+        self._moving = Moving()
         begun = time.monotonic()
         while (state := reached(**arguments)) is not None:
             waited = time.monotonic() - begun
             if waited > step.timeout:
                 if until == "ready":
                     raise Unfinished
-                raise Timeout(f"not within {step.timeout:g} s ({state})")
+                raise Timeout(f"not within {step.timeout:g} s ({state})", remedy=REMEDIES.get(until, ""))
             self.hypervisor.events(POLL if waited < 1 else SLOW_POLL)
 
     def _see_checkpoint(self, timeout: float) -> None:
@@ -281,7 +288,15 @@ class Apply:
         return None if self._ask("query-status")["running"] else "not running"
 
     def _until_ready(self, jobs: list[str]) -> str | None:
-        return self._until_jobs(jobs, ("ready", "concluded"))
+        state = self._until_jobs(jobs, ("ready", "concluded"))
+        if state is not None:
+            self._moving.see(state, time.monotonic())
+        return state
+
+    def _until_connected(self, names: list[str]) -> str | None:
+        found = {item["label"]: item["filename"] for item in self._ask("query-chardev")}
+        apart = [name for name in names if found.get(name, DISCONNECTED).startswith(DISCONNECTED)]
+        return f"nobody is connected with {', '.join(apart)}" if apart else None
 
     def _until_concluded(self, jobs: list[str], failed: bool = False) -> str | None:
         return self._until_jobs(jobs, ("concluded",), failed)

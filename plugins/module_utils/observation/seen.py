@@ -16,6 +16,7 @@ from typing import Any
 from ..record.pair import Record
 
 MONITOR_CHARDEV = "charmonitor"  # libvirt's name for it
+DISCONNECTED = "disconnected:"  # before the address of a socket in query-chardev that nobody is connected with
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,14 @@ class Space:
 
     available: int
     filesystem: str
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Whether packets of ``size`` bytes, the most that the link takes at once, come back from the peer."""
+
+    size: int
+    passes: bool
 
 
 @dataclass(frozen=True)
@@ -272,6 +281,8 @@ class Observation:
     checkpoints: Checkpoints | None = None
     space: dict[str, Space] = field(default_factory=dict)  # by directory of images
     files: dict[str, bool] = field(default_factory=dict)  # whether this host has a file that the peer's domain needs
+    passage: Passage | None = None  # of large packets to the peer's replication address; None where none were sent
+    stuck_sockets: tuple[str, ...] = ()  # those of peer_sockets over which nothing is acknowledged
     latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few
 
     @property

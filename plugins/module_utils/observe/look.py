@@ -26,6 +26,7 @@ from ..record import xml as record_xml
 from ..record.pair import Record
 from ..record.schema import VocabularyError
 from . import emulator, equipment
+from .passage import passage
 
 # Every QMP command an observation sends. None of them changes anything; the no-change test holds libvirtd's log
 # against this list.
@@ -99,6 +100,7 @@ def observe(
             files=equipment.files(files),
             space={where: equipment.space(where) for where in {directory, *map(os.path.dirname, wanted)}},
             latency=equipment.latency(peer_address) if peer_address else None,
+            passage=passage(peer_address) if peer_address else None,
         )
     return seen
 
@@ -209,10 +211,11 @@ def _nic(element: NicElement) -> Nic:
     )
 
 
-def _sockets(record: Record | None) -> tuple[str, ...]:
+def _sockets(record: Record | None) -> dict[str, tuple[str, ...]]:
     if record is None:
-        return ()
-    return sockets.peer_sockets(record.peer.address, [channel.port for channel in record.channels()])
+        return {}
+    peer, ports = record.peer.address, [channel.port for channel in record.channels()]
+    return {"peer_sockets": sockets.peer_sockets(peer, ports), "stuck_sockets": sockets.stuck_sockets(peer, ports)}
 
 
 def _recorded_images(record: Record | None) -> Iterable[tuple[str, str]]:

@@ -10,14 +10,16 @@ from dataclasses import replace
 
 from ..lockstep import abilities, graph, own_node, states
 from ..lockstep.states import IDLE
-from ..observation.seen import Disk, Node, Observation
+from ..observation.seen import DISCONNECTED, Disk, Node, Observation
 from ..record.address import endpoint
 from ..record.wanted import Wanted
 from ..verdict import checks, halves
 from ..verdict.problem import Problem, refuse_if
 from .parts import layers, switch
 from .parts.undo import undo
-from .step import Plan, Step
+from .step import Plan, Step, wait
+
+CONNECT_TIMEOUT = 10.0  # seconds; a standby tries again each second
 
 
 def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
@@ -30,7 +32,7 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         return _keep(seen) if kept else _begin_again(seen)
     if not all(states.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
         return _begin_again(seen)
-    steps = [*_listeners(seen), *_quorums(seen), *switch.sync(wanted, seen), *switch.switch(seen)]
+    steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *switch.sync(wanted, seen), *switch.switch(seen)]
     return Plan(tuple(steps), _in_lockstep(seen))
 
 
@@ -72,7 +74,7 @@ def _sockets(seen: Observation) -> list:
 
 def _keep(seen: Observation) -> Plan:
     """Nothing but what drifted, or what an earlier run had still to do, and the proof: a whole checkpoint."""
-    steps = [*switch.end_copying(seen), *layers.mend_proxies(seen)]
+    steps = [*switch.end_copying(seen), *layers.mend_proxies(seen), *_connected(seen)]
     delay = seen.record.checkpoint_delay
     if seen.monitor.migration.checkpoint_delay != delay:
         steps.append(switch.set_delay(delay))
@@ -93,6 +95,20 @@ def _listeners(seen: Observation) -> list[Step]:
     """The sockets of the packet proxy: early, so that the standby has connected before packets flow."""
     steps = layers.add_iothread(seen.monitor) if seen.record.nics else []
     return steps + [layers.add_part(part) for part in _sockets(seen) if not states.has(seen.monitor, part)]
+
+
+def _connected(seen: Observation) -> list[Step]:
+    """Before anything is put under a disk, and for a pair to count as protected: packets have a way to be compared.
+
+    A socket that listens is no proof, where a firewall takes away what is sent to it.
+    """
+    known = seen.monitor.chardevs
+    names = [part.name for part in _sockets(seen) if known.get(part.name, DISCONNECTED).startswith(DISCONNECTED)]
+    return (
+        [wait("see that the standby is connected with each socket", "connected", CONNECT_TIMEOUT, names=names)]
+        if names
+        else []
+    )
 
 
 def _quorums(seen: Observation) -> list[Step]:

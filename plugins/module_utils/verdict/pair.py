@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..lockstep import graph, states
 from ..lockstep.states import MIGRATING
 from ..observation.seen import Domain, Observation
-from . import remarks
+from . import channels, remarks
 from .copies import completed, given_away, outlived, runs_a_guest
 from .next import next_playbook
 
@@ -51,6 +51,8 @@ def _primary_phase(seen: Observation) -> str:
     if monitor.migration.status == "colo":
         if not all(states.attached(monitor, disk.target) for disk in seen.record.disks) or not seen.peer_sockets:
             return "degraded"
+        if channels.cut(seen):
+            return "degraded"
         if copying:
             return "syncing"
         return "protected" if monitor.running and not _without_checkpoints(seen) else "stalled"
@@ -68,7 +70,7 @@ def _without_checkpoints(seen: Observation) -> bool:
 def _secondary_phase(seen: Observation) -> str:
     monitor = seen.monitor
     if monitor.colo == "secondary":
-        return "protected" if seen.peer_sockets else "degraded"
+        return "protected" if seen.peer_sockets and not channels.cut(seen) else "degraded"
     if monitor.status == states.INCOMING:
         return "listening"
     return "degraded"

@@ -18,7 +18,7 @@ from ..observation.seen import Domain, Host, Observation
 from ..record import images, pair
 from ..record.pair import Record
 from ..record.wanted import Wanted, WantedDisk
-from . import checks, copies, originals, way_back
+from . import channels, checks, copies, originals, way_back
 from .problem import Problem
 
 OK, NOTE, WRONG, UNKNOWN = "ok", "note", "wrong", "unknown"
@@ -190,6 +190,10 @@ def _both(primary: Observation, standby: Observation) -> Iterator[Requirement]:
     yield from _rows("clock", None, f"within {checks.CLOCK_TOLERANCE:g} s", clocks, notes=checks.clock(here, there))
     yield from _rows(
         "latency", None, f"less than {checks.GOOD_LATENCY:g} ms", far, notes=checks.latency(standby, primary)
+    )
+    large = f"{standby.passage.size} bytes" if standby.passage else None
+    yield from _rows(
+        "large packets", None, "those that fill the link come through", large, channels.large_packets(primary, standby)
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..errors import ColoError
 from ..lockstep import states
 from ..observation.seen import Domain, Observation
+from . import channels
 
 # QEMU ends itself where a disk's error has stopped the guest and a checkpoint is due (QEMU's runstate transitions).
 STOPPED_BY_A_DISK = "'io-error' -> 'colo'"
@@ -42,7 +43,7 @@ def problems(seen: Observation) -> list[str]:
     if seen.monitor and record.role == "secondary":
         up = [nic.tap for nic in domain.nics if nic.tap_up and seen.monitor.colo != "none"]
         found += [f"{seen.host.name}: link {tap} of the standby is up, its packets reach the network" for tap in up]
-    found += [f"{seen.host.name}: {words}" for words in _proxy_notes(seen)]
+    found += [f"{seen.host.name}: {words}" for words in [*_proxy_notes(seen), *channels.cut(seen)]]
     if domain.autostart and record.role != "alone":
         found.append(f"{seen.host.name}: autostart is on, so that an old copy could start by itself")
     return found

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ...lockstep import graph, states
 from ...lockstep.states import CANCELLING, MIGRATING
-from ...observation.seen import Monitor, Observation
+from ...observation.seen import Observation
 from ...record import pair
 from ...verdict import checks
 from ...verdict.problem import Problem, refuse_if
@@ -92,23 +92,22 @@ def _free(seen: Observation) -> list[Step]:
 
 
 def _clean(seen: Observation) -> list[Step]:
-    monitor, record = seen.monitor, seen.record
-    steps = []
-    for disk in record.disks:
-        steps += _end_job(monitor, graph.sync_job(disk.target))
-    steps += layers.remove_sockets(monitor)
+    monitor = seen.monitor
+    steps = [*_end_jobs(seen), *layers.remove_sockets(monitor)]
     return [*steps, *layers.migrate_ordinarily(monitor), *layers.slide_out(seen), *layers.remove_iothread(monitor)]
 
 
-def _end_job(monitor: Monitor, name: str) -> list[Step]:
-    job = monitor.jobs.get(name)
-    if job is None:
-        return []
-    steps = []
-    if job.status != "concluded":
-        steps.append(qmp(f"cancel {name}", "block-job-cancel", {"device": name, "force": True}))
+def _end_jobs(seen: Observation) -> list[Step]:
+    """A job that waits for what the other host does not take ends only once its connection has."""
+    names = [graph.sync_job(disk.target) for disk in seen.record.disks]
+    jobs = {name: seen.monitor.jobs[name] for name in names if name in seen.monitor.jobs}
+    running = [name for name, job in jobs.items() if job.status != "concluded"]
+    steps = [qmp(f"cancel {name}", "block-job-cancel", {"device": name, "force": True}) for name in running]
+    if running:
+        steps.append(reset_connections(seen))
+    for name in running:
         steps.append(wait(f"wait for the end of {name}", "concluded", JOB_TIMEOUT, jobs=[name], failed=True))
-    return [*steps, qmp(f"forget {name}", "job-dismiss", {"id": name})]
+    return [*steps, *(qmp(f"forget {name}", "job-dismiss", {"id": name}) for name in jobs)]
 
 
 def _alone(seen: Observation) -> Observation:

@@ -149,6 +149,10 @@ def _wait(seen: Observation, until: str, **arguments: Any) -> Observation:
     if until == "alone":
         need(monitor.migration.status != "colo", "still in lockstep")
         return _monitor(seen, running=True, status="running")
+    if until == "connected":
+        missing = [name for name in arguments["names"] if name not in monitor.chardevs]
+        need(not missing, f"a wait for sockets that are not there: {missing}")
+        return seen
     need(until == "checkpoint" and monitor.migration.status == "colo", f"no checkpoint comes: {monitor.migration}")
     return seen
 

@@ -321,3 +321,21 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
 def test_a_done_step_is_plain_data(clock: Clock) -> None:
     outcome = run(Recording(), qmp("one", "stop"), began=100.0)
     assert [dataclasses.asdict(done) for done in outcome.done] == [{"title": "one", "began": 0.0, "ended": 0.0}]
+
+
+def test_a_socket_that_nobody_is_connected_with_is_said_with_what_to_look_at(clock: Clock) -> None:
+    listening = [
+        {"label": "colo-net0-mirror", "filename": "disconnected:tcp:10.77.0.1:21602,server=on"},
+        {"label": "colo-net0-compare-in", "filename": "tcp:10.77.0.1:21603,server=on <-> 10.77.0.2:50490"},
+    ]
+    recording = Recording(query_chardev=[listening])
+    step = wait("see", "connected", 10.0, names=["colo-net0-mirror", "colo-net0-compare-in"])
+    with pytest.raises(Timeout, match="nobody is connected with colo-net0-mirror") as raised:
+        run(recording, step)
+    assert "firewalls" in raised.value.remedy
+
+
+def test_a_copy_that_does_not_move_ends_the_wait(clock: Clock) -> None:
+    job = {"id": "colo-vda-sync", "status": "running", "current-progress": 0, "total-progress": 100}
+    with pytest.raises(ColoError, match=r"the copying stands still for 20 s .colo-vda-sync is running, 0 of 100 bytes"):
+        run(Recording(query_jobs=[[job]]), wait("wait", "ready", 30.0, jobs=["colo-vda-sync"]))

@@ -112,3 +112,13 @@ def test_a_silent_port_is_an_error_that_names_the_time(monkeypatch: pytest.Monke
     monkeypatch.setattr(socket, "create_connection", silent)
     with pytest.raises(ColoError, match=r"10.0.0.2 port 21601 does not answer within 3 s"):
         sockets.reach("10.0.0.2", 21601, 3.0)
+
+
+@pytest.mark.parametrize(("again", "count"), [(0, 0), (2, 0), (3, 1), (12, 1)])
+def test_what_is_sent_again_and_again_carries_nothing(proc: Path, again: int, count: int) -> None:
+    line = f"   0: 0200000A:5461 0100000A:C001 01 00000400:00000000 01:00000000 {again:08X} 0 0 1\n"
+    (proc / "tcp").write_text(HEAD + line, encoding="ascii")
+    found = sockets.stuck_sockets("10.0.0.1", [21601])
+    assert found == ("10.0.0.2:21601 10.0.0.1:49153",)[:count]
+    assert sockets.stuck_sockets("10.0.0.9", [21601]) == ()
+    assert sockets.stuck_sockets("10.0.0.1", [1]) == ()

@@ -251,3 +251,19 @@ def test_a_primary_whose_standby_is_gone_is_left_to_a_fence() -> None:
     gone = replace(LISTENING, monitor=None, domain=replace(LISTENING.domain, state="shutoff"))
     with pytest.raises(Refusal, match=r"no longer in lockstep. .*fence that host and run colo_failover"):
         protect.primary(WANTED, recorded("protected-primary"), gone)
+
+
+def test_nothing_goes_under_a_disk_before_the_standby_is_connected_with_each_socket() -> None:
+    plan = primary(recorded("described-primary"))
+    waits = [step for step in plan.steps if step.arguments.get("until") == "connected"]
+    assert [set(step.arguments["names"]) >= {"colo-net0-mirror", "colo-net1-compare-in"} for step in waits] == [True]
+    assert plan.steps.index(waits[0]) < commands(plan).index("blockdev-add")
+
+
+def test_a_protected_pair_of_which_a_socket_was_closed_is_looked_at_again() -> None:
+    seen = recorded("protected-primary")
+    chardevs = {**seen.monitor.chardevs, "colo-net1-mirror": "disconnected:tcp:10.77.0.1:21604,server=on"}
+    closed = replace(seen, monitor=replace(seen.monitor, chardevs=chardevs))
+    plan = protect.primary(WANTED, closed, recorded("protected-secondary"))
+    assert [step.arguments["until"] for step in plan.steps] == ["connected", "checkpoint"]
+    assert plan.steps[0].arguments["names"] == ["colo-net1-mirror"]

@@ -197,7 +197,7 @@ def test_the_connections_are_reset_before_qemu_is_asked_anything(name: str) -> N
 def test_connections_are_reset_once_nothing_is_left_to_make_new_ones(name: str) -> None:
     seen = recorded(name)
     steps = failover(seen, Fence(seen.record.peer.host, True)).steps
-    (at,) = [at for at, step in enumerate(steps) if step.action == "release"]
+    *_to_end_a_copy, at = [at for at, step in enumerate(steps) if step.action == "release"]
     *_earlier, then = model.walk(seen, steps[:at])
     assert not any(map(graph.is_ours, then.monitor.chardevs))
     assert not any(node.driver == "nbd" for node in then.monitor.nodes.values())

@@ -17,6 +17,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Link,
     Marker,
     Observation,
+    Passage,
     Space,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, listen, protect
@@ -112,6 +113,7 @@ FIT = Pair(
         space={HOME: Space(384 * MIB, "66")},  # three times two disks of 64 MiB
         files={KERNEL: True},
         latency=0.3,
+        passage=Passage(1500, passes=True),
     ),
 )
 TARGETS = [disk.target for disk in RUNNING.domain.disks]
@@ -160,6 +162,7 @@ VIOLATIONS: list[Violation] = [
     ("same versions", WRONG, lambda p: p.qemu_there(version="10.0.9"), "QEMU is 10.0.13 on kvm1 and 10.0.9 on kvm2"),
     ("clock", NOTE, lambda p: p.there(clock=1764000061.0), "the clocks of kvm1 and kvm2 differ by 61 s"),
     ("latency", NOTE, lambda p: p.seen_there(latency=5.5), "a packet takes 5.5 ms from kvm1 to kvm2"),
+    ("large packets", WRONG, lambda p: p.seen_there(passage=Passage(9000, False)), "packets of 9000 bytes, as the"),
     ("link speed", NOTE, lambda p: p.here(links=(Link("10.77.0.1", 100),)), "10.77.0.1 on kvm1 runs at 100 Mbit/s"),
     ("link speed", NOTE, lambda p: p.there(links=(Link("10.77.0.2", 100),)), "10.77.0.2 on kvm2 runs at 100 Mbit/s"),
     ("replication address", WRONG, lambda p: p.here(addresses=("10.9.9.9",)), "10.77.0.1 is not an address of kvm1"),
@@ -259,7 +262,7 @@ def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
     unknown = {row.requirement for row in rows if row.state == UNKNOWN}
     assert unknown == {
         "AppArmor", "clock", "latency", "link speed", "machine type", "accelerator", "CPU", "forward delay",
-        "disk space", "disks in QEMU",
+        "disk space", "disks in QEMU", "large packets",
     }  # fmt: skip
     assert {row.state for row in rows} == {OK, UNKNOWN}
 

@@ -84,3 +84,12 @@ def test_there_may_be_nothing_to_end() -> None:
     for name in ("unprotected-primary", "unprotected-secondary", "described-secondary", "stale-primary"):
         assert undo.absent(recorded(name), None).steps == ()
     assert not undo.absent(recorded("described-primary"), None).changes
+
+
+def test_a_copy_that_hangs_ends_with_its_connection() -> None:
+    """block-job-cancel does not come back to what the other host never answers."""
+    seen = recorded("syncing-primary")
+    titled = titles(undo.absent(seen, None))
+    order = ["cancel colo-vda-sync", "cancel colo-vdb-sync", "reset the connections with 10.77.0.2"]
+    at = titled.index(order[0])
+    assert titled[at : at + 4] == [*order, "wait for the end of colo-vda-sync"]

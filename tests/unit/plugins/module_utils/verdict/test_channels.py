@@ -1,0 +1,50 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Existence is not connection: a pair whose packets have no way is not protected, and says which."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation, Passage
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import channels, pair
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+
+PRIMARY, STANDBY = recorded("protected-primary"), recorded("protected-secondary")
+
+
+def apart(seen: Observation, name: str) -> Observation:
+    chardevs = {**seen.monitor.chardevs, name: "disconnected:tcp:10.77.0.1:21603,server=on"}
+    return replace(seen, monitor=replace(seen.monitor, chardevs=chardevs))
+
+
+def unheard(seen: Observation) -> Observation:
+    return replace(seen, stuck_sockets=seen.peer_sockets[:1])
+
+
+@pytest.mark.parametrize(
+    ("primary", "standby", "says"),
+    [
+        (apart(PRIMARY, "colo-net0-mirror"), STANDBY, "kvm1: the packet proxy's socket colo-net0-mirror is not"),
+        (apart(PRIMARY, "colo-net1-compare-in"), STANDBY, "socket colo-net1-compare-in is not connected (tcp:10.77"),
+        (PRIMARY, apart(STANDBY, "colo-net0-red-out"), "kvm2: the packet proxy's socket colo-net0-red-out is not"),
+        (unheard(PRIMARY), STANDBY, "kvm1: nothing sent over 10.77.0.1:21602 to 10.77.0.2:44834 is acknowledged"),
+        (PRIMARY, unheard(STANDBY), "kvm2: nothing sent over 10.77.0.2:21600 to 10.77.0.1:58486 is acknowledged"),
+    ],
+)
+def test_no_pair_is_protected_with_a_channel_that_nothing_comes_through(primary, standby, says: str) -> None:
+    assert pair.pair(PRIMARY, STANDBY).phase == "protected"
+    found = pair.pair(primary, standby)
+    assert found.phase == "degraded"
+    assert any(says in words and "firewalls" in words for words in found.problems), found.problems
+
+
+def test_a_standby_that_listens_has_nobody_to_be_connected_with_yet() -> None:
+    assert channels.cut(recorded("listening-secondary")) == []
+
+
+def test_a_peer_that_answers_nothing_at_all_is_not_said_to_lose_large_packets() -> None:
+    lost = Passage(1500, passes=False)
+    assert list(channels.large_packets(PRIMARY, replace(STANDBY, latency=0.2, passage=lost)))
+    assert not list(channels.large_packets(PRIMARY, replace(STANDBY, latency=None, passage=lost)))
