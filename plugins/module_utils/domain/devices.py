@@ -26,6 +26,7 @@ class NicElement:
     driver: str | None
     driver_element: bool
     queues: int
+    network: str | None = None
 
 
 def read_disk(element: etree._Element) -> Disk:
@@ -63,11 +64,13 @@ def find_disk(root: etree._Element, target: str) -> etree._Element:
 
 def read_nic(interface: etree._Element) -> NicElement:
     driver, target = interface.find("driver"), interface.find("target")
+    source = interface.find("source")
     return NicElement(
         mac=mac_of(interface),
         model=_model(interface),
         type=interface.get("type", ""),
-        source=first_attribute(interface.find("source"), _NIC_SOURCE_ATTRIBUTES),
+        source=first_attribute(source, _NIC_SOURCE_ATTRIBUTES),
+        network=None if source is None else source.get("network"),
         tap=None if target is None else target.get("dev"),
         alias=alias(interface),
         driver=None if driver is None else driver.get("name"),

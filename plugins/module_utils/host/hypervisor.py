@@ -124,6 +124,14 @@ class Hypervisor:
         """The collection's records of all domains on this host: domain name to XML."""
         return self._call("records")
 
+    def stock(self) -> dict[str, Any]:
+        """What domains of this libvirt can refer to by name.
+
+        ``networks``: pairs of XML and whether it is active. ``filters``: names, or None where this libvirt has no
+        nwfilter driver. ``domains``: UUID to name.
+        """
+        return self._call("stock")
+
     def define(self, xml: str) -> None:
         """Define a persistent domain, validated by libvirt's schema; libvirt may look at its emulator first."""
         self._call("define", xml, deadline=START_DEADLINE)
@@ -279,6 +287,18 @@ class _Session:
         number = self.connection.getLibVersion()
         return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
 
+    def stock(self) -> dict[str, Any]:
+        try:
+            filters = [one.name() for one in self.connection.listAllNWFilters()]
+        except self.libvirt.libvirtError:
+            filters = None
+        try:
+            networks = [(one.XMLDesc(), bool(one.isActive())) for one in self.connection.listAllNetworks()]
+        except self.libvirt.libvirtError:
+            networks = []
+        domains = {one.UUIDString(): one.name() for one in self.connection.listAllDomains()}
+        return {"networks": networks, "filters": filters, "domains": domains}
+
     def monitor(self, name: str, request: str) -> str:
         return self.qemu.qemuMonitorCommand(self._domain(name), request, 0)
 
@@ -298,6 +318,7 @@ class _Session:
             "inactive_xml": domain.XMLDesc(lv.VIR_DOMAIN_XML_INACTIVE | secure),
             "live_xml": domain.XMLDesc(secure) if active else None,
             "saved_xml": self._saved_xml(domain, secrets),
+            "snapshots": self._snapshots(domain),
             "tainted": self._taints(domain) if active else [],
         }
 
@@ -317,6 +338,10 @@ class _Session:
         if not domain.isPersistent() or not domain.hasManagedSaveImage():
             return None
         return domain.managedSaveGetXMLDesc(self.libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE if secrets else 0)
+
+    def _snapshots(self, domain: Any) -> list[str]:
+        """The names of its snapshots and checkpoints."""
+        return [*domain.snapshotListNames(), *(one.getName() for one in domain.listAllCheckpoints())]
 
     def managed_save(self, name: str) -> None:
         self._domain(name).managedSave(self.libvirt.VIR_DOMAIN_SAVE_RUNNING)
@@ -373,7 +398,10 @@ class _Session:
         self._domain(name).destroy()
 
     def undefine(self, name: str) -> None:
-        self._domain(name).undefineFlags(self.libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+        lv = self.libvirt
+        # Of snapshots and checkpoints only what libvirt keeps of them goes: with any of it, it refuses.
+        metadata = lv.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | lv.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+        self._domain(name).undefineFlags(lv.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | metadata)
         self.found.pop(name, None)
 
     def set_autostart(self, name: str, on: bool) -> None:

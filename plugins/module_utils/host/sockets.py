@@ -55,6 +55,11 @@ def _endpoint(text: str) -> tuple[str, int]:
     return str(mapped or ip), int(port, 16)
 
 
+def listening() -> set[tuple[str, int]]:
+    """(address, port) of every TCP socket that listens; the address of all is 0.0.0.0 or ::."""
+    return {(one.address, one.port) for one in _tcp() if one.state == TCP_LISTEN}
+
+
 def ports_in_use() -> tuple[int, ...]:
     """Ports of the collection's range on which somebody listens."""
     return tuple(sorted({one.port for one in _tcp() if one.state == TCP_LISTEN and one.port in PORT_RANGE}))

@@ -65,6 +65,32 @@ class ForwardDelay:
 
 
 @dataclass(frozen=True)
+class Lan:
+    """What a bridge leads to."""
+
+    bridge: str
+    mtu: int
+    uplinks: tuple[str, ...] = ()  # its ports that are no taps
+    vlans: tuple[int, ...] = ()  # those that its uplinks are in
+
+
+@dataclass(frozen=True)
+class KnownDomain:
+    name: str
+    uuid: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """One of libvirt's."""
+
+    name: str
+    active: bool
+    bridge: str | None  # None for one that has none, such as of forward mode hostdev
+    forward: str | None  # None for one that leads nowhere
+
+
+@dataclass(frozen=True)
 class Host:
     name: str
     machine_id: str
@@ -77,6 +103,11 @@ class Host:
     bridges: tuple[str, ...] = ()
     forward_delays: tuple[ForwardDelay, ...] = ()
     links: tuple[Link, ...] = ()  # of the addresses of which the speed is known
+    lans: tuple[Lan, ...] = ()
+    networks: tuple[Network, ...] | None = None
+    network_filters: tuple[str, ...] | None = None
+    domains: tuple[KnownDomain, ...] = ()  # all that this host has
+    listeners: tuple[str, ...] | None = None  # ADDRESS:PORT of every TCP socket that listens
     clock: float | None = None  # seconds since the epoch, as this host has it
     cpu: Cpu | None = None
     processors: tuple[int, ...] = ()  # that are online, by their numbers
@@ -117,6 +148,7 @@ class Nic:
     alias: str | None = None
     tap: str | None = None
     tap_up: bool | None = None
+    network: str | None = None  # libvirt's, by which it is on its bridge
 
 
 @dataclass(frozen=True)
@@ -160,6 +192,15 @@ class Marker:
 
 
 @dataclass(frozen=True)
+class Listen:
+    """Where a domain's QEMU wants to listen; ``what`` in words, such as VNC. None: any address, any port."""
+
+    what: str
+    address: str | None
+    port: int | None
+
+
+@dataclass(frozen=True)
 class Domain:
     name: str
     uuid: str
@@ -188,6 +229,9 @@ class Domain:
     nics: tuple[Nic, ...] = ()
     unsupported: tuple[str, ...] = ()
     untried: dict[str, str] = field(default_factory=dict)  # what nobody has tried with COLO: its name, and in words
+    listens: tuple[Listen, ...] = ()
+    network_filters: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()  # and checkpoints: what libvirt keeps of them, on this host
     tainted: tuple[str, ...] = ()
     vhost: bool = False  # the running QEMU has /dev/vhost-net open
     saved_xml: str | None = None  # with which libvirt would restore the guest, where it has a managed save of it

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ..domain import needs, reading
+from ..domain import asks, needs, reading
 from ..domain.devices import NicElement
 from ..domain.unsupported import unsupported_in, untried_in
 from ..errors import ColoError, LibvirtError, QmpError, Timeout
@@ -27,6 +27,7 @@ from ..record.pair import Record
 from ..record.schema import VocabularyError
 from . import emulator, equipment
 from .passage import passage
+from .surroundings import surroundings
 
 # Every QMP command an observation sends. None of them changes anything; the no-change test holds libvirtd's log
 # against this list.
@@ -127,6 +128,7 @@ def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str |
         huge_pages=equipment.huge_pages(),
         apparmor=equipment.apparmor(),
         apparmor_rules=equipment.apparmor_rules(),
+        **surroundings(hypervisor),
     )
 
 
@@ -182,6 +184,9 @@ def _domain(found: dict[str, Any]) -> Domain:
         nics=tuple(_nic(element) for element in reading.nics(current)),
         unsupported=tuple(unsupported_in(current)),
         untried=untried_in(current),
+        listens=tuple(asks.listens(current)),
+        network_filters=tuple(asks.network_filters(current)),
+        snapshots=tuple(found["snapshots"]),
         tainted=tuple(found["tainted"]),
         vhost=qemu_process.VHOST_DEVICE in files,
         deleted=tuple(
@@ -208,6 +213,7 @@ def _nic(element: NicElement) -> Nic:
         alias=element.alias,
         tap=element.tap,
         tap_up=links.link_up(element.tap) if element.tap else None,
+        network=element.network,
     )
 
 

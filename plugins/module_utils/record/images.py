@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -35,6 +36,7 @@ def _standby_disk(wanted: Wanted, old: Record | None, directory: str, disk: Disk
     """At the stated path; else where this host had the disk before; else in the domain's directory."""
     stated = next((want.path for want in wanted.disks if want.target == disk.target), None)
     before = next((known.path for known in old.disks if known.target == disk.target), None) if old else None
+    stated = stated if stated and os.path.isabs(stated) else None  # another one is refused
     path = stated or before or f"{directory}/{disk.target}.{disk.format}"
     active, hidden = (f"{directory}/{disk.target}.{layer}.qcow2" for layer in ("active", "hidden"))
     return replace(disk, path=path, active=active, hidden=hidden)

@@ -101,7 +101,12 @@ def failure(error: Exception, domain: str, host: str | None) -> dict[str, Any]:
         problems = {"problems": [asdict(one) for one in error.problems]} if isinstance(error, Refusal) else {}
         return {"msg": str(error.at(host=host, domain=domain)), **problems}
     remedy = "Run again once the host is in order"
-    if isinstance(error, (VocabularyError, DomainXmlError)):
+    if isinstance(error, VocabularyError):
+        remedy = (
+            "Correct it in what was stated for this pair; where it was not stated, the record in the domain's metadata "
+            "has it (virsh metadata)"
+        )
+    if isinstance(error, DomainXmlError):
         remedy = "Correct the domain's XML (virsh edit), then run again"
     return {"msg": f"{where(domain, host)}: {error}. {remedy}"}
 

@@ -216,7 +216,16 @@ def disks(domain: Domain, wanted: Wanted) -> Iterator[Problem]:
     chosen = {disk.target for disk in wanted.disks}
     if not wanted.disks:
         yield Problem("no disk is named", "Name each writable disk of the domain in disks")
+    targets = [want.target for want in wanted.disks]
+    for target in sorted({target for target in targets if targets.count(target) > 1}):
+        yield Problem("it is named twice in disks", "Name each disk once", target)
     for want in wanted.disks:
+        if want.path is not None and not os.path.isabs(want.path):
+            yield Problem(
+                f"the path that is stated for its copy, {want.path}, is not an absolute one",
+                "State it from / on, or leave it out: the copy is then below colo_directory",
+                want.target,
+            )
         disk = by_target.get(want.target)
         if disk is None:
             known = ", ".join(sorted(by_target)) or "none"
@@ -407,7 +416,8 @@ def files(domain: Domain, standby: Observation) -> Iterator[Problem]:
 
 def bridges(domain: Domain, other: Host) -> Iterator[Problem]:
     for nic in domain.nics:
-        if nic.bridge and nic.bridge not in other.bridges:
+        by_network = nic.network is not None and other.networks is not None  # which may lead elsewhere there
+        if nic.bridge and not by_network and nic.bridge not in other.bridges:
             yield Problem(f"{other.name} has no bridge {nic.bridge}, which NIC {nic.mac} is on", "Create it there")
 
 
@@ -485,6 +495,12 @@ def address(host: Host, wanted: str | None) -> Iterator[Problem]:
 
 
 def port_problems(host: Host, first: int) -> Iterator[Problem]:
+    if first not in PORT_RANGE or pair.block(first)[-1] not in PORT_RANGE:
+        yield Problem(
+            f"a pair's {PORTS_PER_PAIR} ports have to lie within {PORT_RANGE.start}-{PORT_RANGE.stop - 1}, and those "
+            f"from {first} do not",
+            "Correct first_port, or leave it out",
+        )
     taken = sorted(set(host.ports) & set(pair.block(first)))
     if taken:
         yield Problem(

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ..observation.seen import Domain, Observation
 from ..record.images import IMAGE_TYPES
 from ..record.pair import DiskRecord
@@ -15,13 +17,13 @@ def of_primary(wanted: Wanted, domain: Domain) -> tuple[DiskRecord, ...]:
     """The disks that are wanted and that the domain has, as the primary's record describes them.
 
     Without those that have no image on this host, or one whose size is not known: QEMU alone knows it, and a domain
-    that does not run has none.
+    that does not run has none. One that is named twice is there once.
     """
-    known = (disk for disk in domain.disks if disk.type in IMAGE_TYPES and disk.source)
-    disks = {disk.target: disk for disk in known if disk.virtual_size is not None}
+    known = (disk for disk in domain.disks if disk.type in IMAGE_TYPES and disk.virtual_size is not None)
+    disks = {disk.target: disk for disk in known if disk.source and os.path.isabs(disk.source)}
     return tuple(
         DiskRecord(want.target, want.format, disks[want.target].source, disks[want.target].virtual_size)
-        for want in wanted.disks
+        for want in {want.target: want for want in wanted.disks}.values()
         if want.target in disks
     )
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..lockstep import abilities
-from ..observation.seen import Domain, Host, Observation
+from ..observation.seen import Domain, Host, Listen, Observation
 from ..record import images, pair
 from ..record.pair import Record
 from ..record.wanted import Wanted, WantedDisk
-from . import channels, checks, copies, originals, way_back
+from . import channels, checks, copies, originals, place, way_back
 from .problem import Problem
 
 OK, NOTE, WRONG, UNKNOWN = "ok", "note", "wrong", "unknown"
@@ -274,6 +274,8 @@ def _domain(wanted: Wanted, primary: Observation, domain: Domain) -> Iterator[Re
         "way back", host, "each disk's block node is found again", chosen, way_back.way_back(wanted, primary)
     )
     yield from _rows("NICs", host, "on a bridge, one queue", nics, checks.nics(domain))
+    kept = ", ".join(domain.snapshots) or "none"
+    yield from _rows("snapshots", host, "none that have to last", kept, notes=place.snapshots(domain))
     yield from _rows("vhost", host, "no NIC that uses it", "none", checks.vhost(domain))
 
 
@@ -310,6 +312,18 @@ def _place(wanted: Wanted, primary: Observation, standby: Observation, domain: D
     yield from _rows(
         "resource partition", there, domain.partition or "none", "none", notes=checks.partition(domain, there)
     )
+    filters, wishes = ", ".join(domain.network_filters) or "none", [_wish(one) for one in domain.listens]
+    yield from _rows(
+        "networks", there, "such as lead as far as here", None if there.networks is None else "they do",
+        place.networks(domain, here, there), place.other_bridge(domain, there),
+    )  # fmt: skip
+    have = None if there.network_filters is None else filters
+    yield from _rows("network filters", there, filters, have, place.filters(domain, there))
+    yield from _rows(
+        "listeners", there, ", ".join(wishes) or "none", None if there.listeners is None else "possible",
+        () if runs else place.listeners(domain, there),
+    )  # fmt: skip
+    yield from _rows("UUID", there, "no other domain's", domain.uuid, place.identity(domain, there))
     bridges = sorted({nic.bridge for nic in domain.nics if nic.bridge})
     yield from _rows("bridges", there, ", ".join(bridges) or "none", "there", checks.bridges(domain, there))
     for host in (here, there):
@@ -342,6 +356,10 @@ def _images(wanted: Wanted, primary: Observation, standby: Observation, domain: 
         "images", standby.host, "none yet, or the pair's own and older", "nothing that would be lost",
         copies.images(primary, standby, disks, sources),
     )  # fmt: skip
+
+
+def _wish(listen: Listen) -> str:
+    return f"{listen.what} on {listen.address or 'any address'}{f' port {listen.port}' if listen.port else ''}"
 
 
 def _machine(domain: Domain, host: Host) -> str | None:

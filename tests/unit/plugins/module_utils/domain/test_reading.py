@@ -175,7 +175,7 @@ def test_a_running_domain_has_aliases_and_taps() -> None:
     disks = reading.disks(text)
     assert [disk.alias for disk in disks] == ["ua-root", "scsi0-0-0-0", "ide0-0-0"]
     assert reading.nics(text)[1] == NicElement(
-        "52:54:00:dd:00:02", "virtio", "bridge", "br0", "vnet2", "net1", None, False, 1
+        "52:54:00:dd:00:02", "virtio", "bridge", "br0", "vnet2", "net1", None, False, 1, network="fixnet"
     )
 
 

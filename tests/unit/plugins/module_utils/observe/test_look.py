@@ -14,11 +14,14 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     ForwardDelay,
     HugePages,
     Image,
+    KnownDomain,
     Link,
     Migration,
+    Network,
+    Passage,
     Space,
 )
-from ansible_collections.lockstep.colo.plugins.module_utils.observe import emulator, equipment
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import emulator, equipment, look, surroundings
 from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import _writers, migration, observe
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import fixture
 
@@ -39,6 +42,7 @@ class Libvirt:
             "tainted": [],
             "ended_by": None,
             "saved_xml": None,
+            "snapshots": ["before-upgrade"],
         }
         return {**found, "inactive_xml": xml, "live_xml": None}
 
@@ -47,6 +51,10 @@ class Libvirt:
 
     def records(self) -> dict[str, str]:
         return {}
+
+    def stock(self) -> dict[str, Any]:
+        lan = "<network><name>lan</name><forward mode='bridge'/><bridge name='br0'/></network>"
+        return {"networks": [(lan, True)], "filters": ["clean-traffic"], "domains": {"u": "web1"}}
 
 
 @pytest.fixture(name="asked")
@@ -58,6 +66,8 @@ def a_host_that_says_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> list[s
         links: {"devices": {"10.77.0.2": "eth0"}, "bridges": ("br0",)},
         sockets: {"ports_in_use": ()},
         marker: {"read": None},
+        surroundings: {"lans": (), "listening": {("0.0.0.0", 22)}},
+        look: {"passage": Passage(1500, True)},
         equipment: {
             "cpu": Cpu("AMD EPYC"), "has_kvm": True, "online": (0, 1),
             "links": (Link("10.77.0.2", 1000),), "apparmor": True,
@@ -94,7 +104,12 @@ def test_everything_that_the_preflight_needs_is_seen(asked: list[str]) -> None:
     assert seen.host.clock > 1.7e9
     assert set(seen.space) == {DIRECTORY, f"{DIRECTORY}/u", "/elsewhere"}
     assert (seen.files, seen.latency) == ({"/iso": True}, 0.3)
-    assert "latency 10.77.0.1" in asked
+    assert {"latency 10.77.0.1", "passage 10.77.0.1"} <= set(asked)
+    assert seen.passage == Passage(1500, True)
+    assert seen.host.networks == (Network("lan", True, "br0", "bridge"),)
+    assert (seen.host.network_filters, seen.host.domains) == (("clean-traffic",), (KnownDomain("web1", "u"),))
+    assert seen.host.listeners == ("0.0.0.0:22",)
+    assert seen.domain.snapshots == ("before-upgrade",)
 
 
 def test_how_far_the_peer_is_is_measured_only_when_it_is_asked_for(asked: list[str]) -> None:

@@ -14,8 +14,12 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     ForwardDelay,
     Host,
     Image,
+    KnownDomain,
+    Lan,
     Link,
+    Listen,
     Marker,
+    Network,
     Observation,
     Passage,
     Space,
@@ -56,6 +60,10 @@ def equipped(host: Host) -> Host:
         numa_nodes=(0,),
         apparmor=True,
         apparmor_rules=("/var/lib/libvirt/images/colo",),
+        lans=(Lan("br0", 1500, ("eth0",)),),
+        networks=(Network("lan", True, "br0", "bridge"),),
+        network_filters=("clean-traffic",),
+        listeners=("0.0.0.0:22", "10.77.0.2:5999"),
     )
 
 
@@ -145,6 +153,27 @@ def silent(pair: Pair) -> Pair:
     return replace(pair, primary=replace(pair.primary, monitor=None, monitor_problem="it hangs"))
 
 
+def stated_path(pair: Pair, path: str) -> Pair:
+    first, *others = pair.wanted.disks
+    return pair.wants(disks=(replace(first, path=path), *others))
+
+
+def in_a_pool(pair: Pair) -> Pair:
+    first, *others = pair.primary.domain.disks
+    return pair.domain(disks=(replace(first, type="volume", source="vms/web1-vda.qcow2"), *others))
+
+
+def leads_to(pair: Pair, lan: Lan | None = None, **changes: Any) -> Pair:
+    """The first NIC on the network lan, which on the second host is changed, or leads to another bridge."""
+    network = replace(Network("lan", True, lan.bridge if lan else "br0", "bridge"), **changes)
+    lans = (*pair.standby.host.lans, *((lan,) if lan else ()))
+    return nic(pair, network="lan").there(networks=(network,), lans=lans)
+
+
+def listens(pair: Pair, address: str | None, port: int | None) -> Pair:
+    return pair.domain(listens=(Listen("VNC", address, port),))
+
+
 def at_node(pair: Pair, node: str) -> Pair:
     first, *others = pair.primary.domain.disks
     return pair.domain(disks=(replace(first, node=node), *others))
@@ -216,6 +245,40 @@ MORE: list[Violation] = [
     ("CPU", NOTE, lambda p: p.there(cpu=replace(EPYC, flags=("aes",))), "of kvm2 lacks avx2, svm"),
     ("images", WRONG, someone_elses_marker, "was written by another machine"),
     ("newest copy", WRONG, lambda p: replace(p, standby=recorded("failed-over-secondary")), "kvm2 has a newer copy"),
+    ("disks", WRONG, lambda p: p.wants(disks=(*WANTED.disks, WANTED.disks[0])), "it is named twice in disks"),
+    ("disks", WRONG, lambda p: stated_path(p, "images/x.qcow2"), "stated for its copy, images/x.qcow2, is not an abso"),
+    ("disks", WRONG, in_a_pool, "its source is of type volume"),
+    ("ports", WRONG, lambda p: p.wants(first_port=80), "have to lie within 21600-23199, and those from 80 do not"),
+    ("networks", WRONG, lambda p: nic(p, network="dmz"), "kvm2 has no network dmz, which NIC"),
+    ("networks", WRONG, lambda p: leads_to(p, active=False), "network lan, which NIC"),
+    ("networks", WRONG, lambda p: leads_to(p, bridge=None), "network lan of kvm2 has no bridge"),
+    ("networks", WRONG, lambda p: leads_to(p, Lan("br1", 1500)), "has no port but those of guests, and br0 of kvm1"),
+    ("networks", NOTE, lambda p: leads_to(p, Lan("br1", 1500, ("eth1",))), "network lan leads to bridge br1 on kvm2"),
+    ("networks", WRONG, lambda p: p.there(lans=(Lan("br0", 1500),)), "br0 of kvm2, where NIC"),
+    ("networks", WRONG, lambda p: p.there(lans=(Lan("br0", 1400, ("eth0",)),)), "has an MTU of 1400, and here it is"),
+    (
+        "networks",
+        WRONG,
+        lambda p: p.there(lans=(Lan("br0", 1500, ("eth0.7",), (7,)),)),
+        "is in VLAN 7, and here it is in",
+    ),
+    ("network filters", WRONG, lambda p: p.domain(network_filters=("no-spoof",)), "kvm2 has no nwfilter no-spoof"),
+    (
+        "listeners",
+        WRONG,
+        lambda p: listens(p, "10.77.0.1", None),
+        "VNC of the domain listens on 10.77.0.1, which is no",
+    ),
+    ("listeners", WRONG, lambda p: listens(p, "10.77.0.2", 5999), "port 5999, on which VNC of the domain listens, is"),
+    ("listeners", WRONG, lambda p: listens(p, None, 5999), "port 5999, on which VNC"),
+    ("listeners", WRONG, lambda p: listens(p, "127.0.0.1", 22), "port 22, on which VNC"),
+    (
+        "UUID",
+        WRONG,
+        lambda p: p.there(domains=(KnownDomain("web1-old", UUID),)),
+        "kvm2 has a domain web1-old with the UUID of this one",
+    ),
+    ("snapshots", NOTE, lambda p: p.domain(snapshots=("s1",)), "the domain has snapshots or checkpoints (s1)"),
     ("way back", WRONG, lambda p: at_node(p, "libvirt-9-odd"), "the guest uses block node libvirt-9-odd, and once"),
 ]
 
@@ -262,7 +325,7 @@ def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
     unknown = {row.requirement for row in rows if row.state == UNKNOWN}
     assert unknown == {
         "AppArmor", "clock", "latency", "link speed", "machine type", "accelerator", "CPU", "forward delay",
-        "disk space", "disks in QEMU", "large packets",
+        "disk space", "disks in QEMU", "large packets", "networks", "network filters", "listeners",
     }  # fmt: skip
     assert {row.state for row in rows} == {OK, UNKNOWN}
 
@@ -478,3 +541,34 @@ def test_what_blocks_a_migration_is_no_matter_once_it_runs() -> None:
 def test_what_a_host_has_not_said_of_its_processors_is_unknown() -> None:
     (row,) = [row for row in FIT.domain(processors=(1,)).there(processors=()).rows if row.requirement == "CPU pinning"]
     assert row.state == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [Listen("VNC", "127.0.0.1", 5999), Listen("VNC", "0.0.0.0", 5901), Listen("SPICE", None, 5900)],
+)
+def test_a_listener_that_both_hosts_can_have_is_no_reason_to_refuse(listen: Listen) -> None:
+    assert {row.state for row in FIT.domain(listens=(listen,)).rows} == {OK}
+
+
+def test_the_standby_itself_is_nobody_in_the_way() -> None:
+    runs = listens(FIT, None, 5999).seen_there(domain=replace(recorded("listening-secondary").domain, uuid=UUID))
+    assert not [row for row in runs.rows if row.requirement == "listeners" and row.state != OK]
+
+
+def test_a_network_without_an_uplink_on_either_host_is_left_as_it_is() -> None:
+    inside = leads_to(FIT, Lan("virbr0", 1500)).here(lans=(Lan("br0", 1500),))
+    assert not [row for row in inside.rows if row.requirement == "networks" and row.state == WRONG]
+
+
+def test_what_the_inventory_has_wrong_hides_nothing_else() -> None:
+    """It was found by the record itself, which knows no host: one message about the domain's XML, and no table."""
+    pair = in_a_pool(stated_path(FIT, "images/x.qcow2")).there(bridges=("br9",))
+    pair = pair.wants(disks=(*pair.wanted.disks, pair.wanted.disks[0]))
+    found = {(row.requirement, row.disk) for row in pair.rows if row.state == WRONG}
+    assert found >= {("disks", "vda"), ("bridges", None)}
+    with pytest.raises(Refusal, match="named twice") as refusal:
+        describe.primary(pair.wanted, pair.primary, pair.standby)
+    assert "not an absolute one" in str(refusal.value)
+    assert "of type volume" in str(refusal.value)
+    preflight.sights(pair.wanted, pair.primary)
