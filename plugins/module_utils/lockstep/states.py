@@ -142,7 +142,18 @@ def listens(seen: Observation) -> bool:
         and all(graph.export(disk.target) in monitor.exports for disk in seen.record.disks)
         and all(disk.node == graph.quorum(disk.target) for disk in replicated(seen))
         and all(has(monitor, part) for part in proxy_parts(seen))
+        and _open_ports(seen) <= set(seen.host.ports)
     )
+
+
+def _open_ports(seen: Observation) -> set[int]:
+    """Those on which this standby has to listen; for its guest only until the primary has connected.
+
+    QEMU waits on in the same state when it was refused the port, and when a listener was ended from outside.
+    """
+    connected = seen.monitor.migration.status not in ("none", "setup")
+    kinds = ("nbd",) if connected else ("nbd", "migration")
+    return {channel.port for channel in seen.record.channels() if channel.kind in kinds}
 
 
 @dataclass(frozen=True)

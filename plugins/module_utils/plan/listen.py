@@ -214,4 +214,6 @@ def _listening(seen: Observation) -> Observation:
     disks = tuple(
         replace(disk, node=graph.quorum(disk.target)) if disk.target in chosen else disk for disk in seen.domain.disks
     )
-    return replace(seen, monitor=monitor, domain=replace(seen.domain, disks=disks))
+    ours = {channel.port for channel in seen.record.channels() if channel.listener == "secondary"}
+    host = replace(seen.host, ports=tuple(sorted(ours.union(seen.host.ports))))
+    return replace(seen, host=host, monitor=monitor, domain=replace(seen.domain, disks=disks))

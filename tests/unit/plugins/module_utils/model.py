@@ -372,6 +372,15 @@ def _over_ours(node: Node) -> bool:
     return any(map(graph.is_ours, node.children.values()))
 
 
+def _nbd_start(seen: Observation, _monitor: Monitor, arguments: dict[str, Any]) -> Observation:
+    return _on_port(seen, int(arguments["addr"]["data"]["port"]))
+
+
+def _on_port(seen: Observation, port: int) -> Observation:
+    need(port not in seen.host.ports, f"port {port} is in use")
+    return replace(seen, host=replace(seen.host, ports=(*seen.host.ports, port)))
+
+
 def _nbd_stop(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -> Observation:
     return _monitor(seen, exports=())
 
@@ -384,6 +393,7 @@ def _export(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> O
 def _incoming(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -> Observation:
     need("x-colo" in monitor.migration.capabilities, "an ordinary migration")
     need(len(monitor.exports) == len(seen.record.disks), f"only {monitor.exports} are served")
+    seen = _on_port(seen, int(_arguments["uri"].rpartition(":")[2]))
     return _monitor(seen, migration=replace(monitor.migration, status="setup"))
 
 
@@ -404,6 +414,6 @@ _COMMANDS: dict[str, Callable[[Observation, Monitor, dict[str, Any]], Observatio
     "chardev-remove": _chardev_remove, "migrate-set-capabilities": _capabilities,
     "migrate-set-parameters": _parameters, "migrate": _migrate, "migrate-continue": _continue,
     "migrate_cancel": _migrate_cancel, "x-colo-lost-heartbeat": _lost_heartbeat, "nbd-server-stop": _nbd_stop,
-    "nbd-server-start": _nothing, "block-export-add": _export, "migrate-incoming": _incoming,
+    "nbd-server-start": _nbd_start, "block-export-add": _export, "migrate-incoming": _incoming,
     "announce-self": _nothing,
 }  # fmt: skip

@@ -129,3 +129,22 @@ def test_a_dry_run_shows_the_new_standby_as_well() -> None:
     assert "start_paused" in [step.action for step in plan.steps]
     assert plan.after.monitor.status == states.INCOMING
     protect.primary(WANTED, recorded("protected-primary"), plan.after)
+
+
+@pytest.mark.parametrize("kind", ["migration", "nbd"])
+def test_a_standby_that_waits_and_does_not_listen_is_renewed(kind: str) -> None:
+    """QEMU waits on when it was refused the port, or its listener was ended: in the state of one that listens."""
+    seen = recorded("listening-secondary")
+    port = next(channel.port for channel in seen.record.channels() if channel.kind == kind)
+    deaf = replace(seen, host=replace(seen.host, ports=tuple(one for one in seen.host.ports if one != port)))
+    assert not plan_standby.secondary(WANTED, seen, recorded("described-primary")).steps
+    plan = plan_standby.secondary(WANTED, deaf, recorded("described-primary"))
+    assert plan.steps[0].title == "end the standby that is no use"
+
+
+def test_a_standby_that_takes_the_guest_listens_for_it_no_more() -> None:
+    seen = recorded("listening-secondary")
+    port = next(channel.port for channel in seen.record.channels() if channel.kind == "migration")
+    monitor = replace(seen.monitor, migration=replace(seen.monitor.migration, status="active"))
+    host = replace(seen.host, ports=tuple(one for one in seen.host.ports if one != port))
+    assert states.listens(replace(seen, monitor=monitor, host=host))

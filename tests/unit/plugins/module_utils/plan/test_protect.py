@@ -194,7 +194,7 @@ def listening_again() -> Observation:
     """The listening standby, as it would be after a change of sides."""
     return replace(
         LISTENING,
-        host=recorded("described-again-secondary").host,
+        host=replace(recorded("described-again-secondary").host, ports=LISTENING.host.ports),
         domain=replace(LISTENING.domain, record=recorded("described-again-secondary").record),
     )
 
