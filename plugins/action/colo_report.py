@@ -56,10 +56,11 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(str(error)) from error
         stem = _stem(options["path"], f"{options['pair']}-{options['runbook']}-{made:%Y%m%dT%H%M%SZ}")
         html, data = (f"{stem}{suffix}" for suffix in SUFFIXES)
-        result.update(changed=True, html=html, json=data, summary=report["summary"])
+        result.update(changed=True, summary=report["summary"])
         if self._task.check_mode:
             result["msg"] = f"would write {html} and {data}"
             return result
+        result.update(html=html, json=data)
         try:
             _write(Path(data), json.dumps(report, indent=1, ensure_ascii=False) + "\n")
             _write(Path(html), page.render(report))

@@ -143,13 +143,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 html:
-  description: Path of the page; in check mode, that it would have.
-  returned: success
+  description: Path of the page.
+  returned: when they are written, not in check mode
   type: str
   sample: /var/tmp/colo-reports/web1-failover-20261123T021415Z.html
 json:
   description: Path of the JSON file.
-  returned: success
+  returned: when they are written, not in check mode
   type: str
   sample: /var/tmp/colo-reports/web1-failover-20261123T021415Z.json
 summary:

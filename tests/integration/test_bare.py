@@ -25,6 +25,9 @@ def test_check_on_bare_hosts(bare: Bed) -> None:
     run = bare.deploy("--check", "--diff", "--limit", "kvm,web1").good()
     assert "kvm1 and kvm2 cannot be observed before the packages are there" in run.text
     assert "comes first" in run.text
+    assert run.text.count("cannot be observed before the packages are there") == 1
+    assert "has no libvirt" not in run.text
+    assert "The report is" not in run.text
     assert "Unknown until then: the domain, its disks and NICs" in run.text
     for host, packages in before.items():
         assert bare.ssh(host, "dpkg-query -W") == packages

@@ -42,6 +42,7 @@ def test_check_mode_writes_nothing_and_says_so(tmp_path: Path) -> None:
     found = run(check=True, path=str(tmp_path / "new" / "report"), **FAILOVER)
     assert found["msg"] == f"would write {tmp_path}/new/report.html and {tmp_path}/new/report.json"
     assert found["changed"] is True
+    assert not {"html", "json"} & set(found), "a file is named that is not there"
     assert list(tmp_path.iterdir()) == []
 
 
