@@ -70,6 +70,7 @@ class Scenario:
     def __init__(self, name: str, out: Path, *, quiet: bool) -> None:
         self.lab = Lab(name)
         self.out = out
+        self.reports = out / "reports"
         self.quiet = quiet
         self.runs = 0
         # Ended from outside, it still takes its lab down.
@@ -134,8 +135,9 @@ class Scenario:
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.lab.state / "cp"),
             "LOCKSTEP_JOURNAL": str(journal),
         }
-        command = ["ansible-playbook", "-i", str(self.lab.inventory), name, *arguments]
-        shown = [str(Path(word).name) if word.startswith("/") else word for word in command]
+        kept = ["-e", f"colo_report_directory={self.reports}"]  # beside the lab they would go with it
+        command = ["ansible-playbook", "-i", str(self.lab.inventory), name, *arguments, *kept]
+        shown = [str(Path(word).name) if word.startswith("/") else word for word in command[: -len(kept)]]
         say(f"$ {' '.join(shown)}")
         journal.touch()
         path = env["PATH"]
