@@ -94,7 +94,11 @@ def test_the_writer_writes_the_same_layout(tmp_path):
 def _recording(directory: Path) -> Path:
     """Answers every 10 ms from 100.0 to 103.0, with a silence from 101.0 to 101.5."""
     times = [100 + n / 100 for n in range(301) if not 100 < n < 150]
-    for name, extra in (("pings", {"rtt": 0.001}), ("http", {"ok": True, "boot_id": "a"}), ("acks", {"disk": 0})):
+    for name, extra in (
+        ("pings", {"rtt": 0.001}),
+        ("http", {"ok": True, "boot_id": "a"}),
+        ("acks", {"disk": 0, "way": "ipv4"}),
+    ):
         lines = [json.dumps({"m": t, "w": t + 1e9, "seq": n + 1, **extra}) for n, t in enumerate(times)]
         (directory / f"{name}.jsonl").write_text("\n".join(lines) + '\n{"half a li')
     return directory
@@ -106,6 +110,7 @@ def test_a_report_measures_the_outage(tmp_path):
     assert result["pings"]["event_to_first_ms"] == 300.0
     assert result["acks"]["longest_gap_ms"] == 500.0
     assert result["boots"] == 1
+    assert result["ways"]["ipv4"] == {"repeated": 0, **result["acks"]}
     assert result["disks"]["0"]["unheard"] == 0
 
 
@@ -116,6 +121,24 @@ def test_a_report_without_an_answer_after_the_event_has_no_outage(tmp_path):
 
 def test_since_leaves_out_what_was_before(tmp_path):
     assert probe.report(_recording(tmp_path), since=1e9 + 101.6)["pings"]["longest_gap_ms"] == 10.0
+
+
+def test_numbers_that_come_again_are_seen(tmp_path):
+    told = [
+        ("ipv4", 1),
+        ("ipv6", 1),
+        ("ipv6", 2),
+        ("ipv6", 3),
+        ("ipv4", 3),
+        ("ipv4", 2),
+        ("ipv6", 2),
+        ("ipv6", 3),
+        ("ipv6", 4),
+    ]
+    lines = [json.dumps({"m": n, "w": n, "seq": seq, "disk": 0, "way": way}) for n, (way, seq) in enumerate(told)]
+    (tmp_path / "acks.jsonl").write_text("\n".join(lines) + "\n")
+    ways = probe.report(tmp_path)["ways"]
+    assert {way: (word["count"], word["repeated"]) for way, word in ways.items()} == {"ipv4": (3, 0), "ipv6": (6, 2)}
 
 
 def test_the_shim_is_for_tcg_alone():

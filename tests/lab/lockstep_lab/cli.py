@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
         "--writer-rate", type=int, default=shape.writer_rate, help="records a second, 0 = as fast as it goes"
     )
     define.add_argument("--no-writer", action="store_true")
+    define.add_argument(
+        "--store", action="store_true", help="write what the client asks for over TCP, and nothing else"
+    )
+    define.add_argument("--ipv6", action="store_true", help="acknowledge over IPv6 as well")
+    define.add_argument("--vlan", type=int, default=shape.vlan, help="acknowledge in frames with this tag as well")
     define.add_argument("--no-vhost", action="store_true", help="keep the NICs' packets in QEMU, as COLO needs them")
     define.add_argument("--start", action="store_true")
     remove = verb("guest-remove", "remove a guest and its images from all hosts that are on")
@@ -82,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     start = verb("probe-start", "begin to record what a client sees")
     start.add_argument("--out", type=Path, required=True, metavar="DIR")
     start.add_argument("--guest", default=GUEST_ADDRESS, metavar="ADDRESS")
+    start.add_argument("--store", default="", metavar="ADDRESS", help="ask the guest's store at it for records")
     verb("probe-stop", "end the recording")
     report = verb("probe-report", "what was recorded, as JSON")
     report.add_argument("dir", type=Path)
@@ -143,7 +149,8 @@ def _run(lab: Lab, words: argparse.Namespace) -> int:
             disks = guest.virtio_disks(dict.fromkeys(("vda", "vdb")[: words.disks], words.format))
             wanted = guest.Guest(
                 words.name, words.address, disks, words.nics, words.size, words.machine, words.memory,
-                words.writer_rate, not words.no_writer, not words.no_vhost,
+                words.writer_rate, not words.no_writer, store=words.store, ipv6=words.ipv6, vlan=words.vlan,
+                vhost=not words.no_vhost,
             )  # fmt: skip
             guest.define(lab, words.host, wanted, start=words.start)
         case "guest-remove":
@@ -160,7 +167,7 @@ def _run(lab: Lab, words: argparse.Namespace) -> int:
         case "selftest":
             os.execvp(sys.executable, [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SOURCE)])
         case "probe-start":
-            probe.start(lab, words.out, words.guest)
+            probe.start(lab, words.out, words.guest, store=words.store)
         case "probe-stop":
             probe.stop(lab)
         case "probe-report":

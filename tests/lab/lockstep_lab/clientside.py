@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs in the client's network namespace: `wait ADDRESS SECONDS`, `get URL SECONDS`, `record ADDRESS PORT DIR`.
+"""What runs in the client's network namespace: `wait ADDRESS SECONDS`, `get URL SECONDS`, `record ADDRESS PORT DIR
+[STOREADDRESS STOREPORT]`.
 
 It is a program of its own, since a namespace belongs to a process.
 """
@@ -7,6 +8,8 @@ It is a program of its own, since a namespace belongs to a process.
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import ipaddress
 import json
 import os
 import signal
@@ -23,6 +26,9 @@ HTTP_INTERVAL = 0.1
 HTTP_TIMEOUT = 1.0
 FLUSH_INTERVAL = 0.05
 MAX_OPEN_REQUESTS = 20
+STORE_INTERVAL = 0.01
+STORE_TIMEOUT = 1.0
+ACKNOWLEDGEMENT = struct.Struct("<QQ")  # number, disk: as in guest/writer.c
 
 
 class Journal:
@@ -100,19 +106,51 @@ def get(url: str, seconds: float) -> str:
         return str(answer.read().decode("utf-8", "replace"))
 
 
+def _udp_socket(family: socket.AddressFamily, port: int) -> socket.socket:
+    udp = socket.socket(family, socket.SOCK_DGRAM)
+    udp.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
+    if family == socket.AF_INET6:
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    udp.bind(("", port))
+    return udp
+
+
+def _tagged_socket() -> socket.socket:
+    """A socket that gets the frames that came with a VLAN tag: the machine's kernel may have no VLAN devices."""
+    # BPF: A = whether there is a tag (SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT); none of the frame without, all of it with.
+    words = (0x20, 0, 0, 0xFFFFF000 + 48), (0x15, 1, 0, 0), (0x6, 0, 0, 0xFFFF), (0x6, 0, 0, 0)
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *word) for word in words))
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+    raw.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HL", len(words), ctypes.addressof(program)))  # SO_ATTACH_FILTER
+    raw.bind(("lan0", 3))  # ETH_P_ALL
+    return raw
+
+
+def _udp_in(packet: bytes, port: int) -> tuple[bytes, str]:
+    """What an IPv4 packet carries to a port by UDP (nothing, when it is another one), and its sender."""
+    offset = (packet[0] & 15) * 4
+    if packet[0] >> 4 != 4 or packet[9] != 17 or len(packet) < offset + 8:
+        return b"", ""
+    _, to, length = struct.unpack_from("!HHH", packet, offset)
+    return (packet[offset + 8 : offset + length] if to == port else b""), str(ipaddress.IPv4Address(packet[12:16]))
+
+
 class Recorder:
     """Records what the client hears: pings, http replies, acknowledgements."""
 
-    def __init__(self, address: str, port: int, out: Path) -> None:
-        self.address, self.out = address, out
+    def __init__(self, address: str, port: int, out: Path, store: tuple[str, int] | None = None) -> None:
+        self.address, self.port, self.out, self.store = address, port, out, store
+        self.web = store[0] if store else address
         self.journals = {name: Journal(out / f"{name}.jsonl") for name in ("pings", "http", "acks")}
         self.identifier = os.getpid() & 0xFFFF
         self.requests: set[asyncio.Task[None]] = set()
         self.raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
-        self.udp.bind(("", port))
-        for sock in (self.raw, self.udp):
+        self.heard = {
+            "ipv4": _udp_socket(socket.AF_INET, port),
+            "ipv6": _udp_socket(socket.AF_INET6, port),
+            "vlan": _tagged_socket(),
+        }
+        for sock in (self.raw, *self.heard.values()):
             sock.setblocking(False)
 
     def on_raw(self) -> None:
@@ -127,16 +165,42 @@ class Recorder:
             if reply:
                 self.journals["pings"].add(now, seq=reply[0], rtt=round(now - reply[1], 6))
 
-    def on_udp(self) -> None:
-        """All acknowledgements that are there."""
+    def on_acknowledgement(self, way: str) -> None:
+        """All acknowledgements that are there, of those that come this way."""
         for _ in range(500):
             try:
-                packet, (sender, _) = self.udp.recvfrom(2048)
+                packet, (sender, *_) = self.heard[way].recvfrom(2048)
             except OSError:
                 return
-            if len(packet) == 16:
-                number, disk = struct.unpack("<QQ", packet)
-                self.journals["acks"].add(time.monotonic(), seq=number, disk=disk, src=sender)
+            if way == "vlan":
+                packet, sender = _udp_in(packet, self.port)
+            if len(packet) == ACKNOWLEDGEMENT.size:
+                self.acknowledged(packet, way, sender)
+
+    def acknowledged(self, packet: bytes, way: str, sender: str) -> None:
+        """Note an acknowledgement."""
+        number, disk = ACKNOWLEDGEMENT.unpack(packet)
+        self.journals["acks"].add(time.monotonic(), seq=number, disk=disk, src=sender, way=way)
+
+    async def ask_to_store(self, address: str, port: int) -> None:
+        """Ask for one record after the other over TCP; what is not answered is asked again, on a new connection."""
+        way = f"tcp{ipaddress.ip_address(address).version}"
+        number, writer = 1, None
+        while True:
+            try:
+                async with asyncio.timeout(STORE_TIMEOUT):
+                    if writer is None:
+                        reader, writer = await asyncio.open_connection(address, port)
+                    asked = ACKNOWLEDGEMENT.pack(number, 0)
+                    writer.write(asked)
+                    if await reader.readexactly(len(asked)) == asked:
+                        self.acknowledged(asked, way, address)
+                        number += 1
+            except (OSError, EOFError):  # a TimeoutError is an OSError
+                if writer:
+                    writer.transport.abort()
+                writer = None
+            await asyncio.sleep(STORE_INTERVAL)
 
     async def ping(self) -> None:
         """An echo request every PING_INTERVAL."""
@@ -167,7 +231,7 @@ class Recorder:
         writer = None
         try:
             async with asyncio.timeout(HTTP_TIMEOUT):
-                reader, writer = await asyncio.open_connection(self.address, 80)
+                reader, writer = await asyncio.open_connection(self.web, 80)
                 writer.write(f"GET /boot_id HTTP/1.0\r\nHost: {self.address}\r\n\r\n".encode())
                 answer = await reader.read(-1)
             head, _, body = answer.partition(b"\r\n\r\n")
@@ -190,8 +254,11 @@ class Recorder:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
         loop.add_reader(self.raw, self.on_raw)
-        loop.add_reader(self.udp, self.on_udp)
+        for way, sock in self.heard.items():
+            loop.add_reader(sock, self.on_acknowledgement, way)
         tasks = [asyncio.create_task(self.ping()), asyncio.create_task(self.http())]
+        if self.store:
+            tasks.append(asyncio.create_task(self.ask_to_store(*self.store)))
         began = {"m": time.monotonic(), "w": time.time(), "address": self.address, "pid": os.getpid()}
         (self.out / "probe.json").write_text(json.dumps(began) + "\n", encoding="utf-8")
         while not ended.is_set():
@@ -218,7 +285,8 @@ def main() -> int:
         print(get(words[0], float(words[1])), end="")
         return 0
     if verb == "record":
-        asyncio.run(Recorder(words[0], int(words[1]), Path(words[2])).main())
+        store = (words[3], int(words[4])) if words[3:] else None
+        asyncio.run(Recorder(words[0], int(words[1]), Path(words[2]), store).main())
         return 0
     return 2
 

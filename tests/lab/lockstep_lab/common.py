@@ -20,8 +20,11 @@ SOURCE = Path(__file__).resolve().parent.parent
 HOSTS = {"kvm1": "10.77.0.1", "kvm2": "10.77.0.2"}
 CLIENT_ADDRESS = "10.77.0.100"
 CLIENT_ADDRESS_2 = "10.77.1.100"
+CLIENT_ADDRESS_6 = "fd77::100"
 GUEST_ADDRESS = "10.77.0.50"
+GUEST_ADDRESS_6 = "fd77::50"
 ACK_PORT = 7777
+STORE_PORT = 7710  # of disk 0
 
 _started = time.monotonic()
 

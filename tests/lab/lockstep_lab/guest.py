@@ -9,7 +9,17 @@ import uuid
 from dataclasses import dataclass
 
 from . import guestimage, hosts, network
-from .common import ACK_PORT, CLIENT_ADDRESS, GUEST_ADDRESS, HOSTS, Lab, LabError, say
+from .common import (
+    ACK_PORT,
+    CLIENT_ADDRESS,
+    CLIENT_ADDRESS_6,
+    GUEST_ADDRESS,
+    GUEST_ADDRESS_6,
+    HOSTS,
+    Lab,
+    LabError,
+    say,
+)
 
 IMAGES = "/var/lib/libvirt/images"
 VIRSH = "virsh -q -c qemu:///system"
@@ -48,6 +58,9 @@ class Guest:
     memory: int = 128
     writer_rate: int = 0
     writer: bool = True
+    store: bool = False  # the client says what is written, over TCP, instead of the writer
+    ipv6: bool = False  # it has an address of IPv6 as well, and acknowledges to the client's too
+    vlan: int = 0  # it acknowledges in frames that are tagged with this number as well
     vhost: bool = True  # as libvirt likes: with vhost wherever the host has it
     nic_model: str = "virtio"
     vcpus: int = 1
@@ -100,6 +113,12 @@ def command_line(guest: Guest) -> str:
         words.append(f"lab.ip2={_second_address(guest.address)}/24")
     words += [f"lab.client={CLIENT_ADDRESS}", f"lab.port={ACK_PORT}", f"lab.rate={guest.writer_rate}"]
     words += [f"lab.writer={int(guest.writer)}", f"lab.disks={','.join(guest.disk_names)}"]
+    if guest.ipv6:
+        words += [f"lab.ip6={GUEST_ADDRESS_6}/64", f"lab.client6={CLIENT_ADDRESS_6}"]
+    if guest.vlan:
+        words.append(f"lab.vlan={guest.vlan}")
+    if guest.store:
+        words.append("lab.store=1")
     if guest.trims:
         words.append("lab.trims=1")
     return " ".join(words)

@@ -33,6 +33,7 @@ WANTED = [
     "ahci",
     "sr_mod",
     "efivarfs",
+    "8021q",
 ]
 
 

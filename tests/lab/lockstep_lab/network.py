@@ -3,7 +3,7 @@
 
     client ns            LAN ns                 host ns (kvm1, kvm2)
     lan0 10.77.0.100 --- client |            |
-                                | br0 (LAN)  | kvm1 --- lan0 - br0 10.77.0.1 - taps of the guests
+         fd77::100              | br0 (LAN)  | kvm1 --- lan0 - br0 10.77.0.1 - taps of the guests
                                 |            | kvm2 --- lan0 - br0 10.77.0.2 - taps of the guests
 
 Nothing of it is in the root namespace, and no route leads out. A host that is a VM instance has no namespace; its link
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .common import CLIENT_ADDRESS, CLIENT_ADDRESS_2, HOSTS, SOURCE, Lab, LabError, run
+from .common import CLIENT_ADDRESS, CLIENT_ADDRESS_2, CLIENT_ADDRESS_6, HOSTS, SOURCE, Lab, LabError, run
 
 _BRIDGE = ["type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"]
 
@@ -55,6 +55,7 @@ def make_lan(lab: Lab) -> None:
         _ip(lab.lan_ns, "link", "set", "client", "master", "br0", "up")
         for address in (CLIENT_ADDRESS, CLIENT_ADDRESS_2):
             _ip(lab.client_ns, "address", "add", f"{address}/24", "dev", "lan0")
+        _ip(lab.client_ns, "address", "add", f"{CLIENT_ADDRESS_6}/64", "dev", "lan0", "nodad")
         _ip(lab.client_ns, "link", "set", "lan0", "up")
 
 

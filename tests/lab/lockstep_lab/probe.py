@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import network
-from .common import ACK_PORT, GUEST_ADDRESS, SOURCE, Lab, LabError, say, write
+from .common import ACK_PORT, GUEST_ADDRESS, SOURCE, STORE_PORT, Lab, LabError, say, write
 
 
 def _pid_file(lab: Lab) -> Path:
@@ -31,8 +31,12 @@ def _running(lab: Lab) -> dict[str, Any] | None:
     return known if b"lockstep_lab.clientside" in words else None
 
 
-def start(lab: Lab, out: Path, guest: str = GUEST_ADDRESS) -> None:
-    """Begin to record into a directory; a directory that has a recording already is continued."""
+def start(lab: Lab, out: Path, guest: str = GUEST_ADDRESS, *, store: str = "") -> None:
+    """Begin to record into a directory; a directory that has a recording already is continued.
+
+    With ``store`` the client asks a guest that has a store for one record after the other, at that address, and for
+    its web pages there, too.
+    """
     known = _running(lab)
     out = out.resolve()
     if known:
@@ -42,9 +46,10 @@ def start(lab: Lab, out: Path, guest: str = GUEST_ADDRESS) -> None:
         raise LabError(f"a probe of {known['guest']} records into {known['out']}; run `lab probe-stop` first")
     out.mkdir(parents=True, exist_ok=True)
     (out / "probe.json").unlink(missing_ok=True)
+    asked = [store, str(STORE_PORT)] if store else []
     with (out / "probe.log").open("ab") as log:
         process = subprocess.Popen(
-            network.client_command(lab, ["record", guest, str(ACK_PORT), str(out)]),
+            network.client_command(lab, ["record", guest, str(ACK_PORT), str(out), *asked]),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -100,6 +105,20 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 def acknowledged(directory: Path, disk: int = 0) -> set[int]:
     """The numbers that the client was told are safe on a disk."""
     return {entry["seq"] for entry in read(directory / "acks.jsonl") if entry["disk"] == disk}
+
+
+def _ways(acks: list[dict[str, Any]], key: str, event: float | None) -> dict[str, Any]:
+    """Of each way that acknowledgements came: how many, when, and how many numbers came once more.
+
+    A guest that acknowledges a number again has forgotten that it did. They need not come in order: QEMU releases what
+    it holds back at a checkpoint with the newest first (our measurement, 10.0).
+    """
+    ways: dict[str, Any] = {}
+    for way in sorted({entry["way"] for entry in acks}):
+        mine = [entry for entry in acks if entry["way"] == way]
+        repeated = len(mine) - len({(entry["disk"], entry["seq"]) for entry in mine})
+        ways[way] = {"repeated": repeated, **_series((entry[key] for entry in mine), event)}
+    return ways
 
 
 def _series(times: Iterable[float], event: float | None) -> dict[str, Any]:
@@ -166,6 +185,7 @@ def report(
         "since": since,
         "event": event,
         "acks": _series((entry[key] for entry in acks), event),
+        "ways": _ways(acks, key, event),
         "disks": disks,
         "pings": {
             **_series((entry[key] for entry in pings), event),
