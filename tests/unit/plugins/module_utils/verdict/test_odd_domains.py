@@ -45,7 +45,14 @@ def arguments(*values: str) -> str:
 def seen(xml: str) -> Domain:
     """As it is observed while it is shut off, with the sizes of its disks as QEMU would tell them."""
     found: dict[str, Any] = {"name": "web1", "uuid": UUID, "state": "running", "persistent": True, "autostart": False}
-    found |= {"tainted": [], "snapshots": [], "ended_by": None, "saved_xml": None, "inactive_xml": xml, "live_xml": None}
+    found |= {
+        "tainted": [],
+        "snapshots": [],
+        "ended_by": None,
+        "saved_xml": None,
+        "inactive_xml": xml,
+        "live_xml": None,
+    }
     domain = look._domain(found)
     return replace(domain, disks=tuple(replace(disk, virtual_size=1 << 20) for disk in domain.disks))
 
