@@ -280,6 +280,23 @@ class Bed:
         return found
 
 
+def first_process(bed: Bed, host: str) -> int:
+    """The host's PID 1, by the machine's numbers."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if entry.joinpath("root").readlink() == Path("/") and _is_init(entry, bed.lab.host_ns(host)):
+                return int(entry.name)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    raise AssertionError(f"{host} has no PID 1")
+
+
+def _is_init(entry: Path, group: str) -> bool:
+    spaces = [line for line in entry.joinpath("status").read_text().splitlines() if line.startswith("NSpid:")]
+    numbers = spaces[0].split()[1:]
+    return len(numbers) > 1 and numbers[-1] == "1" and f"/{group}" in entry.joinpath("cgroup").read_text()
+
+
 def autopsy(bed: Bed, host: str, case: str) -> None:
     """What is left to be seen of a guest that should answer and does not, in results/logs: console and QEMU's view."""
     asked = "status", "registers -a", "lapic", "irq", "network", "block", "migrate", "virtio"

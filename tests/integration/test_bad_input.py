@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from colo_bed import DIRECTORY, VIRSH, Bed
+from colo_bed import DIRECTORY, VIRSH, Bed, first_process
 from lockstep_lab import guest
 
 A, B = "10.77.0.1", "10.77.0.2"
@@ -285,7 +285,7 @@ def test_the_primarys_very_file(bed: Bed, described: dict) -> None:
     inode = int(bed.ssh("kvm1", f"stat -c %i {path}"))
     known = copy.deepcopy(described)
     known["observation"]["images"][path] = {"path": path, "exists": True, "format": "qcow2", "inode": inode}
-    leader = _init(bed, "kvm2")
+    leader = first_process(bed, "kvm2")
     source = bed.lab.host_root("kvm1") / guest.IMAGES.lstrip("/")
     script = Path(__file__).with_name("mount_into.py")
     subprocess.run([sys.executable, script, source, str(leader), guest.IMAGES], check=True, timeout=30)
@@ -295,23 +295,6 @@ def test_the_primarys_very_file(bed: Bed, described: dict) -> None:
     finally:
         bed.ssh("kvm2", f"umount {guest.IMAGES}")
     assert f"disk vda: {path} is the primary's very file, on shared storage" in message
-
-
-def _init(bed: Bed, host: str) -> int:
-    """The host's PID 1, by the machine's numbers."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if entry.joinpath("root").readlink() == Path("/") and _is_init(entry, bed.lab.host_ns(host)):
-                return int(entry.name)
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-    raise AssertionError(f"{host} has no PID 1")
-
-
-def _is_init(entry: Path, group: str) -> bool:
-    spaces = [line for line in entry.joinpath("status").read_text().splitlines() if line.startswith("NSpid:")]
-    numbers = spaces[0].split()[1:]
-    return len(numbers) > 1 and numbers[-1] == "1" and f"/{group}" in entry.joinpath("cgroup").read_text()
 
 
 # colo_failover

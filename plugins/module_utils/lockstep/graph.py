@@ -5,8 +5,14 @@
 
 The layers (QEMU's docs/block-replication.txt), top first; D is the node libvirt made for the disk:
 
-    primary    quorum [ D, replication(primary) -> nbd client ]      (and, while it is synced, the target of the copy)
+    primary    quorum, both [ D, remote ];  remote: quorum, any [ spare, replication(primary) -> nbd client ]
     secondary  quorum [ replication(secondary) -> active -> hidden -> D ], and D exported by NBD
+
+A write of the primary counts when both D and the remote side have it. So one that fails on D fails for the guest, at
+once: were the standby's success enough, the guest would read old content of its own disk, and what it was told would be
+on the standby alone. The remote side has always the spare, which takes every write; so a standby that is not there yet,
+or no longer, costs the guest nothing. A write that did not reach it is known to the replication layer, which fails the
+next checkpoint for it (QEMU's block/replication.c). What D cannot read, neither child of the remote side answers.
 
 The park node takes the guest's disk while layers change: QEMU refuses to put a quorum on a node that a device writes
 to. It answers every request with EIO instead of swallowing it, in case anybody resumes the guest on it.
@@ -14,6 +20,7 @@ to. It answers every request with EIO instead of swallowing it, in case anybody 
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from ..record.images import OVERLAY_FORMAT
@@ -29,6 +36,15 @@ def quorum(target: str) -> str:
 
 def park(target: str) -> str:
     return f"{PREFIX}{target}-park"
+
+
+def remote(target: str) -> str:
+    """The quorum of what stands for the standby below the primary's."""
+    return f"{PREFIX}{target}-remote"
+
+
+def spare(target: str) -> str:
+    return f"{PREFIX}{target}-spare"
 
 
 def replication(target: str) -> str:
@@ -52,6 +68,10 @@ def hidden(target: str) -> str:
     return f"{PREFIX}{target}-hidden"
 
 
+# Every layer, each before those that it may lie on: the order in which they are removed.
+TOP_FIRST = (quorum, remote, spare, replication, active, hidden, nbd, copy)
+
+
 def sync_job(target: str) -> str:
     return f"{PREFIX}{target}-sync"
 
@@ -67,25 +87,41 @@ def is_ours(node: str) -> bool:
 
 def park_layer(target: str, size: int) -> dict[str, Any]:
     """A node of ``size`` bytes on which every request fails with EIO."""
+    return _failing(park(target), size, "read", "write", "write-zeroes", "discard", "flush")
+
+
+def spare_layer(target: str, size: int) -> dict[str, Any]:
+    """A node of ``size`` bytes that takes every write and has nothing to read: reads fail with EIO."""
+    return _failing(spare(target), size, "read")
+
+
+def _failing(node: str, size: int, *requests: str) -> dict[str, Any]:
     return {
         "driver": "blkdebug",
-        "node-name": park(target),
-        "image": {"driver": "null-co", "node-name": f"{park(target)}-file", "size": size, "read-zeroes": True},
-        "inject-error": [
-            {"event": "none", "iotype": kind, "errno": 5}
-            for kind in ("read", "write", "write-zeroes", "discard", "flush")
-        ],
+        "node-name": node,
+        "image": {"driver": "null-co", "node-name": f"{node}-file", "size": size, "read-zeroes": True},
+        "inject-error": [{"event": "none", "iotype": kind, "errno": errno.EIO} for kind in requests],
     }
 
 
-def quorum_layer(target: str, child: str) -> dict[str, Any]:
+def primary_layers(target: str, child: str, size: int) -> list[dict[str, Any]]:
+    """The primary's layers over its own node ``child`` of ``size`` bytes, bottom up, and no standby yet."""
+    return [
+        spare_layer(target, size),
+        quorum_layer(remote(target), spare(target)),
+        quorum_layer(quorum(target), child, remote(target)),
+    ]
+
+
+def quorum_layer(node: str, *children: str) -> dict[str, Any]:
+    """Reads from the first child that can answer; a write counts when each of ``children``, as they are now, has it."""
     return {
         "driver": "quorum",
-        "node-name": quorum(target),
+        "node-name": node,
         "discard": "unmap",
-        "vote-threshold": 1,
+        "vote-threshold": len(children),
         "read-pattern": "fifo",
-        "children": [child],
+        "children": list(children),
     }
 
 

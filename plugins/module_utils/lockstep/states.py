@@ -47,13 +47,21 @@ def below_filters(monitor: Monitor | None, disk: Disk) -> Disk:
     return replace(disk, node=node)
 
 
-def attached(monitor: Monitor, target: str) -> str | None:
-    """The name under which the replication layer is a child of the disk's quorum, such as ``children.1``."""
-    quorum = monitor.nodes.get(graph.quorum(target))
-    for name, node in quorum.children.items() if quorum else ():
-        if node == graph.replication(target):
-            return name
+def attached(monitor: Monitor, target: str) -> tuple[str, str] | None:
+    """The quorum that the replication layer of a disk is a child of, and under which name, such as ``children.1``.
+
+    In a pair that an earlier version formed that is the disk's own quorum.
+    """
+    for parent in (graph.remote(target), graph.quorum(target)):
+        for name, node in monitor.nodes[parent].children.items() if parent in monitor.nodes else ():
+            if node == graph.replication(target):
+                return parent, name
     return None
+
+
+def one_write_suffices(monitor: Monitor, target: str) -> bool:
+    """Whether an earlier version put its quorum under the disk, for which the standby's success was enough."""
+    return graph.quorum(target) in monitor.nodes and graph.remote(target) not in monitor.nodes
 
 
 def stopped_by_us(seen: Observation) -> bool:
@@ -108,6 +116,8 @@ def proxy_parts(seen: Observation) -> list[Part]:
 
 def consistent(monitor: Monitor, target: str) -> bool:
     """Whether a disk's sync can go on from here."""
+    if one_write_suffices(monitor, target):
+        return False
     job = monitor.jobs.get(graph.sync_job(target))
     replicating = attached(monitor, target) is not None
     idle, paused = monitor.migration.status in IDLE, monitor.migration.status == "pre-switchover"

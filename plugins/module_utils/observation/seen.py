@@ -134,6 +134,7 @@ class Disk:
     alias: str | None = None
     node: str | None = None  # the block node under the device now; None when the domain does not run
     virtual_size: int | None = None
+    failed_writes: int = 0  # writes and flushes that failed for the guest since its QEMU was started
 
 
 @dataclass(frozen=True)
@@ -294,6 +295,8 @@ class Monitor:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # of our objects: what can be changed of them
     chardevs: dict[str, str] = field(default_factory=dict)
     iothreads: tuple[str, ...] = ()
+    # Of a primary in lockstep: why a write did not reach the standby, whose copy lacks it while checkpoints go on.
+    lost_writes: str | None = None
     brief: bool = False  # only what a standby's promotion has to know was asked
 
     @property

@@ -38,6 +38,7 @@ COMMANDS = (
     "nbd-server-start",
     "query-block-exports",
     "query-colo-status",
+    "query-xen-replication-status",
     "x-blockdev-change",
     "x-colo-lost-heartbeat",
     "x-debug-query-block-graph",

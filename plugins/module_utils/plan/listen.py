@@ -58,8 +58,10 @@ def _after_its_end(wanted: Wanted, seen: Observation, peer: Observation) -> Plan
 
 
 def _left_behind(peer: Observation) -> bool:
-    """Whether the guest runs on its host without a standby, as when it powered itself off and was started again."""
-    return peer.domain.active and peer.monitor is not None and peer.monitor.migration.status in IDLE
+    """Whether the guest runs on its host without this standby, as when it powered itself off and was started again, or
+    has written what this standby lacks."""
+    alone = peer.monitor is not None and (peer.monitor.migration.status in IDLE or peer.monitor.lost_writes)
+    return peer.domain.active and bool(alone)
 
 
 def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
@@ -146,7 +148,7 @@ def _standby_steps(seen: Observation) -> list[Step]:
 
     def stack(disk: Disk) -> list[dict]:
         below = graph.hidden_layers(by_target[disk.target], own_node.libvirt_node(monitor, disk))
-        return [*below, graph.quorum_layer(disk.target, graph.replication(disk.target))]
+        return [*below, graph.quorum_layer(graph.quorum(disk.target), graph.replication(disk.target))]
 
     steps = [*_links_down(seen), *layers.slide_in(seen, stack)]
     steps += [layers.add_part(part) for part in states.proxy_parts(seen) if not states.has(monitor, part)]

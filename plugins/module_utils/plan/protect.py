@@ -28,7 +28,8 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     monitor = seen.monitor
     if monitor.migration.status == "colo":
         # A standby that listens is a new one: the one that was in lockstep has ended, and cannot be promoted.
-        kept = peer.monitor.colo == "secondary" and not states.copying_failed(monitor)
+        whole = not states.copying_failed(monitor) and not monitor.lost_writes
+        kept = peer.monitor.colo == "secondary" and whole
         return _keep(seen) if kept else _begin_again(seen)
     if not all(states.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
         return _begin_again(seen)
@@ -112,17 +113,19 @@ def _connected(seen: Observation) -> list[Step]:
 
 
 def _quorums(seen: Observation) -> list[Step]:
-    def quorum(disk: Disk) -> list[dict]:
-        return [graph.quorum_layer(disk.target, own_node.libvirt_node(seen.monitor, disk))]
+    def stack(disk: Disk) -> list[dict]:
+        return graph.primary_layers(disk.target, own_node.libvirt_node(seen.monitor, disk), disk.virtual_size)
 
-    return layers.slide_in(seen, quorum)
+    return layers.slide_in(seen, stack)
 
 
 def _in_lockstep(seen: Observation) -> Observation:
     delay, on = seen.record.checkpoint_delay, tuple(sorted(abilities.primary_capabilities(seen)))
     migration = replace(seen.monitor.migration, status="colo", capabilities=on, checkpoint_delay=delay)
     layered = {
-        graph.quorum(disk.target): Node("quorum", children={"children.1": graph.replication(disk.target)})
+        graph.remote(disk.target): Node(
+            "quorum", children={"children.0": graph.spare(disk.target), "children.1": graph.replication(disk.target)}
+        )
         for disk in seen.record.disks
     }
     before = layers.with_proxies(seen)

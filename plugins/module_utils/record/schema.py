@@ -83,7 +83,7 @@ SCHEMA = """\
 
   <define name="quorumDisk">
     <attribute name="type"><value>quorum</value></attribute>
-    <attribute name="vote-threshold"><value>1</value></attribute>
+    <attribute name="vote-threshold"><choice><value>1</value><value>2</value></choice></attribute>
     <attribute name="read-pattern"><value>fifo</value></attribute>
     <oneOrMore>
       <element name="backingStore">

@@ -8,6 +8,8 @@ A record and its XML say exactly the same: from_xml() refuses what to_xml() woul
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from .pair import DiskRecord, Endpoint, NicRecord, Record
 from .schema import NAMESPACE, VocabularyError, etree, validate
 
@@ -44,7 +46,7 @@ def to_xml(record: Record) -> str:
 
 def from_xml(source: str | etree._Element) -> Record:
     """Read a record, with the namespace or, as virDomainGetMetadata returns it, without one."""
-    element = _qualified(_parse(source) if isinstance(source, str) else source)
+    element = _renewed(_qualified(_parse(source) if isinstance(source, str) else source))
     validate(element)
     record = _read_pair(element)
     difference = _difference(element, to_element(record))
@@ -89,7 +91,8 @@ def _write_disk(pair: etree._Element, record: Record, disk: DiskRecord) -> None:
         _write_own_image(plain, disk)
         _add(plain, "target", dev=disk.target)
         return
-    quorum = _add(pair, "disk", type="quorum", vote_threshold="1", read_pattern="fifo")
+    votes = "2" if record.role == "primary" else "1"
+    quorum = _add(pair, "disk", type="quorum", vote_threshold=votes, read_pattern="fifo")
     if record.role == "primary":
         _write_own_image(_add(quorum, "backingStore", type=_image_type(disk.path)), disk)
         _write_remote_image(_add(quorum, "backingStore", type="replication", mode="primary"), record, disk)
@@ -189,6 +192,18 @@ def _qualified(element: etree._Element) -> etree._Element:
     for node in copy.iter(etree.Element):
         if etree.QName(node).namespace is None:
             node.tag = _tag(node.tag)
+    return copy
+
+
+def _renewed(pair: etree._Element) -> etree._Element:
+    """The record as it is written today, on a copy: up to 0.1 one vote sufficed on the primary as well."""
+    if pair.get("role") != "primary":
+        return pair
+    copy = deepcopy(pair)
+    copy.tail = None
+    for quorum in copy.iterfind(_tag("disk")):
+        if quorum.get("vote-threshold") == "1":
+            quorum.set("vote-threshold", "2")
     return copy
 
 

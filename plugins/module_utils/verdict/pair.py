@@ -49,6 +49,8 @@ def _primary_phase(seen: Observation) -> str:
     monitor = seen.monitor
     copying = any(map(graph.is_ours, monitor.jobs))
     if monitor.migration.status == "colo":
+        if monitor.lost_writes:
+            return "degraded"
         if not all(states.attached(monitor, disk.target) for disk in seen.record.disks) or not seen.peer_sockets:
             return "degraded"
         if channels.cut(seen):

@@ -40,6 +40,22 @@ def problems(seen: Observation) -> list[str]:
             found.append(f"{seen.host.name}: that failover was cut off, the guest may not be reachable: run it again")
     elif not domain.active and domain.last_words:
         found.append(f"{seen.host.name}: its QEMU ended with: {'; '.join(domain.last_words)}{_meaning(domain)}")
+    if seen.monitor and seen.monitor.lost_writes:
+        found.append(
+            f"{seen.host.name}: a write of the guest did not reach the standby ({seen.monitor.lost_writes}): the copy "
+            f"on {record.peer.host} lacks it and must not be promoted; see to its disk and the link, deploy renews it"
+        )
+    if _formed_earlier(seen):
+        found.append(
+            f"{seen.host.name}: an earlier version formed this pair, and a write that fails on the primary's own disk "
+            "is not told to the guest: unprotect and deploy, when it suits you"
+        )
+    for disk in domain.disks:
+        if disk.failed_writes:
+            found.append(
+                f"{seen.host.name}: {disk.failed_writes} writes of the guest to disk {disk.target} failed since it was "
+                "started, and it was told so: see to the disk and its space"
+            )
     if seen.monitor and record.role == "secondary":
         up = [nic.tap for nic in domain.nics if nic.tap_up and seen.monitor.colo != "none"]
         found += [f"{seen.host.name}: link {tap} of the standby is up, its packets reach the network" for tap in up]
@@ -47,6 +63,12 @@ def problems(seen: Observation) -> list[str]:
     if domain.autostart and record.role != "alone":
         found.append(f"{seen.host.name}: autostart is on, so that an old copy could start by itself")
     return found
+
+
+def _formed_earlier(seen: Observation) -> bool:
+    if seen.monitor is None or seen.monitor.brief or seen.record.role != "primary":
+        return False
+    return any(states.one_write_suffices(seen.monitor, disk.target) for disk in seen.record.disks)
 
 
 def _meaning(domain: Domain) -> str:

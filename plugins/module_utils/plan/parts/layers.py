@@ -44,8 +44,7 @@ def slide_out(seen: Observation) -> list[Step]:
     todo = [disk for disk in states.replicated(seen) if disk.node != own[disk.target]]
     steps = []
     for disk in states.replicated(seen):
-        kinds = (graph.quorum, graph.replication, graph.active, graph.hidden, graph.nbd, graph.copy)
-        steps += [delete_node(name) for kind in kinds if (name := kind(disk.target)) in seen.monitor.nodes]
+        steps += [delete_node(name) for kind in graph.TOP_FIRST if (name := kind(disk.target)) in seen.monitor.nodes]
     steps += [_attach(disk, own[disk.target]) for disk in todo]
     return _around(seen, todo, steps)
 

@@ -170,7 +170,7 @@ def _replicate(monitor: Monitor, target: str) -> list[Step]:
     if graph.replication(target) not in monitor.nodes:
         layer = graph.primary_replication_layer(target)
         steps.append(qmp(f"disk {target}: add the replication layer", "blockdev-add", layer))
-    names = {"parent": graph.quorum(target), "node": graph.replication(target)}
+    names = {"parent": graph.remote(target), "node": graph.replication(target)}
     return [*steps, qmp(f"disk {target}: replicate every write", "x-blockdev-change", names)]
 
 

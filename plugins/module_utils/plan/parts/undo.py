@@ -79,8 +79,8 @@ def _free(seen: Observation) -> list[Step]:
     monitor = seen.monitor
     steps = []
     for disk in seen.record.disks:
-        if child := states.attached(monitor, disk.target):
-            names = {"parent": graph.quorum(disk.target), "child": child}
+        if place := states.attached(monitor, disk.target):
+            names = dict(zip(("parent", "child"), place, strict=True))
             steps.append(qmp(f"disk {disk.target}: end the replication", "x-blockdev-change", names))
     if monitor.migration.status == "colo":
         steps.append(qmp("end the lockstep", "x-colo-lost-heartbeat"))

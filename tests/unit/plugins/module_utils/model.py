@@ -234,9 +234,11 @@ def _change(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> O
     parent = monitor.nodes[arguments["parent"]]
     if "node" in arguments:
         need(arguments["node"] in monitor.nodes, f"no node {arguments['node']}")
+        need(parent.driver == "quorum", f"{arguments['parent']} is no quorum")
         children = {**parent.children, "children.1": arguments["node"]}
     else:
         need(arguments["child"] in parent.children, f"no child {arguments['child']}")
+        need(len(parent.children) > 1, f"{arguments['child']} is the last of {arguments['parent']}")
         children = {name: child for name, child in parent.children.items() if name != arguments["child"]}
     return _monitor(seen, nodes={**monitor.nodes, arguments["parent"]: replace(parent, children=children)})
 
@@ -349,8 +351,12 @@ def _continue(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -
 
 def _need_layers(seen: Observation) -> None:
     for target in (disk.target for disk in seen.record.disks):
-        quorum = seen.monitor.nodes[graph.quorum(target)]
-        need(graph.replication(target) in quorum.children.values(), f"{target} is not replicated")
+        remote = seen.monitor.nodes[graph.remote(target)]
+        need(graph.replication(target) in remote.children.values(), f"{target} is not replicated")
+        need(
+            graph.spare(target) in remote.children.values(),
+            f"{target}: the standby's loss would fail writes",
+        )
 
 
 def _migrate_cancel(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -> Observation:

@@ -11,7 +11,7 @@ DISK = DiskRecord("vda", "raw", "/i/vda.raw", 1 << 30, "/i/vda.active.qcow2", "/
 
 def test_every_name_is_ours_and_no_two_are_the_same() -> None:
     makers = (
-        graph.quorum, graph.park, graph.replication, graph.nbd,
+        graph.quorum, graph.remote, graph.spare, graph.park, graph.replication, graph.nbd,
         graph.active, graph.hidden, graph.sync_job, graph.export,
     )  # fmt: skip
     found = [maker(target) for maker in makers for target in ("vda", "vdb")]
@@ -46,15 +46,41 @@ def test_formats_are_stated_and_never_probed() -> None:
     assert all("format" not in layer and layer["file"] for layer in graph.hidden_layers(DISK, "n"))
 
 
-def test_the_quorum_reads_from_the_hosts_own_copy_and_needs_it_alone() -> None:
-    layer = graph.quorum_layer("vda", "libvirt-1-format")
-    assert layer["children"] == ["libvirt-1-format"]
-    assert (layer["vote-threshold"], layer["read-pattern"]) == (1, "fifo")
+def test_a_write_of_the_primary_needs_its_own_copy_and_no_standby() -> None:
+    """The remote side takes every write while its spare is there; so it is the own copy that decides."""
+    spare, remote, quorum = graph.primary_layers("vda", "libvirt-1-format", 4096)
+    assert quorum["children"] == ["libvirt-1-format", remote["node-name"]]
+    assert (quorum["vote-threshold"], quorum["read-pattern"]) == (2, "fifo")
+    assert (remote["children"], remote["vote-threshold"]) == ([spare["node-name"]], 1)
+
+
+def test_nothing_is_read_from_the_spare() -> None:
+    layer = graph.spare_layer("vda", 4096)
+    assert [(item["iotype"], item["errno"]) for item in layer["inject-error"]] == [("read", 5)]
+    assert layer["image"]["size"] == 4096
+
+
+def test_layers_are_removed_from_the_top() -> None:
+    names = [kind("vda") for kind in graph.TOP_FIRST]
+    layers = [
+        *graph.primary_layers("vda", "D", 1),
+        graph.primary_replication_layer("vda"),
+        *graph.hidden_layers(DISK, "D"),
+    ]
+    for layer in layers:
+        below = [layer.get("file"), layer.get("backing"), *layer.get("children", ())]
+        for child in (name for name in below if name in names):
+            assert names.index(layer["node-name"]) < names.index(child), (layer["node-name"], child)
+
+
+def test_a_standby_reads_and_writes_its_replication_layer_alone() -> None:
+    layer = graph.quorum_layer(graph.quorum("vda"), graph.replication("vda"))
+    assert (layer["children"], layer["vote-threshold"]) == ([graph.replication("vda")], 1)
 
 
 def test_holes_and_zeros_reach_the_standby_as_holes() -> None:
     """A sparse raw image was fully allocated there: what zeroes a stretch may unmap it at each layer, or at none."""
-    quorum = graph.quorum_layer("vda", "libvirt-1-format")
+    *_below, quorum = graph.primary_layers("vda", "libvirt-1-format", 4096)
     nbd = graph.nbd_layer(graph.nbd("vda"), "vda", Channel("nbd", "secondary", "10.0.0.2", 21601))
     assert [layer.get("discard") for layer in (quorum, nbd)] == ["unmap", "unmap"]
     assert nbd["detect-zeroes"] == "unmap"  # replication knows no zeroing, and hands zeros on as data

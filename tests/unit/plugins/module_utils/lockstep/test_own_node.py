@@ -57,7 +57,7 @@ SHAPES = {
 
 
 def quorum(disk) -> list[dict]:
-    return [graph.quorum_layer(disk.target, disk.node)]
+    return graph.primary_layers(disk.target, disk.node, disk.virtual_size)
 
 
 @pytest.mark.parametrize("seen", SHAPES.values(), ids=SHAPES)

@@ -39,7 +39,9 @@ def test_a_parked_guest_gets_its_disks_back_and_goes_on(name: str) -> None:
 
 def test_a_standby_is_slid_in_without_stop_and_cont() -> None:
     seen = recorded("started-secondary")
-    steps = layers.slide_in(seen, lambda disk: [layers.graph.quorum_layer(disk.target, "libvirt-1-format")])
+    steps = layers.slide_in(
+        seen, lambda disk: [layers.graph.quorum_layer(layers.graph.quorum(disk.target), "libvirt-1-format")]
+    )
     assert not {"stop", "cont"} & {step.arguments["command"] for step in steps}
 
 

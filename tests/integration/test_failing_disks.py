@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A write that fails: on the primary's own disk, or on its way to the standby. Nobody is told that it was written."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import survivor
+from colo_bed import DIRECTORY, VIRSH, Bed, first_process, wait_for
+from lockstep_lab import checker, guest, probe
+from lockstep_lab.common import run
+
+SMALL = f"{guest.IMAGES}/web1-small"
+SIZE = 600 << 20  # bytes of that file system
+SPARED = 256 << 10  # bytes of it that are left free: the guest writes some 50 kB a second
+
+
+@pytest.fixture(name="small")
+def a_guest_on_a_small_file_system(lab: Bed, tmp_path: Path):
+    """The guest's image lies on an ext4 of kvm1 that can be filled."""
+    lab.fresh_guest()
+    image, place = lab.images("kvm1")["vda"].strip(), tmp_path / "small"
+    lab.ssh("kvm1", f"{VIRSH} destroy web1; mkdir -p {SMALL}")
+    place.mkdir()
+    with (tmp_path / "small.img").open("wb") as file:
+        file.truncate(SIZE)
+    run(["mkfs.ext4", "-q", "-m", "0", tmp_path / "small.img"])
+    run(["mount", "-o", "loop", tmp_path / "small.img", place])
+    try:
+        script = Path(__file__).with_name("mount_into.py")
+        run([sys.executable, script, place, str(first_process(lab, "kvm1")), SMALL])
+        lab.ssh("kvm1", f"cp --sparse=always --preserve=ownership,mode {image} {SMALL}/vda.qcow2 && rm {image}")
+        moved = lab.xml("kvm1", "--inactive").replace(image, f"{SMALL}/vda.qcow2")
+        lab.ssh("kvm1", f"{VIRSH} define /dev/stdin && {VIRSH} start web1", stdin=moved)
+        guest.wait(lab.lab, timeout=180)
+        yield lab
+    finally:
+        lab.mend()
+        lab.ssh("kvm1", f"{VIRSH} destroy web1; umount -l {SMALL}; rmdir {SMALL}", check=False)
+        run(["umount", place])
+
+
+def status(bed: Bed, path: Path) -> tuple[int, dict]:
+    done = bed.playbook("status", "--limit", "web1", "-e", f"colo_status_file={path}")
+    return done.code, json.loads(path.read_text(encoding="utf-8"))[0]
+
+
+def test_a_full_disk_of_the_primary_loses_nothing_on_either_host(small: Bed, tmp_path: Path) -> None:
+    """Were the standby's success enough, the guest would read old content, and the primary's copy lack the writes."""
+    small.deploy("--limit", "kvm,web1").good()
+    probe.start(small.lab, tmp_path)
+    wait_for("acknowledgements", lambda: probe.report(tmp_path)["acks"]["count"] > 100)
+    small.ssh("kvm1", f"fallocate -l $(($(df --output=avail -B1 {SMALL} | tail -1) - {SPARED})) {SMALL}/other")
+    # The guest is stopped by its disk, as libvirt has it by default; at the next checkpoint QEMU ends itself.
+    wait_for("the end of the primary", lambda: "shut off" in small.ssh("kvm1", f"{VIRSH} domstate web1"), timeout=180)
+    code, said = status(small, tmp_path / "status.json")
+    assert code != 0
+    assert said["next"] == "lockstep.colo.failover", said
+    assert any("a write to one of its images failed" in words for words in said["problems"]), said
+    copy = f"{guest.IMAGES}/web1-full.qcow2"  # where the checker, which is not in kvm1's mount namespace, finds it
+    small.ssh("kvm1", f"cp --sparse=always {SMALL}/vda.qcow2 {copy}")
+    here = checker.check(small.lab, "kvm1", copy, tmp_path, disk=0)
+    assert here["ok"], {key: here[key] for key in here if key not in ("lost", "holes")}
+    small.failover("kvm1", "-e", "colo_lost=kvm1").good()
+    survivor.serves(small, tmp_path)
+    survivor.lost_nothing(small, "kvm2", tmp_path)
+
+
+def test_a_standby_that_lacks_a_write_is_named_and_renewed(lab: Bed, tmp_path: Path) -> None:
+    """The connection of the disks alone is reset: checkpoints go on, and the standby's disk lacks a write."""
+    lab.fresh_guest(rate=50)
+    lab.deploy("--limit", "kvm,web1").good()
+    port = int(re.search(r'first-port="(\d+)"', lab.xml("kvm1"))[1]) + 1
+    probe.start(lab.lab, tmp_path)
+    lab.ssh("kvm1", f"ss --kill --tcp --numeric 'dport = :{port}'")
+    code, said = 0, {}
+
+    def named() -> bool:
+        nonlocal code, said
+        code, said = status(lab, tmp_path / "status.json")
+        return code != 0
+
+    wait_for("the pair to be called other than protected", named, timeout=60)
+    assert said["phase"] == "degraded", said
+    assert any("did not reach the standby" in words for words in said["problems"]), said
+    lab.deploy().good()
+    assert status(lab, tmp_path / "status.json")[0] == 0
+    lab.power_off("kvm1")
+    lab.failover("kvm1", "-e", "colo_lost=kvm1").good()
+    survivor.serves(lab, tmp_path)
+    survivor.lost_nothing(lab, "kvm2", tmp_path)
+    lab.mend()
+    lab.ssh("kvm1", f"rm -rf {DIRECTORY}/*-*-*-*-*")
