@@ -121,7 +121,7 @@ sys.path.insert(0, {str(PLUGINS)!r})
 for name in {names!r}:
     importlib.import_module(name)
 """
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
     return done.stderr
 
 

@@ -13,11 +13,12 @@ from ..domain import reading
 from ..domain.standby import standby_of
 from ..lockstep import abilities, channels, graph, own_node, states
 from ..lockstep.states import IDLE
-from ..observation.seen import Disk, Migration, Monitor, Observation
+from ..observation.seen import Disk, Observation
 from ..record.pair import Record
 from ..record.wanted import Wanted
 from ..verdict import copies, halves
 from ..verdict.problem import Problem, Refusal, refuse_if
+from . import effects
 from .parts import layers
 from .step import Plan, Step, qmp
 
@@ -43,14 +44,14 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
             "xml": standby_of(peer.domain.live_xml, replace(seen.record, complete=None)),
         }
         steps.append(Step("start the standby, paused, waiting for the guest", "start_paused", now, pivot=True))
-        seen = _started(seen, peer)
+        seen = effects.started(seen, peer)
     steps += _standby_steps(seen)
-    return Plan(tuple(steps), _listening(seen))
+    return Plan(tuple(steps), effects.listening(seen))
 
 
 def _after_its_end(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """What follows the end of a standby. What is against it now, as its memory, may go with it: that is asked again."""
-    ended = layers.ended(seen)
+    ended = effects.ended(seen)
     try:
         return secondary(wanted, ended, peer)
     except Refusal:
@@ -122,25 +123,6 @@ def _record(title: str, seen: Observation, record: Record) -> Step:
     return Step(title, "record", {"xml": xml.with_metadata_element(record), "live": seen.domain.active})
 
 
-def _started(seen: Observation, peer: Observation) -> Observation:
-    """What is known of the standby before it runs: the device names are the primary's, the rest is filled in later."""
-    names = {disk.target: disk.alias for disk in peer.domain.disks}
-    aliases = {nic.mac: nic.alias for nic in peer.domain.nics}
-    disks = tuple(
-        replace(disk, alias=names.get(disk.target), node=f"(the node of {disk.target})", virtual_size=_size(seen, disk))
-        for disk in seen.domain.disks
-    )
-    nics = tuple(
-        replace(nic, alias=aliases.get(nic.mac), tap=f"(the tap of {nic.mac})", tap_up=True) for nic in seen.domain.nics
-    )
-    monitor = Monitor(states.INCOMING, False, "", "none", Migration())
-    return replace(seen, domain=replace(seen.domain, state="paused", disks=disks, nics=nics), monitor=monitor)
-
-
-def _size(seen: Observation, disk: Disk) -> int | None:
-    return next((known.virtual_size for known in seen.record.disks if known.target == disk.target), None)
-
-
 def _standby_steps(seen: Observation) -> list[Step]:
     nbd, migration = channels.first(seen.record, "nbd"), channels.first(seen.record, "migration")
     by_target = {disk.target: disk for disk in seen.record.disks}
@@ -205,17 +187,3 @@ def _last_copy_problems(seen: Observation, peer: Observation | None) -> Iterator
             "this standby has the guest as it ran last",
             "Serve from it with lockstep.colo.failover; or destroy it, if what only it has is to be given up",
         )
-
-
-def _listening(seen: Observation) -> Observation:
-    exports = tuple(graph.export(disk.target) for disk in seen.record.disks)
-    on = tuple(sorted(abilities.standby_capabilities(seen)))
-    migration = replace(seen.monitor.migration, status="setup", capabilities=on)
-    monitor = replace(layers.with_proxies(seen), exports=exports, migration=migration)
-    chosen = {disk.target for disk in seen.record.disks}
-    disks = tuple(
-        replace(disk, node=graph.quorum(disk.target)) if disk.target in chosen else disk for disk in seen.domain.disks
-    )
-    ours = {channel.port for channel in seen.record.channels() if channel.listener == "secondary"}
-    host = replace(seen.host, ports=tuple(sorted(ours.union(seen.host.ports))))
-    return replace(seen, host=host, monitor=monitor, domain=replace(seen.domain, disks=disks))

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..lockstep import abilities, graph, own_node, states
+from ..lockstep import graph, own_node, states
 from ..lockstep.states import IDLE
-from ..observation.seen import DISCONNECTED, Disk, Node, Observation
-from ..record.address import endpoint
+from ..observation.seen import DISCONNECTED, Disk, Observation
 from ..record.wanted import Wanted
 from ..verdict import checks, halves
 from ..verdict.problem import Problem, refuse_if
+from . import effects
 from .parts import layers, switch
 from .parts.undo import undo
 from .step import Plan, Step, wait
@@ -34,7 +34,7 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     if not all(states.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
         return _begin_again(seen)
     steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *switch.sync(wanted, seen), *switch.switch(seen)]
-    return Plan(tuple(steps), _in_lockstep(seen))
+    return Plan(tuple(steps), effects.in_lockstep(seen))
 
 
 def _begin_again(seen: Observation) -> Plan:
@@ -79,7 +79,7 @@ def _keep(seen: Observation) -> Plan:
     delay = seen.record.checkpoint_delay
     if seen.monitor.migration.checkpoint_delay != delay:
         steps.append(switch.set_delay(delay))
-    return Plan((*steps, switch.proof(seen.record)), _in_lockstep(seen))
+    return Plan((*steps, switch.proof(seen.record)), effects.in_lockstep(seen))
 
 
 def _stranded(seen: Observation) -> bool:
@@ -117,18 +117,3 @@ def _quorums(seen: Observation) -> list[Step]:
         return graph.primary_layers(disk.target, own_node.libvirt_node(seen.monitor, disk), disk.virtual_size)
 
     return layers.slide_in(seen, stack)
-
-
-def _in_lockstep(seen: Observation) -> Observation:
-    delay, on = seen.record.checkpoint_delay, tuple(sorted(abilities.primary_capabilities(seen)))
-    migration = replace(seen.monitor.migration, status="colo", capabilities=on, checkpoint_delay=delay)
-    layered = {
-        graph.remote(disk.target): Node(
-            "quorum", children={"children.0": graph.spare(disk.target), "children.1": graph.replication(disk.target)}
-        )
-        for disk in seen.record.disks
-    }
-    before = layers.with_proxies(seen)
-    monitor = replace(before, colo="primary", migration=migration, nodes={**before.nodes, **layered}, jobs={})
-    connections = tuple(endpoint(channel.address, channel.port) for channel in seen.record.channels())
-    return replace(seen, monitor=monitor, peer_sockets=seen.peer_sockets or connections)

@@ -117,15 +117,6 @@ def mend_proxies(seen: Observation) -> list[Step]:
     return [_mend(seen.monitor, drift, parts) for drift in states.drifted(seen)]
 
 
-def with_proxies(seen: Observation) -> Monitor:
-    """The monitor as it will be once all parts are added."""
-    parts = states.proxy_parts(seen)
-    objects = {part.name: part.arguments["qom-type"] for part in parts if part.object}
-    chardevs = {part.name: "" for part in parts if not part.object}
-    monitor = seen.monitor
-    return replace(monitor, objects={**monitor.objects, **objects}, chardevs={**monitor.chardevs, **chardevs})
-
-
 def _mend(monitor: Monitor, drift: Drift, parts: list[Part]) -> Step:
     part = drift.part
     if drift.key is None:
@@ -187,12 +178,3 @@ def migrate_ordinarily(monitor: Monitor) -> list[Step]:
 def _set_capabilities(title: str, names: Iterable[str], *, on: bool) -> Step:
     wanted = [{"capability": name, "state": on} for name in names]
     return qmp(title, "migrate-set-capabilities", {"capabilities": wanted})
-
-
-def ended(seen: Observation) -> Observation:
-    """What is known of a standby once it has ended: its ports and images are free, removed files gone."""
-    ours = {channel.port for channel in seen.record.channels()}
-    host = replace(seen.host, ports=tuple(port for port in seen.host.ports if port not in ours))
-    images = {path: replace(image, in_use=False) for path, image in seen.images.items()}
-    off = replace(seen.domain, state="shutoff", live_xml=None, live_record=None, deleted=())
-    return replace(seen, host=host, images=images, domain=off, monitor=None, peer_sockets=())

@@ -13,6 +13,7 @@ from ...observation.seen import Observation
 from ...record import pair
 from ...verdict import checks
 from ...verdict.problem import Problem, refuse_if
+from .. import effects
 from ..step import Plan, Step, qmp, wait
 from . import layers
 from .switch import JOB_TIMEOUT, SWITCH_TIMEOUT
@@ -27,7 +28,7 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
         return undo(seen)
     if seen.monitor.colo == "secondary" and not (peer and peer.monitor and peer.monitor.migration.status != "colo"):
         refuse_if([Problem("the standby is in lockstep", "Run colo_pair with state absent on the primary first")])
-    return Plan((Step("end the standby", "destroy"),), layers.ended(seen))
+    return Plan((Step("end the standby", "destroy"),), effects.ended(seen))
 
 
 def undo(seen: Observation) -> Plan:
@@ -39,10 +40,10 @@ def undo(seen: Observation) -> Plan:
             steps.append(qmp("cancel the migration", "migrate_cancel"))
         ended = ["cancelled", "failed", "completed"]
         steps.append(wait("wait for its end", "migration", SWITCH_TIMEOUT, pivot=True, status=ended))
-        return Plan(tuple(steps), _alone(seen))
+        return Plan(tuple(steps), effects.alone(seen))
     steps += _free(seen)
     steps += _clean(seen)
-    return Plan(tuple(steps), _alone(seen))
+    return Plan(tuple(steps), effects.alone(seen))
 
 
 def rescue(before: Observation, seen: Observation) -> Plan:
@@ -108,11 +109,3 @@ def _end_jobs(seen: Observation) -> list[Step]:
     for name in running:
         steps.append(wait(f"wait for the end of {name}", "concluded", JOB_TIMEOUT, jobs=[name], failed=True))
     return [*steps, *(qmp(f"forget {name}", "job-dismiss", {"id": name}) for name in jobs)]
-
-
-def _alone(seen: Observation) -> Observation:
-    monitor = seen.monitor
-    migration = replace(monitor.migration, status="completed", capabilities=())
-    kept = {name: node for name, node in monitor.nodes.items() if not graph.is_ours(name)}
-    after = replace(monitor, status="running", running=True, colo="none", migration=migration, nodes=kept, jobs={})
-    return replace(seen, monitor=after)

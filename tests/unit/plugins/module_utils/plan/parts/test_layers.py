@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import states
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers
@@ -49,27 +47,3 @@ def test_what_feeds_a_comparison_goes_before_it_and_what_takes_from_it_after_it(
     found = [step.arguments["arguments"]["id"] for step in layers.remove_objects(recorded("protected-primary").monitor)]
     parts = [name.rpartition("-")[2] for name in found]
     assert parts == ["in"] * 2 + ["compare"] * 2 + ["mirror", "out"] * 2
-
-
-def test_what_a_standby_held_goes_with_it() -> None:
-    standby = recorded("protected-secondary")
-    ours = {channel.port for channel in standby.record.channels()}
-    other = max(ours) + 1000
-    held = replace(
-        standby,
-        host=replace(standby.host, ports=(*standby.host.ports, *ours, other)),
-        domain=replace(standby.domain, deleted=(standby.record.disks[0].active,)),
-    )
-    after = layers.ended(held)
-    assert held.removed_images
-    assert held.peer_sockets
-    assert any(image.in_use for image in held.images.values())
-    assert not after.removed_images
-    assert not after.peer_sockets
-    assert not any(image.in_use for image in after.images.values())
-    assert other in after.host.ports
-    assert not ours & set(after.host.ports)
-    assert not after.domain.active
-    assert after.monitor is None
-    assert after.domain.live_xml is None
-    assert after.domain.live_record is None
