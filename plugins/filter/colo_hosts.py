@@ -45,6 +45,7 @@ _value:
 
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleFilterError
 
 PAIRS = "colo_pairs"
@@ -52,6 +53,8 @@ PAIRS = "colo_pairs"
 
 def colo_hosts(within_limit: list[str], groups: dict[str, list[str]], group: str = PAIRS) -> str:
     """The name of ``group``; AnsibleFilterError where there is no such group, or no pair within the limit."""
+    if context.CLIARGS.get("syntax"):  # of a playbook alone: whoever checks it need not have an inventory
+        return group
     for name in (PAIRS, group):
         if not groups.get(name):
             raise AnsibleFilterError(

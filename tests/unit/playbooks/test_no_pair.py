@@ -78,5 +78,10 @@ def test_with_a_pair_a_playbook_has_it(collections, words):
     assert "web1" in run.stdout
 
 
+def test_the_syntax_of_a_playbook_can_be_checked_without_an_inventory(collections):
+    run = play(collections, "deploy", "", "--syntax-check")
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def test_deploy_prepares_no_host_where_their_group_is_misnamed(collections):
     refused(play(collections, "deploy", GOOD.replace("kvm:", "hypervisors:")), "has no hosts in a group kvm")
