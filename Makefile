@@ -29,6 +29,9 @@ test-unit: venv  ## unit tests, by ansible-test
 test-sanity: venv  ## ansible-test sanity
 	@$(STAGES) sanity
 
+test-galaxy: venv  ## the built tarball, by galaxy-importer
+	@$(STAGES) galaxy
+
 test-molecule: venv  ## the molecule scenario on the lab
 	@$(STAGES) molecule
 

@@ -35,6 +35,7 @@ STAGES: dict[str, list[str]] = {
         "python tests/lab/lab selftest",
     ],
     "sanity": ["tests/run/sanity {python}"],
+    "galaxy": ["tests/run/galaxy"],
     "molecule": ["molecule test"],
     "integration": ["tests/integration/run", "tests/long/kills --sample"],
     "kvm": ["tests/long/instances"],
@@ -49,7 +50,7 @@ STAGES: dict[str, list[str]] = {
 }
 SHOWN = 60  # lines of a failed command
 NAMES_A_FAILURE = ("FAILED ", "ERROR ", "fatal: ", "exit code ")  # pytest, ansible, this script
-TEST = ["lint", "units", "sanity", "molecule", "integration"]
+TEST = ["lint", "units", "sanity", "galaxy", "molecule", "integration"]
 
 
 def environment() -> dict[str, str]:
