@@ -131,6 +131,20 @@ options:
     default: kvm
 """
 
+    UNCOMPARED = r"""
+options:
+  uncompared:
+    description:
+      - What to do about frames of the guest that COLO cannot hold back until the standby has them too, which is all but
+        untagged IPv4. What a client is told in them, a failover may undo.
+      - V(drop) drops them while the pair is in lockstep, but for ARP. V(allow) lets them pass.
+      - V(refuse) refuses a guest that was seen to serve with them when it was watched, and drops those of others. A
+        pair that drops them already is not watched.
+    type: str
+    choices: [refuse, drop, allow]
+    default: refuse
+"""
+
     ATTRIBUTES = r"""
 attributes:
   check_mode:

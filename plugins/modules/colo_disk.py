@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - lockstep.colo.colo.wanted
   - lockstep.colo.colo.unproven
   - lockstep.colo.colo.images
+  - lockstep.colo.colo.uncompared
   - lockstep.colo.colo.attributes
 options:
   role:
@@ -130,6 +131,7 @@ def main() -> None:
             **modules.PROJECTED,
             **modules.WANTED,
             **modules.UNPROVEN,
+            **modules.UNCOMPARED,
             "checkpoint_delay": {"type": "int", "default": modules.DEFAULTS.checkpoint_delay},
             "image_owner": {"type": "str", "default": modules.DEFAULTS.image_owner},
             "image_group": {"type": "str", "default": modules.DEFAULTS.image_group},

@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - lockstep.colo.colo
   - lockstep.colo.colo.wanted
   - lockstep.colo.colo.unproven
+  - lockstep.colo.colo.uncompared
   - lockstep.colo.colo.attributes
 attributes:
   diff_mode:
@@ -41,6 +42,12 @@ options:
     description: Seconds to count checkpoints and to measure the rate of a sync; V(0) for neither.
     type: float
     default: 0
+  frames:
+    description:
+      - Whether to watch the NICs of a running guest for a second, for frames that COLO does not compare, where
+        O(uncompared) asks for it.
+    type: bool
+    default: false
   secrets:
     description:
       - Whether to return the domain's XML with its passwords, which M(lockstep.colo.colo_disk) needs on the standby's
@@ -173,10 +180,12 @@ def main() -> None:
             **modules.COMMON,
             **modules.WANTED,
             **modules.UNPROVEN,
+            **modules.UNCOMPARED,
             "name": {"type": "str", "aliases": ["domain"]},
             "peer": {"type": "raw"},
             "monitor": {"type": "bool", "default": True},
             "watch": {"type": "float", "default": 0},
+            "frames": {"type": "bool", "default": False},
             "secrets": {"type": "bool", "default": False, "no_log": False},
         },
         supports_check_mode=True,

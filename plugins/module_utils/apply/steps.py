@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ColoError, Timeout
 from ..host import files as host
-from ..host import links, notes, qemu_process, sockets
+from ..host import frames, links, notes, qemu_process, sockets
 from ..host import marker as marker_file
 from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
@@ -179,6 +179,12 @@ class Apply:
 
     def _link(self, _step: Step, device: str, up: bool) -> None:
         links.set_link(device, up=up)
+
+    def _bar(self, _step: Step, uuid: str, taps: list[str], passed: list[str]) -> None:
+        frames.raise_barrier(uuid, taps, passed)
+
+    def _unbar(self, _step: Step, uuid: str) -> None:
+        frames.lower_barrier(uuid)
 
     def _release(self, _step: Step, peer: str, ports: list[int]) -> None:
         sockets.release_sockets(peer, ports)

@@ -18,6 +18,7 @@ from ..errors import ColoError
 from ..observation.codec import from_data
 from ..observation.seen import Observation
 from ..record.address import canonical
+from ..record.pair import CHOICES
 from ..record.wanted import Wanted, WantedDisk
 from ..run import goals, result, session
 from ..run.converge import Result
@@ -27,8 +28,8 @@ from ..run.status import status
 UNREACHABLE = "unreachable"
 DEFAULTS = Wanted()
 WISHES = (
-    "address", "peer_address", "first_port", "checkpoint_delay", "sync_speed", "sync_wait", "directory", "image_owner",
-    "image_group",
+    "address", "peer_address", "first_port", "checkpoint_delay", "uncompared", "sync_speed", "sync_wait", "directory",
+    "image_owner", "image_group",
 )  # fmt: skip
 SAID = ("role", "i_accept_that_two_guests_may_run", "unproven")  # options that a request has by the same name
 DISTRIBUTION_PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python"]
@@ -54,6 +55,7 @@ WANTED = {
     "first_port": {"type": "int"},
 }
 UNPROVEN = {"devices_unproven": {"type": "list", "elements": "str", "default": []}}
+UNCOMPARED = {"uncompared": {"type": "str", "default": DEFAULTS.uncompared, "choices": list(CHOICES)}}
 HANDOVER_OPTIONS = {
     "token": {"type": "str", "required": True, "no_log": True},
     "timeout": {"type": "float", "default": 60.0},
@@ -98,6 +100,7 @@ def look(module: AnsibleModule) -> NoReturn:
     def work(_began: str) -> dict[str, Any]:
         asked = request(module)
         how = {"monitor": params["monitor"], "seconds": params["watch"], "secrets": params["secrets"]}
+        how["frames"] = params["frames"]
         with session.open_session(params["uri"], asked.domain, None) as hypervisor:
             return {"changed": False, **status(hypervisor, asked, verdict=params["peer"] is not None, **how)}
 

@@ -115,6 +115,7 @@ class Host:
     kvm: bool | None = None  # whether there is /dev/kvm
     apparmor: bool | None = None  # whether libvirt confines its guests with AppArmor
     huge_pages: tuple[HugePages, ...] = ()
+    nftables: bool | None = None
     apparmor_rules: tuple[str, ...] = ()  # directories that the local rules for every guest let QEMU write to
 
     def speed(self, address: str | None) -> int | None:
@@ -307,6 +308,18 @@ class Monitor:
 
 
 @dataclass(frozen=True)
+class Barrier:
+    """The rule of this host that keeps back what a guest sends and COLO does not compare.
+
+    ``taps``: those it is in force for; none where somebody has changed it. ``passed``: what may pass, in nftables'
+    words.
+    """
+
+    taps: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Checkpoints:
     """Whole checkpoints (a stop and the resume that ended it) seen in a window of ``seconds``."""
 
@@ -330,6 +343,8 @@ class Observation:
     files: dict[str, bool] = field(default_factory=dict)  # whether this host has a file that the peer's domain needs
     passage: Passage | None = None  # of large packets to the peer's replication address; None where none were sent
     stuck_sockets: tuple[str, ...] = ()  # those of peer_sockets over which nothing is acknowledged
+    barrier: Barrier | None = None
+    uncompared: tuple[str, ...] | None = None  # kinds of frames it serves with that COLO does not compare; if watched
     latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few
 
     @property

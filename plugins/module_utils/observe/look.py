@@ -16,9 +16,10 @@ from ..domain.devices import NicElement
 from ..domain.unsupported import unsupported_in, untried_in
 from ..errors import ColoError, LibvirtError, QmpError, Timeout
 from ..host import files as host
-from ..host import links, notes, qemu_process, sockets
+from ..host import frames, links, notes, qemu_process, sockets
 from ..host import marker as marker_file
 from ..host.hypervisor import Hypervisor
+from ..lockstep.frames import PASSED, serves, to_watch
 from ..lockstep.proxy import SETTINGS
 from ..observation.seen import Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
 from ..record import images as image_files
@@ -53,6 +54,7 @@ MONITOR_DEADLINE = 3.0  # seconds; a healthy QEMU answers a query in millisecond
 STATUS_POLL = 0.02  # seconds
 IN_CHECKPOINT = "colo"  # the run state between a checkpoint's stop and its resume, and of a pair that is stalled
 CHECKPOINT_PATIENCE = 3.0  # seconds
+WATCH_SECONDS = 1.0
 
 
 def observe(
@@ -68,6 +70,7 @@ def observe(
     uuid: str | None = None,
     host_name: str | None = None,
     peer_address: str | None = None,
+    uncompared: str | None = None,
 ) -> Observation:
     """See domain ``name`` (None: the host alone) on this host.
 
@@ -75,7 +78,8 @@ def observe(
     ``monitor`` asks QEMU itself, and with ``brief`` only what a promotion has to know; without it, only the domain's
     state and record are seen. ``images`` are (path, format) to look at besides those of the record, and ``files`` paths
     to look for. ``uuid`` is that of a domain which this host may not have yet. ``host_name`` is the host's name in the
-    inventory. ``peer_address``: measure how far that is.
+    inventory. ``peer_address``: measure how far that is. ``uncompared``: the operator's choice about frames that COLO
+    does not compare, if the guest is to be watched for them where nobody has chosen.
     """
     domain = None
     if name and monitor:
@@ -93,6 +97,10 @@ def observe(
         seen = replace(seen, **_brief_monitor(hypervisor, domain))
     elif monitor and domain and domain.active:
         seen = _with_monitor(hypervisor, seen, domain, CHECKPOINT_PATIENCE if thorough else 0)
+    if monitor and not brief and domain and domain.record and (thorough or domain.record.role == "alone"):
+        seen = replace(seen, barrier=frames.barrier(domain.uuid))
+    if uncompared and domain and domain.active and to_watch(uncompared, domain.record):
+        seen = replace(seen, uncompared=_uncompared(domain))
     if thorough:
         if domain and domain.live_xml and (store := reading.nvram_file(domain.live_xml)):
             seen = replace(seen, domain=replace(domain, nvram_digest=host.digest(store)))
@@ -128,6 +136,7 @@ def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str |
         numa_nodes=equipment.online("node"),
         kvm=equipment.has_kvm(),
         huge_pages=equipment.huge_pages(),
+        nftables=frames.can_keep_back(),
         apparmor=equipment.apparmor(),
         apparmor_rules=equipment.apparmor_rules(),
         **surroundings(hypervisor),
@@ -217,6 +226,12 @@ def _nic(element: NicElement) -> Nic:
         tap_up=links.link_up(element.tap) if element.tap else None,
         network=element.network,
     )
+
+
+def _uncompared(domain: Domain) -> tuple[str, ...]:
+    taps = [nic.tap for nic in domain.nics if nic.tap]
+    found = {serves(frame, vlan) for frame, vlan in frames.watch(taps, PASSED.values(), WATCH_SECONDS)}
+    return tuple(sorted(kind for kind in found if kind))
 
 
 def _sockets(record: Record | None) -> dict[str, tuple[str, ...]]:

@@ -19,6 +19,7 @@ from ..record.pair import HANDOVER_PORT, Record
 from ..verdict import copies, pair
 from ..verdict.problem import Problem, refuse_if
 from . import survive
+from .parts.frames import let_pass
 from .step import Plan, Step, wait
 
 HAND_OVER_TIMEOUT = 30.0  # for QEMU to end
@@ -47,9 +48,10 @@ def hand_over(seen: Observation, peer: Observation, handover: Handover) -> Plan:
         Step("write that this copy is handed over", "record", {"xml": text, "live": True}),
         Step("end the guest here, and tell the standby", "hand_over", hand, HAND_OVER_TIMEOUT),
         wait("see libvirt clear up after it", "off", HAND_OVER_TIMEOUT),
+        *let_pass(seen),
     )
     domain = replace(seen.domain, state="shutoff", record=record, live_record=None, live_xml=None)
-    return Plan(steps, replace(seen, domain=domain, monitor=None, peer_sockets=()))
+    return Plan(steps, replace(seen, domain=domain, monitor=None, peer_sockets=(), barrier=None))
 
 
 def keep(_before: Observation, seen: Observation) -> Plan:

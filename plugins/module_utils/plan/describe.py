@@ -12,6 +12,7 @@ from ..domain import editing as xml
 from ..domain import reading
 from ..domain.standby import standby_of
 from ..errors import ColoError
+from ..lockstep import frames
 from ..lockstep.graph import is_ours
 from ..observation.seen import Domain, Image, Marker, Observation
 from ..record import images
@@ -19,6 +20,7 @@ from ..record.pair import Endpoint, NicRecord, Record
 from ..record.wanted import Wanted
 from ..verdict import checks, copies, originals, preflight
 from ..verdict.problem import Problem, refuse_if
+from .parts.frames import let_pass
 from .step import Plan, Step
 
 LASTING_REMEDY = "Leave it as it is; or run lockstep.colo.unprotect, and deploy with the change"
@@ -62,6 +64,7 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
         nics=tuple(NicRecord(nic.mac, nic.driver, nic.driver_element) for nic in reading.nics(domain.inactive_xml)),
         autostart_before=old.autostart_before if old else domain.autostart,
         checkpoint_delay=wanted.checkpoint_delay,
+        uncompared=frames.treatment(wanted.uncompared),
     )
 
 
@@ -181,20 +184,20 @@ def _absent_primary(seen: Observation) -> Plan:
             [Problem("the pair's layers are under the running guest's disks", "Run colo_pair state=absent first")]
         )
     after = xml.unprotect(domain.inactive_xml)
-    steps = _define(domain, after)
+    steps = [*let_pass(seen), *_define(domain, after)]
     if domain.live_record:
         steps.append(_live_record(domain, None))
     if record.autostart_before and not domain.autostart:
         steps.append(_autostart(domain, on=True))
     steps += _remove_home(seen, ())
     became = replace(domain, inactive_xml=after, record=None, live_record=None, autostart=record.autostart_before)
-    return Plan(tuple(steps), replace(seen, domain=became, marker=None))
+    return Plan(tuple(steps), replace(seen, domain=became, marker=None, barrier=None))
 
 
 def _absent_secondary(seen: Observation) -> Plan:
-    steps = [Step(f"undefine {seen.domain.name} on this host", "undefine")]
+    steps = [*let_pass(seen), Step(f"undefine {seen.domain.name} on this host", "undefine")]
     steps += _remove_home(seen, tuple(path for path, _kind, _size in images.files(seen.record.disks)))
-    return Plan(tuple(steps), replace(seen, domain=None, marker=None, images={}))
+    return Plan(tuple(steps), replace(seen, domain=None, marker=None, images={}, barrier=None))
 
 
 def _remove_home(seen: Observation, paths: tuple[str, ...]) -> list[Step]:

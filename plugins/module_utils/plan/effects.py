@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..lockstep import abilities, graph, states
+from ..lockstep.frames import barrier
 from ..observation.seen import Disk, Migration, Monitor, Node, Observation
 from ..record.address import endpoint
 
@@ -36,7 +37,7 @@ def alone(seen: Observation) -> Observation:
     migration = replace(monitor.migration, status="completed", capabilities=())
     kept = {name: node for name, node in monitor.nodes.items() if not graph.is_ours(name)}
     after = replace(monitor, status="running", running=True, colo="none", migration=migration, nodes=kept, jobs={})
-    return replace(seen, monitor=after)
+    return replace(seen, monitor=after, barrier=None)
 
 
 def started(seen: Observation, peer: Observation) -> Observation:
@@ -70,7 +71,7 @@ def listening(seen: Observation) -> Observation:
     )
     ours = {channel.port for channel in seen.record.channels() if channel.listener == "secondary"}
     host = replace(seen.host, ports=tuple(sorted(ours.union(seen.host.ports))))
-    return replace(seen, host=host, monitor=monitor, domain=replace(seen.domain, disks=disks))
+    return replace(seen, host=host, monitor=monitor, domain=replace(seen.domain, disks=disks), barrier=None)
 
 
 def in_lockstep(seen: Observation) -> Observation:
@@ -86,4 +87,4 @@ def in_lockstep(seen: Observation) -> Observation:
     before = with_proxies(seen)
     monitor = replace(before, colo="primary", migration=migration, nodes={**before.nodes, **layered}, jobs={})
     connections = tuple(endpoint(channel.address, channel.port) for channel in seen.record.channels())
-    return replace(seen, monitor=monitor, peer_sockets=seen.peer_sockets or connections)
+    return replace(seen, monitor=monitor, peer_sockets=seen.peer_sockets or connections, barrier=barrier(seen))

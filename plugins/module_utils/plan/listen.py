@@ -20,6 +20,7 @@ from ..verdict import copies, halves
 from ..verdict.problem import Problem, Refusal, refuse_if
 from . import effects
 from .parts import layers
+from .parts.frames import let_pass
 from .step import Plan, Step, qmp
 
 
@@ -132,7 +133,8 @@ def _standby_steps(seen: Observation) -> list[Step]:
         below = graph.hidden_layers(by_target[disk.target], own_node.libvirt_node(monitor, disk))
         return [*below, graph.quorum_layer(graph.quorum(disk.target), graph.replication(disk.target))]
 
-    steps = [*_links_down(seen), *layers.slide_in(seen, stack)]
+    # The rule of a primary that was here before it.
+    steps = [*let_pass(seen), *_links_down(seen), *layers.slide_in(seen, stack)]
     steps += [layers.add_part(part) for part in states.proxy_parts(seen) if not states.has(monitor, part)]
     steps.append(layers.migrate_by_colo(abilities.standby_capabilities(seen)))
     steps.append(

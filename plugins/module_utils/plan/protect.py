@@ -15,7 +15,7 @@ from ..record.wanted import Wanted
 from ..verdict import checks, halves
 from ..verdict.problem import Problem, refuse_if
 from . import effects
-from .parts import layers, switch
+from .parts import frames, layers, switch
 from .parts.undo import undo
 from .step import Plan, Step, wait
 
@@ -33,7 +33,9 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         return _keep(seen) if kept else _begin_again(seen)
     if not all(states.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
         return _begin_again(seen)
-    steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *switch.sync(wanted, seen), *switch.switch(seen)]
+    steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *switch.sync(wanted, seen)]
+    # What is said in lockstep has to be held back, so what cannot be is no longer said when that begins.
+    steps += [*frames.keep_back(seen), *switch.switch(seen)]
     return Plan(tuple(steps), effects.in_lockstep(seen))
 
 
@@ -75,7 +77,7 @@ def _sockets(seen: Observation) -> list:
 
 def _keep(seen: Observation) -> Plan:
     """Nothing but what drifted, or what an earlier run had still to do, and the proof: a whole checkpoint."""
-    steps = [*switch.end_copying(seen), *layers.mend_proxies(seen), *_connected(seen)]
+    steps = [*switch.end_copying(seen), *frames.keep_back(seen), *layers.mend_proxies(seen), *_connected(seen)]
     delay = seen.record.checkpoint_delay
     if seen.monitor.migration.checkpoint_delay != delay:
         steps.append(switch.set_delay(delay))

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from ..domain import editing as xml
 from ..domain import reading
 from ..lockstep import graph, states
+from ..lockstep.frames import barrier
 from ..observation.seen import Monitor, Observation
 from ..verdict import copies, pair
 from ..verdict.problem import Problem, refuse_if
-from .parts import layers
+from .parts import frames, layers
 from .parts.undo import release, reset_connections, undo
 from .step import Plan, Step, qmp, wait
 
@@ -182,10 +183,12 @@ def _settle(seen: Observation) -> list[Step]:
 def _go_on(seen: Observation) -> Plan:
     """The primary, or a survivor whose clean-up was cut off."""
     if seen.record.role == "primary":
+        # Not looked for, which would take time before the guest serves; what is not there can be taken down, too.
+        seen = replace(seen, barrier=barrier(seen))
         return Plan((*newest(seen).steps, *_without_peer(seen), *_settle(_served(seen))), _ordinary(seen))
     if seen.monitor.colo == "primary" or seen.monitor.jobs:
         return Plan((*_without_peer(seen), *_settle(seen)), _ordinary(seen))
-    return Plan((*_serve_again(seen), *_tidy(seen)), _ordinary(seen))
+    return Plan((*_serve_again(seen), *_tidy(seen), *frames.let_pass(seen)), _ordinary(seen))
 
 
 def _without_peer(seen: Observation) -> list[Step]:
@@ -211,4 +214,4 @@ def _ordinary(seen: Observation) -> Observation:
     )  # fmt: skip
     nics = tuple(replace(nic, tap_up=True) if nic.tap else nic for nic in seen.domain.nics)
     domain = replace(seen.domain, record=record, live_record=record, nics=nics)
-    return replace(seen, domain=domain, monitor=monitor, peer_sockets=())
+    return replace(seen, domain=domain, monitor=monitor, peer_sockets=(), barrier=None)

@@ -24,6 +24,11 @@ PHASES = (
     "stale",
 )
 ROLES = ("primary", "secondary", "alone")
+DROP, ALLOW = "drop", "allow"
+TREATMENTS = (DROP, ALLOW)  # of frames that COLO does not compare, in lockstep
+# Until somebody has chosen: a guest that is seen to serve with such frames is refused, and those of others are dropped.
+REFUSE = "refuse"
+CHOICES = (REFUSE, *TREATMENTS)
 CHANNEL_KINDS = ("migration", "nbd", "mirror", "compare")
 
 # Below Linux's ephemeral ports (32768 and up) and below libvirt's migration ports (49152-49215).
@@ -130,6 +135,8 @@ class Record:
     # Whether the domain had these elements before us: only the XML knows, and domain.settle() fills it in.
     metadata_before: bool = False
     commandline_before: bool = False
+    # What is done with frames that COLO does not compare; an earlier version did nothing, and wrote nothing.
+    uncompared: str | None = None
     # A primary that ends, or has ended, for the standby to take over: from then on its copy is the older one.
     handed_over: bool = False
 
@@ -144,6 +151,8 @@ class Record:
             _flag(getattr(self, field), field)
         if self.handed_over and self.role != "primary":
             raise VocabularyError(f"a {self.role} has nothing to hand over")
+        if self.uncompared not in (None, *TREATMENTS):
+            raise VocabularyError(f"uncompared frames are {self.uncompared!r}, none of {', '.join(TREATMENTS)}")
         if self.credentials is not None:
             _text(self.credentials, "the credentials")
         self._check_ports()

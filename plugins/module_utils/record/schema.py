@@ -40,6 +40,9 @@ SCHEMA = """\
       <optional><attribute name="complete"><ref name="count"/></attribute></optional>
       <optional><attribute name="handed-over"><value>yes</value></attribute></optional>
       <attribute name="checkpoint-delay"><ref name="count"/></attribute>
+      <optional>
+        <attribute name="uncompared"><choice><value>drop</value><value>allow</value></choice></attribute>
+      </optional>
       <element name="local"><ref name="endpoint"/></element>
       <element name="peer"><ref name="endpoint"/></element>
       <ref name="channels"/>

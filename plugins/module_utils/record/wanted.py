@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .pair import REFUSE
+
 
 @dataclass(frozen=True)
 class WantedDisk:
@@ -27,6 +29,7 @@ class Wanted:
     first_port: int | None = None
     devices_unproven: tuple[str, ...] = ()  # names of what nobody has tried, that the operator wants all the same
     checkpoint_delay: int = 2000
+    uncompared: str = REFUSE  # one of pair.CHOICES
     sync_speed: int = 0  # 0: no limit
     sync_wait: float = 30.0  # seconds one run waits for a sync
     directory: str = "/var/lib/libvirt/images/colo"

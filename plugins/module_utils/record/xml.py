@@ -27,6 +27,8 @@ def to_element(record: Record) -> etree._Element:
     if record.handed_over:
         pair.set("handed-over", "yes")
     pair.set("checkpoint-delay", str(record.checkpoint_delay))
+    if record.uncompared is not None:
+        pair.set("uncompared", record.uncompared)
     for name, end in (("local", record.local), ("peer", record.peer)):
         _add(pair, name, host=end.host, machine_id=end.machine_id, address=end.address)
     _write_channels(pair, record)
@@ -231,6 +233,7 @@ def _read_pair(pair: etree._Element) -> Record:
         metadata_before=original.find(_tag("metadata")) is not None,
         commandline_before=original.find(_tag("commandline")) is not None,
         handed_over=pair.get("handed-over") == "yes",
+        uncompared=pair.get("uncompared"),
     )
 
 

@@ -93,6 +93,10 @@ def _standbys_place(request: Request) -> dict[str, Any]:
     return preflight.sights(request.wanted, request.peer) if request.peer else {}
 
 
+def _what_is_not_compared(request: Request) -> dict[str, Any]:
+    return {"uncompared": request.wanted.uncompared}
+
+
 def _never(_request: Request) -> bool:
     return False
 
@@ -128,7 +132,9 @@ class Goal:
 
 GOALS: Mapping[str, Goal] = MappingProxyType(
     {
-        "described primary": Goal(lambda asked, seen: describe.primary(asked.wanted, seen, asked.peer)),
+        "described primary": Goal(
+            lambda asked, seen: describe.primary(asked.wanted, seen, asked.peer), sights=_what_is_not_compared
+        ),
         "described secondary": Goal(
             lambda asked, seen: describe.secondary(asked.wanted, seen, asked.peer), sights=_standbys_place
         ),

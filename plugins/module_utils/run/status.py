@@ -27,20 +27,22 @@ def status(
     seconds: float = 0,
     secrets: bool = False,
     verdict: bool = False,
+    frames: bool = False,
 ) -> dict[str, Any]:
     """What was seen, the phase, the problems, and what the host, the domain and the pair must have.
 
     ``monitor``: ask QEMU itself. ``seconds``: so long checkpoints are counted, and a sync is measured. ``secrets``:
     return the XML with its passwords. ``verdict``: over the pair, where a peer that is None could not be reached.
+    ``frames``: watch the guest for those that COLO does not compare, where nobody has chosen what to do about them.
     """
     wanted, peer = request.wanted, request.peer
     sights = _sights(wanted, peer) if peer else {}
 
-    def look() -> Observation:
+    def look(**more: Any) -> Observation:
         where = request.domain, wanted.directory
-        return observe(hypervisor, *where, host_name=request.host, monitor=monitor, **sights)
+        return observe(hypervisor, *where, host_name=request.host, monitor=monitor, **sights, **more)
 
-    seen, rates = look(), {}
+    seen, rates = look(**({"uncompared": wanted.uncompared} if frames else {})), {}
     if seconds and seen.monitor:
         began = time.monotonic()
         counted = watch(hypervisor, request.domain, seconds)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from ..lockstep import abilities, states
+from ..lockstep import abilities, frames, states
 from ..observation.seen import Disk, Domain, Host, Nic, Observation
 from ..record import pair
 from ..record.address import is_link_local
 from ..record.images import IMAGE_TYPES
-from ..record.pair import MAX_NICS, PORT_RANGE, PORTS_PER_PAIR
+from ..record.pair import DROP, MAX_NICS, PORT_RANGE, PORTS_PER_PAIR, REFUSE
 from ..record.wanted import Wanted
 from .problem import Problem
 
@@ -297,6 +297,24 @@ def nics(domain: Domain) -> Iterator[Problem]:
         )
     for nic in domain.nics:
         yield from _nic(nic)
+
+
+def uncompared(wanted: Wanted, seen: Observation) -> Iterator[Problem]:
+    if wanted.uncompared == REFUSE and seen.uncompared:
+        yield Problem(
+            f"the guest serves with frames that COLO cannot hold back until its standby has them: "
+            f"{', '.join(seen.uncompared)}. What it tells clients in them a failover could undo",
+            "Choose with colo_uncompared: drop, and it serves over IPv4 alone while it is protected; or allow, and "
+            "what it says in such frames may be lost",
+        )
+
+
+def nftables(wanted: Wanted, host: Host) -> Iterator[Problem]:
+    if frames.treatment(wanted.uncompared) == DROP and host.nftables is False:
+        yield Problem(
+            f"{host.name} has no nftables, with which frames are dropped that COLO cannot compare",
+            "Install it; the role lockstep.colo.host does",
+        )
 
 
 def vhost(domain: Domain) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from typing import Any
 from ..lockstep import abilities
 from ..observation.seen import Domain, Host, Listen, Observation
 from ..record import images, pair
-from ..record.pair import Record
+from ..record.pair import TREATMENTS, Record
 from ..record.wanted import Wanted, WantedDisk
 from . import channels, checks, copies, originals, place, way_back
 from .problem import Problem
@@ -73,6 +73,7 @@ def of_pair(wanted: Wanted, primary: Observation, standby: Observation, *, stric
     rows += _in_qemu(primary)
     if primary.domain:
         rows += _domain(wanted, primary, primary.domain)
+        rows += _frames(wanted, primary, standby)
         rows += _place(wanted, primary, standby, primary.domain)
     return rows
 
@@ -112,7 +113,7 @@ def recorded(wanted: Wanted, record: Record) -> Wanted:
     paths = {disk.target: disk.path for disk in wanted.disks}
     disks = tuple(WantedDisk(disk.target, disk.format, paths.get(disk.target)) for disk in record.disks)
     ends = {"address": record.local.address, "peer_address": record.peer.address}
-    return replace(wanted, disks=disks, first_port=None, **ends)
+    return replace(wanted, disks=disks, first_port=None, uncompared=record.uncompared or wanted.uncompared, **ends)
 
 
 def stated(wanted: Wanted, primary: Observation) -> Wanted:
@@ -277,6 +278,17 @@ def _domain(wanted: Wanted, primary: Observation, domain: Domain) -> Iterator[Re
     kept = ", ".join(domain.snapshots) or "none"
     yield from _rows("snapshots", host, "none that have to last", kept, notes=place.snapshots(domain))
     yield from _rows("vhost", host, "no NIC that uses it", "none", checks.vhost(domain))
+
+
+def _frames(wanted: Wanted, primary: Observation, standby: Observation) -> Iterator[Requirement]:
+    """What the guest sends and COLO does not compare. Either host may have to keep it back: the two change sides."""
+    chosen = wanted.uncompared if wanted.uncompared in TREATMENTS else None
+    seen = chosen if primary.uncompared is None else ", ".join(primary.uncompared) or "none seen"
+    needed = "none that the guest serves with, or a choice in colo_uncompared"
+    yield from _rows("uncompared frames", primary.host, needed, seen, checks.uncompared(wanted, primary))
+    for host in (primary.host, standby.host):
+        found = {None: None, True: "there", False: "none"}[host.nftables]
+        yield from _rows("nftables", host, "to drop such frames", found, checks.nftables(wanted, host))
 
 
 def _place(wanted: Wanted, primary: Observation, standby: Observation, domain: Domain) -> Iterator[Requirement]:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..errors import ColoError
-from ..lockstep import states
+from ..lockstep import frames, states
 from ..observation.seen import Domain, Observation
+from ..record.pair import ALLOW
 from . import channels
 
 # QEMU ends itself where a disk's error has stopped the guest and a checkpoint is due (QEMU's runstate transitions).
@@ -22,6 +25,27 @@ def _proxy_notes(seen: Observation) -> list[str]:
         return [f"the packet proxy was changed, deploy will {drift.mending}" for drift in states.drifted(seen)]
     except ColoError as error:
         return [error.what]
+
+
+def _frame_problems(seen: Observation) -> Iterator[str]:
+    """What may have been told to clients that a failover undoes, because COLO does not compare it."""
+    if seen.record.role != "primary" or seen.monitor is None or seen.monitor.migration.status != "colo":
+        return
+    if seen.record.uncompared == ALLOW:
+        yield (
+            "colo_uncompared is allow: what the guest tells clients over IPv6, or in frames with a VLAN tag, is not "
+            "held back, and may be undone by a failover"
+        )
+    elif seen.record.uncompared is None:
+        yield (
+            "this pair was protected by an earlier version: what the guest tells clients over IPv6, or in frames with "
+            "a VLAN tag, is not held back, and may be undone by a failover; deploy sees to that"
+        )
+    elif seen.barrier != frames.barrier(seen):
+        yield (
+            "the rule of nftables is gone, or was changed, that keeps back what the guest says over IPv6 or in frames "
+            "with a VLAN tag: a failover may undo what clients are told; deploy puts it back"
+        )
 
 
 def problems(seen: Observation) -> list[str]:
@@ -59,7 +83,8 @@ def problems(seen: Observation) -> list[str]:
     if seen.monitor and record.role == "secondary":
         up = [nic.tap for nic in domain.nics if nic.tap_up and seen.monitor.colo != "none"]
         found += [f"{seen.host.name}: link {tap} of the standby is up, its packets reach the network" for tap in up]
-    found += [f"{seen.host.name}: {words}" for words in [*_proxy_notes(seen), *channels.cut(seen)]]
+    said = [*_proxy_notes(seen), *_frame_problems(seen), *channels.cut(seen)]
+    found += [f"{seen.host.name}: {words}" for words in said]
     if domain.autostart and record.role != "alone":
         found.append(f"{seen.host.name}: autostart is on, so that an old copy could start by itself")
     return found

@@ -15,14 +15,14 @@ from ...verdict import checks
 from ...verdict.problem import Problem, refuse_if
 from .. import effects
 from ..step import Plan, Step, qmp, wait
-from . import layers
+from . import frames, layers
 from .switch import JOB_TIMEOUT, SWITCH_TIMEOUT
 
 
 def absent(seen: Observation, peer: Observation | None) -> Plan:
     """End this host's half of the running pair. The guest goes on; a standby, which has none, is ended."""
     if seen.domain is None or seen.record is None or not seen.domain.active:
-        return Plan((), seen)
+        return Plan(tuple(frames.let_pass(seen)), replace(seen, barrier=None))
     refuse_if([*checks.monitor(seen), *checks.taken_over(seen)])
     if seen.record.role != "secondary":
         return undo(seen)
@@ -95,7 +95,8 @@ def _free(seen: Observation) -> list[Step]:
 def _clean(seen: Observation) -> list[Step]:
     monitor = seen.monitor
     steps = [*_end_jobs(seen), *layers.remove_sockets(monitor)]
-    return [*steps, *layers.migrate_ordinarily(monitor), *layers.slide_out(seen), *layers.remove_iothread(monitor)]
+    steps += layers.migrate_ordinarily(monitor)
+    return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor), *frames.let_pass(seen)]
 
 
 def _end_jobs(seen: Observation) -> list[Step]:

@@ -13,8 +13,14 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.reading import read_record
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abilities, graph
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Job, Monitor, Node, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abilities, frames, graph
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Barrier,
+    Job,
+    Monitor,
+    Node,
+    Observation,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
 from ansible_collections.lockstep.colo.plugins.module_utils.record import xml as record_xml
 
@@ -91,6 +97,15 @@ def _mark(seen: Observation, directory: str, marker: Any) -> Observation:
 
 def _release(seen: Observation, peer: str, ports: list[int]) -> Observation:
     return replace(seen, peer_sockets=())
+
+
+def _bar(seen: Observation, uuid: str, taps: list[str], passed: list[str]) -> Observation:
+    return replace(seen, barrier=Barrier(tuple(taps), tuple(passed)))
+
+
+def _unbar(seen: Observation, uuid: str) -> Observation:
+    need(seen.monitor is None or seen.monitor.migration.status != "colo", "what is not compared is let out in lockstep")
+    return replace(seen, barrier=None)
 
 
 def _link(seen: Observation, device: str, up: bool) -> Observation:
@@ -350,6 +365,7 @@ def _continue(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -
 
 
 def _need_layers(seen: Observation) -> None:
+    need(frames.barrier(seen) in (None, seen.barrier), "what is not compared is let out in lockstep")
     for target in (disk.target for disk in seen.record.disks):
         remote = seen.monitor.nodes[graph.remote(target)]
         need(graph.replication(target) in remote.children.values(), f"{target} is not replicated")
@@ -411,7 +427,7 @@ _ACTIONS: dict[str, Callable[..., Observation]] = {
     "qmp": _qmp, "wait": _wait, "reach": _same, "remove": _same, "make_directory": _same, "create_image": _same,
     "isolate": _same, "ask_guest": _same, "check_image": _same,
     "record": _record, "define": _define, "mark": _mark, "release": _release, "link": _link, "destroy": _destroy,
-    "add_iothread": _add_iothread, "del_iothread": _del_iothread,
+    "add_iothread": _add_iothread, "del_iothread": _del_iothread, "bar": _bar, "unbar": _unbar,
 }  # fmt: skip
 _COMMANDS: dict[str, Callable[[Observation, Monitor, dict[str, Any]], Observation]] = {
     "stop": _stop, "cont": _cont, "qom-set": _qom_set, "blockdev-add": _blockdev_add, "blockdev-del": _blockdev_del,

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DROP
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -47,6 +50,14 @@ SWITCH_STEPS = {
     "disk vdb: forget the copying": "all-attached-primary",
     "add colo-compare colo-net1-compare": "filters-in-primary",
 }
+
+
+def dropping(seen: Observation) -> Observation:
+    """A recording of before there was a choice about frames that are not compared, as it is where they are dropped."""
+    record = replace(seen.record, uncompared=DROP)
+    live = seen.domain.live_record and replace(seen.domain.live_record, uncompared=DROP)
+    inactive = editing.protect(seen.domain.inactive_xml, record)
+    return replace(seen, domain=replace(seen.domain, record=record, live_record=live, inactive_xml=inactive))
 
 
 @cache

@@ -14,11 +14,11 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Pla
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, dropping, recorded
 
 RUNNING, EMPTY = recorded("unprotected-primary"), recorded("unprotected-secondary")
 RUNNING = replace(RUNNING, marker=None)
-DESCRIBED, STANDBY = recorded("described-primary"), recorded("described-secondary")
+DESCRIBED, STANDBY = dropping(recorded("described-primary")), dropping(recorded("described-secondary"))
 NOTHING_STATED = Wanted()
 RUNNING_STANDBY = recorded("protected-secondary")
 HOME = f"{WANTED.directory}/libvirt-{RUNNING.domain.uuid}"
@@ -74,8 +74,9 @@ def test_what_should_follow_needs_nothing_more(plan: Callable[..., Plan]) -> Non
 def test_what_was_described_on_real_hosts_needs_nothing_more() -> None:
     assert primary(DESCRIBED, STANDBY).steps == ()
     assert secondary(STANDBY, DESCRIBED).steps == ()
-    assert primary(recorded("protected-primary"), recorded("protected-secondary")).steps == ()
-    assert secondary(recorded("protected-secondary"), recorded("protected-primary")).steps == ()
+    protected = dropping(recorded("protected-primary")), dropping(recorded("protected-secondary"))
+    assert primary(*protected).steps == ()
+    assert secondary(*reversed(protected)).steps == ()
 
 
 def test_autostart_goes_off_and_is_remembered() -> None:

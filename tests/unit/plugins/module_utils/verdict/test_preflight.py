@@ -64,6 +64,7 @@ def equipped(host: Host) -> Host:
         networks=(Network("lan", True, "br0", "bridge"),),
         network_filters=("clean-traffic",),
         listeners=("0.0.0.0:22", "10.77.0.2:5999"),
+        nftables=True,
     )
 
 
@@ -86,6 +87,9 @@ class Pair:
 
     def seen_there(self, **changes: Any) -> Pair:
         return replace(self, standby=replace(self.standby, **changes))
+
+    def seen_here(self, **changes: Any) -> Pair:
+        return replace(self, primary=replace(self.primary, **changes))
 
     def wants(self, **changes: Any) -> Pair:
         return replace(self, wanted=replace(self.wanted, **changes))
@@ -110,6 +114,7 @@ FIT = Pair(
         RUNNING,
         host=equipped(RUNNING.host),
         marker=None,
+        uncompared=(),
         domain=replace(RUNNING.domain, type="kvm", cpu_mode="custom", files=(KERNEL,)),
         monitor=replace(
             RUNNING.monitor, writers={f"/machine/{disk.alias}/x": disk.node for disk in RUNNING.domain.disks}
@@ -205,6 +210,8 @@ VIOLATIONS: list[Violation] = [
     ("devices", WRONG, lambda p: p.domain(untried={"iommu": "iommu: z"}), "nobody has tried this with COLO: iommu: z"),
     ("UEFI variable store", WRONG, lambda p: p.domain(nvram="network"), "variable store is of type network"),
     ("disks", WRONG, lambda p: p.wants(disks=WANTED.disks[:1]), "the guest can write to it, and it is not to be"),
+    ("uncompared frames", WRONG, lambda p: p.seen_here(uncompared=("IPv6", "VLAN 7")), "them: IPv6, VLAN 7. What it"),
+    ("nftables", WRONG, lambda p: p.there(nftables=False), "kvm2 has no nftables"),
     ("vhost", WRONG, lambda p: nic(p, driver="vhost"), f"NIC {FIRST_NIC.mac} uses vhost"),
     ("accelerator", WRONG, lambda p: p.there(kvm=False), "of type kvm, and kvm2 has no /dev/kvm"),
     ("CPU", WRONG, lambda p: p.there(cpu=XEON).domain(cpu_mode="host-passthrough"), "and kvm2 has Intel Xeon"),
@@ -228,6 +235,7 @@ MORE: list[Violation] = [
     ("resource partition", NOTE, lambda p: p.domain(partition="/vip"), "/vip, and its limits are those of each host"),
     ("disks in QEMU", WRONG, lambda p: p.in_monitor(writers={"virtio0": "#block7"}), "through the device virtio0"),
     ("migration", WRONG, lambda p: blocked(p, "a device"), "QEMU will not migrate this guest: a device"),
+    ("nftables", WRONG, lambda p: p.here(nftables=False).wants(uncompared="drop"), "kvm1 has no nftables"),
     ("monitor", WRONG, lambda p: p.in_qemu("10.1.0"), "COLO never begins in QEMU 10.1.0"),
     ("QEMU", WRONG, lambda p: p.qemu_there(version="10.0.6"), "COLO never begins in QEMU 10.0.6, which kvm2 has"),
     ("same versions", WRONG, lambda p: p.in_qemu("7.2.22"), "QEMU is 7.2.22 on kvm1 and 10.0.13 on kvm2"),
@@ -326,6 +334,7 @@ def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
     assert unknown == {
         "AppArmor", "clock", "latency", "link speed", "machine type", "accelerator", "CPU", "forward delay",
         "disk space", "disks in QEMU", "large packets", "networks", "network filters", "listeners",
+        "uncompared frames", "nftables",
     }  # fmt: skip
     assert {row.state for row in rows} == {OK, UNKNOWN}
 
@@ -412,6 +421,17 @@ def test_the_forward_delay_of_a_bridge_that_the_domain_is_not_on_does_not_matter
 def test_qemu_alone_emulates_the_same_processor_everywhere() -> None:
     emulated = FIT.domain(type="qemu", cpu_mode="maximum").there(cpu=XEON, kvm=False)
     assert {row.state for row in emulated.rows} == {OK}
+
+
+@pytest.mark.parametrize("choice", ["drop", "allow"])
+def test_who_has_chosen_may_protect_a_guest_that_serves_over_ipv6(choice: str) -> None:
+    pair = FIT.seen_here(uncompared=("IPv6",)).wants(uncompared=choice)
+    assert {row.state for row in pair.rows} == {OK}
+    assert describe.primary(pair.wanted, pair.primary, pair.standby).after.record.uncompared == choice
+
+
+def test_who_lets_all_frames_pass_needs_no_nftables() -> None:
+    assert {row.state for row in FIT.here(nftables=False).wants(uncompared="allow").rows} == {OK}
 
 
 @pytest.mark.parametrize("first", [None, recorded("described-primary").record.first_port])

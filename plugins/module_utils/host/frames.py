@@ -1,0 +1,167 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What passes the taps of a guest on this host: a rule that lets but a few kinds of frames pass, and a watch.
+
+The rule is a table of nftables for each domain. It names a tap by its index, not its name: what is left of it after the
+guest's end is in force for nothing, whoever gets the name of the tap then.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import select
+import shutil
+import socket
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..errors import ColoError
+from ..observation.seen import Barrier
+from .command import run
+
+FAMILY = "bridge"
+HOOK = {"type": "filter", "hook": "prerouting", "prio": -300}  # before whatever others do in their chains
+CHAIN = "from-guest"
+DEADLINE = 5.0  # seconds; nft takes some milliseconds
+
+ETH_P_ALL = 0x0003
+SOL_PACKET, PACKET_AUXDATA, SO_ATTACH_FILTER = 263, 8, 26  # linux/if_packet.h, asm-generic/socket.h
+TP_STATUS_VLAN_VALID = 1 << 4
+AUXDATA = struct.Struct("=IIIHHHH")  # struct tpacket_auxdata: status, len, snaplen, mac, net, vlan_tci, vlan_tpid
+PACKET_OUTGOING = 4  # what the host sends, into the guest
+AD_OFFSET, AD_PKTTYPE, AD_VLAN_PRESENT = 0xFFFFF000, 4, 48  # SKF_AD_*, linux/filter.h
+SNAPLEN = 128  # bytes of a frame, enough to tell what it is
+
+
+def can_keep_back() -> bool:
+    """Whether this host has nftables."""
+    return shutil.which("nft") is not None
+
+
+def table(uuid: str) -> str:
+    return f"lockstep-colo-{uuid}"
+
+
+def raise_barrier(uuid: str, taps: Iterable[str], passed: Iterable[str]) -> None:
+    """Let nothing pass from the guest on these taps but frames of the Ethernet types ``passed``, in nftables' words.
+
+    A frame with a VLAN tag has the type of the tag. The rule is in force at once, whatever was there before.
+    """
+    name, allowed = table(uuid), ", ".join(passed)
+    rules = "".join(f"    iif {json.dumps(tap)} ether type != {{ {allowed} }} counter drop\n" for tap in taps)
+    chain = f"  chain {CHAIN} {{\n    type filter hook prerouting priority {HOOK['prio']};\n{rules}  }}\n"
+    # Of one that is not there yet the deletion would fail.
+    _nft(f"table {FAMILY} {name} {{}}\ndelete table {FAMILY} {name}\ntable {FAMILY} {name} {{\n{chain}}}\n")
+
+
+def lower_barrier(uuid: str) -> None:
+    """Let everything pass again."""
+    _nft(f"table {FAMILY} {table(uuid)} {{}}\ndelete table {FAMILY} {table(uuid)}\n")
+
+
+def _nft(commands: str) -> None:
+    """One transaction: all of it is in force at once, or nothing."""
+    run("nft", "-f", "-", deadline=DEADLINE, stdin=commands)
+
+
+def barrier(uuid: str) -> Barrier | None:
+    """The rule that is there for a domain; None also where this host's nftables cannot be asked."""
+    try:
+        said = run("nft", "-j", "list", "ruleset", FAMILY, deadline=DEADLINE)
+    except ColoError:  # an observation, which a failover begins with, does not fail for it
+        return None
+    return parse(json.loads(said)["nftables"], table(uuid))
+
+
+def parse(ruleset: list[dict[str, Any]], name: str) -> Barrier | None:
+    """What a ruleset of nft -j (libnftables-json(5)) has in the table of that name.
+
+    Of a table in which there is anything but our rules nothing is known to be barred.
+    """
+    if not any(item.get("table", {}).get("name") == name for item in ruleset):
+        return None
+    chains, rules = (
+        [item[kind] for item in ruleset if kind in item and item[kind]["table"] == name] for kind in ("chain", "rule")
+    )
+    barred = [_barred(rule["expr"]) for rule in rules]
+    passed = {rule[1] for rule in barred if rule}
+    if [{key: chain.get(key) for key in HOOK} for chain in chains] != [HOOK] or None in barred or len(passed) != 1:
+        return Barrier()
+    return Barrier(tuple(sorted(rule[0] for rule in barred if rule)), passed.pop())
+
+
+def _barred(rule: list[dict[str, Any]]) -> tuple[str, tuple[str, ...]] | None:
+    """Of one of our rules the tap, and what may pass."""
+    kinds = [next(iter(part)) for part in rule]
+    if kinds != ["match", "match", "counter", "drop"]:
+        return None
+    tap, kind = (part["match"] for part in rule[:2])
+    if (tap["op"], tap["left"]) != ("==", {"meta": {"key": "iif"}}):
+        return None
+    if (kind["op"], kind["left"]) != ("!=", {"payload": {"protocol": "ether", "field": "type"}}):
+        return None
+    if not isinstance(kind["right"], dict):
+        return None
+    return str(tap["right"]), tuple(sorted(kind["right"].get("set", ())))
+
+
+def watch(taps: Iterable[str], passed: Iterable[int], seconds: float) -> Iterator[tuple[bytes, int | None]]:
+    """The frames that a guest sends on these taps in that time, but those of the Ethernet types ``passed``.
+
+    The beginning of each, and the number of the VLAN of one that had a tag.
+    """
+    listeners: list[socket.socket] = []
+    types = list(passed)
+    try:
+        for tap in taps:
+            listeners.append(_listener(tap, types))
+        deadline = time.monotonic() + seconds
+        while listeners and (left := deadline - time.monotonic()) > 0:
+            for ready in select.select(listeners, [], [], left)[0]:
+                yield _receive(ready)
+    except OSError as error:
+        raise ColoError(f"the guest's taps cannot be watched: {error}", remedy="Run again as root") from error
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def _listener(tap: str, passed: list[int]) -> socket.socket:
+    """A socket with what the guest of a tap sends, without the rest: that may be much, and the kernel leaves it out."""
+    listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # hears nothing before it is bound
+    leave_out(listener, passed)
+    listener.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+    listener.bind((tap, ETH_P_ALL))
+    return listener
+
+
+def leave_out(listener: socket.socket, passed: list[int]) -> None:
+    """Have a socket not hear what goes to the guest, nor frames without a tag of these Ethernet types."""
+    load_word, load_half, equal, leave = 0x20, 0x28, 0x15, 0x06
+    words = [
+        (load_word, 0, 0, AD_OFFSET + AD_PKTTYPE),
+        (equal, 4 + len(passed), 0, PACKET_OUTGOING),
+        (load_word, 0, 0, AD_OFFSET + AD_VLAN_PRESENT),
+        (equal, 0, 1 + len(passed), 0),
+        (load_half, 0, 0, 12),  # the Ethernet type
+        *((equal, len(passed) - at, 0, kind) for at, kind in enumerate(passed)),
+        (leave, 0, 0, SNAPLEN),
+        (leave, 0, 0, 0),
+    ]
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *word) for word in words))
+    listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(words), ctypes.addressof(program)))
+
+
+def _receive(listener: socket.socket) -> tuple[bytes, int | None]:
+    """A frame, and the number of the VLAN whose tag the kernel has taken out of it."""
+    frame, messages, _flags, _sender = listener.recvmsg(SNAPLEN, socket.CMSG_SPACE(AUXDATA.size))
+    for level, kind, data in messages:
+        if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+            status, _len, _snaplen, _mac, _net, tag, _protocol = AUXDATA.unpack(data)
+            if status & TP_STATUS_VLAN_VALID:
+                return frame, tag & 0xFFF
+    return frame, None

@@ -1,0 +1,32 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Steps that keep back, and let pass again, what a guest sends and COLO does not compare. Pure.
+
+Only a primary in lockstep has the rule: the standby's links are down, and what its guest sends goes to the comparison
+and nowhere else. Once it is promoted it runs alone, and what it says is true of itself.
+"""
+
+from __future__ import annotations
+
+from ...lockstep import frames
+from ...observation.seen import Observation
+from ..step import Step
+
+
+def keep_back(seen: Observation) -> list[Step]:
+    """What the record of a primary says of such frames, put into force where it is not."""
+    wanted = frames.barrier(seen)
+    if wanted is None:
+        return let_pass(seen)
+    if seen.barrier == wanted:
+        return []
+    title = f"let nothing pass from the guest on {', '.join(wanted.taps)} but what is compared"
+    return [Step(title, "bar", {"uuid": seen.domain.uuid, "taps": list(wanted.taps), "passed": list(wanted.passed)})]
+
+
+def let_pass(seen: Observation) -> list[Step]:
+    """Nothing is kept back any more."""
+    if seen.barrier is None:
+        return []
+    return [Step("let everything pass that the guest sends", "unbar", {"uuid": seen.domain.uuid})]
