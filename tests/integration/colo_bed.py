@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockstep_lab import checker, guest, hosts, network, probe
+from lockstep_lab import checker, guest, hosts, network, probe, rootfs
 from lockstep_lab.common import HOSTS, Lab, LabError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,8 +138,9 @@ class Bed:
     # the hosts
 
     def up(self, *, bare: bool = False, instances: str | None = None) -> None:
+        suite = os.environ.get("LOCKSTEP_LAB_SUITE", rootfs.SUITE)
         with self.lab.lock():
-            hosts.up(self.lab, bare=bare, instances=instances)
+            hosts.up(self.lab, bare=bare, instances=instances, suite=suite)
 
     def down(self) -> None:
         with self.lab.lock():

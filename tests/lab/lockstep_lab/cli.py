@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import checker, control, diskimage, guest, hosts, network, probe
+from . import checker, control, diskimage, guest, hosts, network, probe, rootfs
 from .common import GUEST_ADDRESS, HOSTS, SOURCE, Lab, LabError, ensure_tools
 
 LOCKED = {"up", "down", "power-off", "power-on", "freeze", "thaw", "cut", "mend", "guest-define", "guest-remove"}
@@ -33,6 +33,11 @@ def _parser() -> argparse.ArgumentParser:
     up = verb("up", "build what is missing and boot both hosts")
     up.add_argument(
         "--bare", action="store_true", help="hosts with ssh and Python alone; packages are there for apt to install"
+    )
+    up.add_argument(
+        "--suite",
+        default=os.environ.get("LOCKSTEP_LAB_SUITE", rootfs.SUITE),
+        help=f"what the hosts are made from: {' or '.join(rootfs.SUITES)}, which is the same with backports' QEMU",
     )
     up.add_argument(
         "--instances",
@@ -127,7 +132,7 @@ def _run(lab: Lab, words: argparse.Namespace) -> int:
     result: object = None
     match words.verb:
         case "up":
-            hosts.up(lab, bare=words.bare, instances=words.instances)
+            hosts.up(lab, bare=words.bare, instances=words.instances, suite=words.suite)
         case "down":
             hosts.down(lab, purge=words.purge)
         case "status":

@@ -25,7 +25,7 @@ def prepare(lab: Lab, host: str) -> None:
     for name in ("upper", "work", "root"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     if str(root) not in mounts():
-        layers = rootfs.stack(lab, bare=bool(lab.facts()["bare"]))
+        layers = rootfs.stack(lab, bare=bool(lab.facts()["bare"]), suite=lab.facts()["suite"])
         rootfs.mount_overlay(layers, directory / "upper", directory / "work", root)
     if not identity.known(host, root):
         identity.write_into(lab, host, root)
@@ -34,7 +34,7 @@ def prepare(lab: Lab, host: str) -> None:
 
 def command(lab: Lab, host: str) -> list[str]:
     """The words that boot it."""
-    name = lab.host_ns(host)
+    name, packages = lab.host_ns(host), rootfs.repository(lab, lab.facts()["suite"])
     words = ["systemd-nspawn", "-q", "-D", str(lab.host_root(host)), "-M", name, "-b", "--register=no", "--keep-unit"]
     words += [
         f"--network-namespace-path=/run/netns/{name}",
@@ -42,7 +42,7 @@ def command(lab: Lab, host: str) -> list[str]:
         "--console=pipe",
         "--bind=/dev/net/tun",
     ]
-    words += [f"--hostname={host}", f"--bind-ro={rootfs.repository(lab)}:{rootfs.REPOSITORY}", "--resolv-conf=off"]
+    words += [f"--hostname={host}", f"--bind-ro={packages}:{rootfs.REPOSITORY}", "--resolv-conf=off"]
     words += ["--timezone=off", "--link-journal=no"]
     if lab.facts()["kvm"]:
         # A node of its own: the groups of the machine's are not the host's. (Not tried where the lab was written.)

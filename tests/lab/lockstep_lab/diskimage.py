@@ -21,7 +21,7 @@ PACKAGES = [*rootfs.BASE, rootfs.KERNEL, "apparmor"]
 MASKED = [unit for unit in rootfs.MASKED if unit.endswith(".timer")]
 MASKED += ["systemd-networkd-wait-online.service", "systemd-firstboot.service"]
 DISK_SIZE = "8G"  # sparse; standbys and snapshots need room
-RECIPE = 4  # raise it when the code below builds something else from the same lists
+RECIPE = 5  # raise it when the code below builds something else from the same lists
 
 
 def suites(text: str) -> str:
@@ -58,7 +58,7 @@ def build(lab: Lab, suite: str) -> None:
     say(f"building the instances' disk: Debian {suite} with ssh, Python and a kernel (about 2 min; log: {log})")
     rootfs.bootstrap(tree, suite, PACKAGES, MASKED, log)
     debs = _repository(lab, suite, tree, log)
-    rootfs.use_repository(tree)
+    rootfs.use_repository(tree, suite)
     # apt reads nothing anew within the hour after its lists' date, and it would find an empty directory of this minute.
     os.utime(tree / "var/lib/apt/lists", (0, 0))
     write(tree / "etc/fstab", f"/dev/vda / ext4 defaults 0 0\n/dev/vdb {rootfs.REPOSITORY} ext4 ro 0 0\n")
@@ -92,7 +92,7 @@ def _repository(lab: Lab, suite: str, tree: Path, log: Path) -> Path:
     with rootfs.apt_chroot(lab, tree, upper, debs, log) as (_, apt_get):
         apt_get("install", "--download-only", *rootfs.FULL, *rootfs.EXTRA)
     remove_tree(upper)
-    rootfs.index(debs)
+    rootfs.index(debs, suite)
     return debs
 
 

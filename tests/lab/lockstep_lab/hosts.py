@@ -238,17 +238,23 @@ def both(action: Callable[[str], None]) -> None:
             done.result()
 
 
-def up(lab: Lab, *, bare: bool, instances: str | None = None) -> None:
-    """Build what is missing and boot both hosts: containers, or bare VM instances of a Debian suite, or of two."""
-    kind: dict[str, object] = {"bare": bare or instances is not None, "instances": instances}
+def up(lab: Lab, *, bare: bool, instances: str | None = None, suite: str = rootfs.SUITE) -> None:
+    """Build what is missing and boot both hosts: containers, or bare VM instances of a Debian suite, or of two.
+
+    ``suite`` is one of rootfs.SUITES, for containers; what instances need of containers' layers is of the first.
+    """
+    if suite not in rootfs.SUITES:
+        raise LabError(f"no suite {suite!r} for hosts; there are {', '.join(rootfs.SUITES)}")
+    suite = rootfs.SUITE if instances else suite
+    kind: dict[str, object] = {"bare": bare or instances is not None, "instances": instances, "suite": suite}
     if any(running(lab, host) for host in HOSTS):
         there = {key: lab.facts().get(key) for key in kind}
         if there != kind:
             raise LabError(f"the lab is up as {there}, and {kind} is wanted; run `lab down` first")
     lab.state.mkdir(parents=True, exist_ok=True)
-    rootfs.build(lab)
+    rootfs.build(lab, suite)
     guestimage.build(lab)
-    layers = [str(path) for path in rootfs.stack(lab, bare=bare)]
+    layers = [str(path) for path in rootfs.stack(lab, bare=bare, suite=suite)]
     if instances:
         for suite in instances.split(","):
             diskimage.build(lab, suite)
@@ -283,6 +289,7 @@ def _access(lab: Lab) -> None:
         f"  ServerAliveInterval {patience}\n  ServerAliveCountMax 3\n"
         f"  ProxyCommand ip netns exec {lab.client_ns} nc %h %p\n",
     )
+    qemu = "    colo_qemu_from: backports\n" if lab.facts()["suite"] == rootfs.BACKPORTS else ""
     hosts = "".join(
         f"    {host}: {{ansible_host: {address}, colo_address: {address}}}\n" for host, address in HOSTS.items()
     )
@@ -296,7 +303,7 @@ kvm:
     ansible_ssh_common_args: -F {lab.ssh_config}
     ansible_control_path_dir: {lab.state / "cp"}
     ansible_python_interpreter: /usr/bin/python3
-colo_pairs:
+{qemu}colo_pairs:
   hosts:
     web1: {{colo_primary: kvm1, colo_secondary: kvm2, colo_disks: [{{target: vda, format: qcow2}}]}}
   vars:

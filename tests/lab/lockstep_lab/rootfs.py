@@ -2,7 +2,7 @@
 """The hosts' file systems: cached layers that an overlay stacks.
 
 base  a bare Debian with ssh and Python (mmdebstrap; the mirror comes from its own defaults and the host's apt)
-full  what the packages of a KVM host add to it
+full  what the packages of a KVM host add to it; QEMU is that of the suite or, in other layers, that of its backports
 apt   points apt at a repository of the downloaded packages in a directory, so that hosts need no network
 """
 
@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,9 @@ from pathlib import Path
 from .common import Lab, LabError, mounts, remove_tree, run, say, write
 
 SUITE = "trixie"
+BACKPORTS = f"{SUITE}-backports"
+SUITES = (SUITE, BACKPORTS)  # of hosts: both are of the first, and those of the second have its backports' QEMU
+FROM_BACKPORTS = "src:qemu src:seabios"  # QEMU, and the firmware that it depends on in a newer version
 BASE = [
     "systemd-sysv",
     "dbus",
@@ -75,7 +79,12 @@ MASKED = [
     "dev-hugepages.mount",
     "modprobe@.service",
 ]
+LAYERS = ("apt", "full", "base")  # of a host, top first
 REPOSITORY = "/srv/lab-apt"  # where hosts see the packages
+REPOSITORY_FORM = 2  # raise it when hosts shall find the packages there in another way
+COMPONENT = "main"
+BACKPORTED = re.compile(r"^Version: .*~bpo", re.MULTILINE)
+PREFERENCES = "etc/apt/preferences.d/lab"
 RECIPE = 3  # raise it when the code below builds something else from the same lists
 
 
@@ -84,26 +93,26 @@ def key(*parts: object) -> str:
     return hashlib.sha256(json.dumps([RECIPE, SUITE, *parts]).encode()).hexdigest()[:12]
 
 
-def layer_path(lab: Lab, name: str) -> Path:
+def layer_path(lab: Lab, name: str, suite: str = SUITE) -> Path:
     """Where a layer lies; its name changes with what it is made from."""
-    packages = [BASE, FULL, EXTRA, DEVICES]
-    made_from = {"base": [BASE], "full": packages, "apt": packages}[name]
+    packages = [BASE, FULL, EXTRA, DEVICES, *([suite, FROM_BACKPORTS] if suite == BACKPORTS else [])]
+    made_from = {"base": [BASE], "full": packages, "apt": [REPOSITORY_FORM, *packages]}[name]
     return lab.cache / "layers" / f"{name}-{key(*made_from)}"
 
 
-def repository(lab: Lab) -> Path:
-    """The packages, bound to REPOSITORY in every host."""
-    return lab.cache / "packages"
+def repository(lab: Lab, suite: str = SUITE) -> Path:
+    """The packages, bound to REPOSITORY in every host of that suite."""
+    return lab.cache / ("packages" if suite == SUITE else f"packages-{suite}")
 
 
-def stack(lab: Lab, *, bare: bool) -> list[Path]:
+def stack(lab: Lab, *, bare: bool, suite: str = SUITE) -> list[Path]:
     """The layers of a host, top first."""
-    return [layer_path(lab, name) for name in (("apt", "base") if bare else ("apt", "full", "base"))]
+    return [layer_path(lab, name, suite) for name in (("apt", "base") if bare else LAYERS)]
 
 
-def build(lab: Lab) -> None:
+def build(lab: Lab, suite: str = SUITE) -> None:
     """Make the layers that are missing; about two minutes when there is nothing."""
-    base, full, apt = (layer_path(lab, name) for name in ("base", "full", "apt"))
+    apt, full, base = stack(lab, bare=False, suite=suite)
     if all(path.exists() for path in (base, full, apt)) and any((lab.cache / "kernel").glob("*.deb")):
         return
     lab.cache.joinpath("layers").mkdir(parents=True, exist_ok=True)
@@ -113,12 +122,13 @@ def build(lab: Lab) -> None:
         say(f"building layer base: Debian {SUITE} with ssh and Python (about 40 s; log: {log})")
         _build_base(base, log)
     if not full.exists() or not any((lab.cache / "kernel").glob("*.deb")):
-        say("building layer full: libvirt, QEMU and the guest's kernel package (about 60 s)")
-        _build_full(lab, base, full, log)
+        say(f"building layer full: libvirt, QEMU of {suite} and the guest's kernel package (about 60 s)")
+        _build_full(lab, suite, log)
     if not apt.exists():
         say("building layer apt: a repository of the downloaded packages")
-        _build_apt(lab, base, apt, log)
-    remove_unused(lab, set(lab.cache.joinpath("layers").iterdir()) - {base, full, apt})
+        _build_apt(lab, suite, log)
+    current = {path for one in SUITES for path in stack(lab, bare=False, suite=one)}
+    remove_unused(lab, set(lab.cache.joinpath("layers").iterdir()) - current)
     say("layers are ready")
 
 
@@ -157,13 +167,18 @@ def bootstrap(target: Path, suite: str, packages: Sequence[str], masked: Sequenc
     write(target / "etc/machine-id", "")
 
 
-def _build_full(lab: Lab, base: Path, full: Path, log: Path) -> None:
+def _build_full(lab: Lab, suite: str, log: Path) -> None:
+    base, full = layer_path(lab, "base", suite), layer_path(lab, "full", suite)
     making = full.with_name("making-full")
     remove_tree(making)
     making.mkdir()
-    with apt_chroot(lab, base, making, repository(lab), log) as (root, apt_get):
+    with apt_chroot(lab, base, making, repository(lab, suite), log) as (root, apt_get):
         # Downloaded before the installation, so that a bare host finds everything that it may ask for.
         apt_get("install", "--download-only", *FULL, *EXTRA, *DEVICES)
+        if suite == BACKPORTS:  # beside the suite's own QEMU, which bare hosts may begin with
+            _add_backports(root)
+            apt_get("update")
+            apt_get("install", "--download-only", *FULL, *EXTRA, *DEVICES)
         apt_get("install", *FULL)
         _download_kernel(root, KERNEL, lab.cache / "kernel", log)
         # The two hosts are one machine to dmidecode; to libvirt they have to be two.
@@ -173,7 +188,19 @@ def _build_full(lab: Lab, base: Path, full: Path, log: Path) -> None:
             )
         for link in ("default.xml", "autostart/default.xml"):
             (root / "etc/libvirt/qemu/networks" / link).unlink(missing_ok=True)
+        (root / PREFERENCES).unlink(missing_ok=True)
     making.rename(full)
+
+
+def _add_backports(root: Path) -> None:
+    """Have apt know the suite's backports, at the address from which it has the suite, and take QEMU from there."""
+    sources = root / "etc/apt/sources.list"
+    lines = sources.read_text(encoding="utf-8").splitlines()
+    added = [line.replace(f" {SUITE} ", f" {BACKPORTS} ") for line in lines if f" {SUITE} " in line]
+    if not added:
+        raise LabError(f"where backports are cannot be known: mmdebstrap wrote no entry for {SUITE} into sources.list")
+    write(sources, "\n".join([*lines, *added]) + "\n")
+    write(root / PREFERENCES, f"Package: {FROM_BACKPORTS}\nPin: release n={BACKPORTS}\nPin-Priority: 990\n")
 
 
 def kernel(lab: Lab, package: str) -> Path:
@@ -228,34 +255,51 @@ def apt_chroot(
         (root / "usr/sbin/policy-rc.d").unlink()
 
 
-def _build_apt(lab: Lab, base: Path, apt: Path, log: Path) -> None:
-    debs = repository(lab)
-    index(debs)
+def _build_apt(lab: Lab, suite: str, log: Path) -> None:
+    debs, apt = repository(lab, suite), layer_path(lab, "apt", suite)
+    index(debs, SUITE)
     making = apt.with_name("making-apt")
     remove_tree(making)
     making.mkdir()
-    with chroot(lab, [base], making, binds={debs: REPOSITORY}) as root:
-        use_repository(root)
+    with chroot(lab, [layer_path(lab, "base", suite)], making, binds={debs: REPOSITORY}) as root:
+        use_repository(root, SUITE)
         run(["chroot", root, "apt-get", "-q", "update"], timeout=120, log=log)
     making.rename(apt)
 
 
-def index(debs: Path) -> None:
-    """Make a directory of packages a repository."""
+def index(debs: Path, suite: str) -> None:
+    """Make a directory of packages a repository of a suite and, where there are some from there, of its backports."""
     shutil.rmtree(debs / "partial", ignore_errors=True)
     (debs / "lock").unlink(missing_ok=True)
+    shutil.rmtree(debs / "dists", ignore_errors=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stanzas = list(pool.map(_stanza, sorted(debs.glob("*.deb"))))
-    write(debs / "Packages", "\n".join(stanzas))
+    newer = [stanza for stanza in stanzas if BACKPORTED.search(stanza)]
+    _suite(debs, suite, [stanza for stanza in stanzas if stanza not in newer])
+    if newer:
+        _suite(debs, f"{suite}-backports", newer, "NotAutomatic: yes\nButAutomaticUpgrades: yes\n")  # as Debian's
 
 
-def use_repository(root: Path) -> None:
-    """Have apt in a file system know the repository, and nothing else."""
+def _suite(debs: Path, name: str, stanzas: Sequence[str], fields: str = "") -> None:
+    """One suite of a repository, with more fields for its Release file."""
+    path, packages = f"{COMPONENT}/binary-amd64/Packages", "\n".join(stanzas)
+    digest, size = hashlib.sha256(packages.encode()).hexdigest(), len(packages.encode())
+    write(debs / "dists" / name / path, packages)
+    write(
+        debs / "dists" / name / "Release",
+        f"Origin: lab\nSuite: {name}\nCodename: {name}\nDate: Thu, 01 Jan 1970 00:00:00 UTC\nArchitectures: amd64\n"
+        f"Components: {COMPONENT}\n{fields}"
+        f"SHA256:\n {digest} {size} {path}\n",
+    )
+
+
+def use_repository(root: Path, suite: str) -> None:
+    """Have apt in a file system know that suite of the repository, and nothing else."""
     for old in (root / "etc/apt/sources.list.d").iterdir():
         old.unlink()
     write(
         root / "etc/apt/sources.list",
-        f"# lab: hosts have no network beyond the lab\ndeb [trusted=yes] file:{REPOSITORY} ./\n",
+        f"# lab: hosts have no network beyond the lab\ndeb [trusted=yes] file:{REPOSITORY} {suite} {COMPONENT}\n",
     )
     write(root / "etc/apt/apt.conf.d/90lab", 'APT::Sandbox::User "root";\nAcquire::Languages "none";\n')
 
@@ -265,7 +309,7 @@ def _stanza(package: Path) -> str:
     control = run(["dpkg-deb", "-f", package]).stdout.rstrip("\n")
     content = package.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    return f"{control}\nFilename: ./{package.name}\nSize: {len(content)}\nSHA256: {digest}\n"
+    return f"{control}\nFilename: {package.name}\nSize: {len(content)}\nSHA256: {digest}\n"
 
 
 @contextlib.contextmanager
