@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lockstep_lab.guest import IMAGES, NO_BALLOON, VNC, Disk
+from lockstep_lab.guest import IMAGES, NO_BALLOON, UEFI_MEMORY, VIRTIO_SCSI, VNC, Disk
 
 MEDIUM = f"{IMAGES}/lab-medium.img"
 BLOCK = "(a block device)"  # stands for the path of the one that the run makes
@@ -58,7 +58,6 @@ def plain(path: str, target: str, bus: str = "virtio", *, device: str = "disk", 
     )
 
 
-SCSI = "<controller type='scsi' index='0' model='virtio-scsi'/>"
 VIRTIO_BLK = disk("virtio-blk, qcow2", Disk("vda", "qcow2"), sees="disk vd[a-z] virtio_blk .* read-only 0")
 RAW = disk("virtio-blk, raw", Disk("vdb", "raw"), sees="disk vd[a-z] virtio_blk .* read-only 0")
 BACKED = disk(
@@ -91,13 +90,13 @@ SCSI_LUNS = disk(
     Disk("sda", "qcow2", bus="scsi"),
     Disk("sdb", "raw", bus="scsi"),
     sees="(?s)disk sda sd virtio_scsi.*disk sdb sd virtio_scsi",
-    shape={"devices": (SCSI,)},
+    shape={"devices": (VIRTIO_SCSI,)},
 )
 SCSI_TRIMS = disk(
     "virtio-scsi, raw, guest discards and zeroes",
     Disk("sda", "raw", bus="scsi", options="discard='unmap' detect_zeroes='unmap'"),
     sees="disk sda sd virtio_scsi",
-    shape={"devices": (SCSI,), "trims": True},
+    shape={"devices": (VIRTIO_SCSI,), "trims": True},
 )
 SATA = disk("SATA (AHCI)", Disk("sda", "qcow2", bus="sata"), sees="disk sda sd ahci")
 IDE = disk("IDE", Disk("hda", "qcow2", bus="ide"), sees="disk sda sd ata_piix")
@@ -164,7 +163,7 @@ SEABIOS = Device("firmware", "SeaBIOS", {"uefi": False}, "firmware BIOS")
 UEFI = Device(
     "firmware",
     "UEFI, with the variables from before it was protected",
-    {"uefi": True, "memory": 256},  # with less its kernel cannot unpack itself
+    {"uefi": True, "memory": UEFI_MEMORY},
     "firmware UEFI",
     first="cgi-bin/keep?lab-kept-this",
     asks="cgi-bin/keep?lab-kept-that",
@@ -218,7 +217,7 @@ SCSI_IOTHREAD = refused(
     "disk of a virtio-scsi controller with an iothread",
     "QEMU cannot give the disk other layers",
     disks=(Disk("sda", "raw", bus="scsi"),),
-    devices=(SCSI.replace("/>", "><driver iothread='1'/></controller>"),),
+    devices=(VIRTIO_SCSI.replace("/>", "><driver iothread='1'/></controller>"),),
     settings=("<iothreads>1</iothreads>",),
 )
 QUEUES = "<source bridge='br0'/><model type='virtio'/><driver name='qemu' queues='2'/>"

@@ -24,6 +24,16 @@ from .common import (
 IMAGES = "/var/lib/libvirt/images"
 VIRSH = "virsh -q -c qemu:///system"
 VNC = "<graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1' passwd='lab-vnc1'/>"
+# Left to itself, libvirt takes the firmware with Secure Boot and Microsoft's keys where the machine type has SMM: q35
+# has, pc has not. That refuses a -kernel which they have not signed ('BdsDxe: failed to load Boot0002 "UEFI Non-Block
+# Boot Device" ...: Not Found' on the serial console) and waits in its menu for ever, in any version of QEMU.
+NO_SECURE_BOOT = """
+    <firmware>
+      <feature enabled='no' name='enrolled-keys'/>
+      <feature enabled='no' name='secure-boot'/>
+    </firmware>"""
+UEFI_MEMORY = 256  # MiB; with 128 its kernel says "EFI stub: ERROR: Failed to decompress kernel"
+VIRTIO_SCSI = "<controller type='scsi' index='0' model='virtio-scsi'/>"
 NO_BALLOON = "<memballoon model='none'/>"
 NO_USB = "<controller type='usb' model='none'/>"
 
@@ -64,7 +74,7 @@ class Guest:
     vhost: bool = True  # as libvirt likes: with vhost wherever the host has it
     nic_model: str = "virtio"
     vcpus: int = 1
-    uefi: bool = False
+    uefi: bool = False  # wants UEFI_MEMORY
     trims: bool = False  # it discards and zeroes parts of its disks, all the time
     kernel: str = guestimage.CLOUD
     graphics: str = VNC
@@ -73,6 +83,7 @@ class Guest:
     devices: tuple[str, ...] = ()  # more of them, as XML
     settings: tuple[str, ...] = ()  # elements beside <devices>, as XML
     numa: str = ""  # <numa> of its <cpu>, as XML
+    strict: bool = False  # its QEMU refuses what is deprecated on its monitor
 
     @property
     def disk_names(self) -> list[str]:
@@ -151,9 +162,11 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
     shim = (
         "" if kvm else f"<qemu:commandline><qemu:env name='LD_PRELOAD' value='{guestimage.SHIM}'/></qemu:commandline>"
     )
+    # From QEMU's own list: a command, an argument or a value that a later release will not have.
+    strict = "<qemu:deprecation behavior='reject'/>" if guest.strict else ""
     settings, devices = ("".join(f"\n{more}" for more in found) for found in (guest.settings, guest.devices))
-    firmware = " firmware='efi'" if guest.uefi else ""
     model = "kvm64" if kvm else "qemu64"
+    firmware, features = (" firmware='efi'", NO_SECURE_BOOT) if guest.uefi else ("", "")
     identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{guest.name}.lockstep-lab.invalid")
     return f"""<domain type='{"kvm" if kvm else "qemu"}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{guest.name}</name>
@@ -161,7 +174,7 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
   <title>a guest of the lab</title>
   <memory unit='MiB'>{guest.memory}</memory>
   <vcpu>{guest.vcpus}</vcpu>{settings}
-  <os{firmware}>
+  <os{firmware}>{features}
     <type arch='x86_64' machine='{guest.machine}'>hvm</type>
     <kernel>{guestimage.kernel(guest.kernel)}</kernel>
     <initrd>{guestimage.initrd(guest.kernel)}</initrd>
@@ -182,13 +195,15 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
     <video><model type='vga' vram='8192'/></video>
     {guest.balloon}{devices}
   </devices>
-  {shim}
+  {shim}{strict}
 </domain>
 """
 
 
 def define(lab: Lab, host: str, guest: Guest, *, start: bool) -> None:
     """Make the images and the domain on a host; what is there already stays, unless it differs in what can be seen."""
+    if guest.uefi and guest.memory < UEFI_MEMORY:
+        raise LabError(f"{guest.name}: with UEFI and {guest.memory} MiB it would not boot; give it {UEFI_MEMORY}")
     facts = lab.facts()
     if not hosts.ssh(lab, host, "command -v virsh || true").stdout:
         raise LabError(f"{host} is bare: it has no libvirt to define a guest with; the role `host` installs it")
