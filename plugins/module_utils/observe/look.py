@@ -103,7 +103,7 @@ def observe(
         seen = replace(seen, uncompared=_uncompared(domain))
     if thorough:
         if domain and domain.live_xml and (store := reading.nvram_file(domain.live_xml)):
-            seen = replace(seen, domain=replace(domain, nvram_digest=host.digest(store)))
+            seen = replace(seen, domain=replace(seen.domain, nvram_digest=host.digest(store)))
         wanted = dict([*_recorded_images(seen.record), *images])
         seen = replace(
             seen,

@@ -17,7 +17,9 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     KnownDomain,
     Link,
     Migration,
+    Monitor,
     Network,
+    Node,
     Passage,
     Space,
 )
@@ -29,14 +31,17 @@ DIRECTORY = "/var/lib/libvirt/images/colo"
 
 
 class Libvirt:
-    """One domain that is shut off, so that no QEMU is asked."""
+    """One domain that is shut off, so that no QEMU is asked; or one that ``runs``."""
+
+    def __init__(self, *, runs: bool = False) -> None:
+        self.runs = runs
 
     def describe(self, name: str) -> dict[str, Any]:
         xml = fixture("q35")
         found = {
             "name": name,
             "uuid": "u",
-            "state": "shutoff",
+            "state": "running" if self.runs else "shutoff",
             "persistent": True,
             "autostart": False,
             "tainted": [],
@@ -44,7 +49,7 @@ class Libvirt:
             "saved_xml": None,
             "snapshots": ["before-upgrade"],
         }
-        return {**found, "inactive_xml": xml, "live_xml": None}
+        return {**found, "inactive_xml": xml, "live_xml": xml if self.runs else None}
 
     def version(self) -> str:
         return "11.3.0"
@@ -115,6 +120,17 @@ def test_everything_that_the_preflight_needs_is_seen(asked: list[str]) -> None:
 def test_how_far_the_peer_is_is_measured_only_when_it_is_asked_for(asked: list[str]) -> None:
     assert observe(Libvirt(), "web1", DIRECTORY).latency is None
     assert not [line for line in asked if line.startswith("latency")]
+
+
+def test_what_qemu_says_of_the_disks_is_kept_of_a_guest_with_a_variable_store(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = Monitor("running", True, "11.1.3", "none", nodes={"libvirt-1-format": Node("qcow2", "/i", 268435456)})
+    monkeypatch.setattr(look, "read_monitor", lambda *unused: (monitor, {"vda": "libvirt-1-format"}))
+    monkeypatch.setattr(files, "digest", lambda path: f"digest of {path}")
+    domain = observe(Libvirt(runs=True), "web1", DIRECTORY).domain
+    assert domain.nvram_digest == "digest of /var/lib/libvirt/qemu/nvram/fix-q35_VARS.fd"
+    assert [(disk.node, disk.virtual_size) for disk in domain.disks] == [("libvirt-1-format", 268435456)]
 
 
 def test_a_failover_asks_for_nothing_that_it_can_do_without(asked: list[str]) -> None:
