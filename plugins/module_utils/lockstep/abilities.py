@@ -61,6 +61,12 @@ def running(seen: Observation) -> str:
     return seen.host.emulator.version if seen.host.emulator else ""
 
 
+def upgraded(seen: Observation) -> str | None:
+    """The version of the binary on this host, where the QEMU that runs the domain was started from another."""
+    binary = seen.host.emulator
+    return binary.version if binary and running(seen) != binary.version else None
+
+
 def _binary(seen: Observation) -> Emulator | None:
     """What is known of the QEMU that runs the domain here, or would run it: nothing, if it was upgraded since."""
     binary = seen.host.emulator

@@ -108,14 +108,20 @@ def taken_over(seen: Observation) -> Iterator[Problem]:
         )
 
 
-def machine(domain: Domain, host: Host) -> Iterator[Problem]:
-    version = host.emulator.version if host.emulator else "0"
-    if "q35" in domain.machine and abilities.aborts_q35(version):
-        works = ".".join(map(str, abilities.Q35_FROM))
-        yield Problem(
-            f"machine type {domain.machine}: QEMU {version} aborts a COLO secondary of q35 at its first checkpoint",
-            f"Use machine type pc (i440fx), which works on this version, or QEMU {works} or later",
-        )
+def machine(domain: Domain, seen: Observation) -> Iterator[Problem]:
+    """Of the QEMU that runs the domain on ``seen``'s host, where it was started before an upgrade."""
+    version, works = abilities.running(seen) or "0", ".".join(map(str, abilities.Q35_FROM))
+    if "q35" not in domain.machine or not abilities.aborts_q35(version):
+        return
+    newer = abilities.upgraded(seen)
+    yield Problem(
+        f"machine type {domain.machine}: QEMU {version} aborts a COLO secondary of q35 at its first checkpoint",
+        f"{seen.host.name} has QEMU {newer} by now: shut the guest down, start it, and run again"
+        if newer and not abilities.aborts_q35(newer)
+        else f"Set colo_qemu_from: backports for both hosts and run deploy, which installs QEMU {works} or later on "
+        "Debian 13; then shut the guest down, start it, and run deploy again. Or use machine type pc (i440fx), which "
+        "works on this version",
+    )
 
 
 def machine_there(domain: Domain, other: Host) -> Iterator[Problem]:

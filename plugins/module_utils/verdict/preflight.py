@@ -250,7 +250,7 @@ def _domain(wanted: Wanted, primary: Observation, domain: Domain) -> Iterator[Re
     chosen = ", ".join(f"{disk.target} ({disk.format})" for disk in wanted.disks)
     nics = ", ".join(f"{nic.mac} ({nic.model}) on {nic.bridge}" for nic in domain.nics) or "none"
     yield from _rows(
-        "machine type", host, "one of which QEMU keeps a standby", domain.machine, checks.machine(domain, host)
+        "machine type", host, "one of which QEMU keeps a standby", domain.machine, checks.machine(domain, primary)
     )
     yield from _rows(
         "devices", host, "only those that are known to work with COLO", "known",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import ColoError
-from ..lockstep import frames, states
+from ..lockstep import abilities, frames, states
 from ..observation.seen import Domain, Observation
 from ..record.pair import ALLOW
 from . import channels
@@ -111,4 +111,9 @@ def notes(seen: Observation) -> list[str]:
         found.append(f"{seen.host.name}: the live XML shows -incoming until the next cold start")
     if domain.tainted:
         found.append(f"{seen.host.name}: libvirt marks the domain as tainted until its next cold start")
+    if newer := abilities.upgraded(seen):
+        found.append(
+            f"{seen.host.name}: the domain runs in QEMU {abilities.running(seen)} until its next cold start, and "
+            f"{newer} is installed: a lost standby cannot be replaced before that"
+        )
     return found

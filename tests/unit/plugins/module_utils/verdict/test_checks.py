@@ -7,7 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Domain, Emulator, Host, HugePages
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Domain,
+    Emulator,
+    Host,
+    HugePages,
+    Monitor,
+    Observation,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PORT_RANGE, PORTS_PER_PAIR
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import checks
@@ -39,7 +46,7 @@ def test_the_recorded_hosts_are_fit() -> None:
     assert list(checks.emulator(HOST)) == []
     assert list(checks.same_versions(RUNNING, OTHER)) == []
     assert list(checks.running(RUNNING)) == []
-    assert list(checks.machine(DOMAIN, HOST)) == []
+    assert list(checks.machine(DOMAIN, Observation(HOST))) == []
     assert list(checks.disks(DOMAIN, WANTED)) == []
     assert list(checks.nics(DOMAIN)) == []
     assert list(checks.devices(DOMAIN, WANTED)) == []
@@ -97,10 +104,20 @@ def test_a_guest_that_an_earlier_run_stopped_is_ours_to_go_on_with(name: str) ->
     ("version", "fit"), [("10.0.13", False), ("7.2.22", False), ("11.1.2", False), ("11.1.3", True), ("12.0.0", True)]
 )
 def test_q35_is_refused_where_qemu_aborts_on_it(version: str, fit: bool) -> None:
-    host = replace(HOST, emulator=Emulator("/q", version))
-    problems = list(checks.machine(replace(DOMAIN, machine="pc-q35-10.0"), host))
+    seen = Observation(replace(HOST, emulator=Emulator("/q", version)))
+    problems = list(checks.machine(replace(DOMAIN, machine="pc-q35-10.0"), seen))
     assert (problems == []) is fit
-    assert list(checks.machine(replace(DOMAIN, machine="pc-i440fx-10.0"), host)) == []
+    assert fit or "colo_qemu_from: backports" in problems[0].remedy
+    assert list(checks.machine(replace(DOMAIN, machine="pc-i440fx-10.0"), seen)) == []
+
+
+def test_q35_in_a_qemu_from_before_an_upgrade_needs_a_cold_start_alone() -> None:
+    host = replace(HOST, emulator=Emulator("/q", "11.1.3"))
+    seen = Observation(host, monitor=Monitor("running", True, "10.0.13", "none"))
+    problem = only(checks.machine(replace(DOMAIN, machine="pc-q35-10.0"), seen))
+    assert "QEMU 10.0.13" in problem.what
+    assert "QEMU 11.1.3 by now: shut the guest down, start it" in problem.remedy
+    assert "backports" not in problem.remedy
 
 
 def test_devices_that_cannot_come_along_are_named() -> None:

@@ -46,6 +46,15 @@ def test_a_primary_that_is_half_way_to_a_quorum_is_unprotected(name: str) -> Non
     assert pair.phase(recorded(name)) == "unprotected"
 
 
+@pytest.mark.parametrize("name", ["protected-primary", "protected-secondary", "failed-over-secondary"])
+def test_a_qemu_that_is_older_than_the_installed_one_is_named(name: str) -> None:
+    seen = recorded(name)
+    assert not [note for note in remarks.notes(seen) if "cold start, and" in note]
+    upgraded = replace(seen, host=replace(seen.host, emulator=replace(seen.host.emulator, version="11.1.3")))
+    words = f"{seen.host.name}: the domain runs in QEMU {seen.monitor.version} until its next cold start, and 11.1.3 is"
+    assert [note for note in remarks.notes(upgraded) if note.startswith(words)]
+
+
 def test_every_recording_has_a_phase_of_the_vocabulary() -> None:
     assert {pair.phase(recorded(name)) for name in NAMES} <= set(PHASES)
 
