@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One lab for the whole run; each case goes into results/integration.jsonl as it ends."""
+"""One lab for the whole run; each case goes into results/integration.jsonl (-SUITE.jsonl) as it ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ for part in ("tests/integration", "tests/lab", ".cache/collections"):
 
 from colo_bed import Bed  # noqa: E402
 
-JOURNAL = ROOT / "results" / "integration.jsonl"
+SUITE = os.environ.get("LOCKSTEP_LAB_SUITE")
+JOURNAL = ROOT / "results" / f"integration{f'-{SUITE}' if SUITE else ''}.jsonl"
 
 
 def pytest_configure(config: pytest.Config) -> None:

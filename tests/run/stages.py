@@ -22,6 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / "results" / "logs"
 
+# Debian 13 with the QEMU of its backports.
+BACKPORTS = "LOCKSTEP_LAB_SUITE=trixie-backports tests/integration/run tests/integration/test_q35.py"
 STAGES: dict[str, list[str]] = {
     "lint": [
         "ruff check .",
@@ -37,10 +39,11 @@ STAGES: dict[str, list[str]] = {
     "sanity": ["tests/run/sanity {python}"],
     "galaxy": ["tests/run/galaxy"],
     "molecule": ["molecule test"],
-    "integration": ["tests/integration/run", "tests/long/kills --sample"],
+    "integration": ["tests/integration/run", BACKPORTS, "tests/long/kills --sample"],
     "kvm": ["tests/long/instances"],
     "long": [
         "tests/integration/run -m long",
+        f"{BACKPORTS} -m long",
         "tests/long/losses",
         "tests/long/switchovers",
         "tests/long/cycles",
