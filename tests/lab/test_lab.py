@@ -8,8 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from lockstep_lab import checker, guest, probe
-from lockstep_lab.common import SOURCE
+import pytest
+from lockstep_lab import checker, guest, probe, rootfs
+from lockstep_lab.common import SOURCE, Lab, LabError
 
 RING = 100
 SIZE = (checker.FIRST + RING) * checker.BLOCK
@@ -144,3 +145,16 @@ def test_numbers_that_come_again_are_seen(tmp_path):
 def test_the_shim_is_for_tcg_alone():
     assert "LD_PRELOAD" in guest.domain_xml(guest.Guest(), kvm=False)
     assert "qemu:commandline" not in guest.domain_xml(guest.Guest(), kvm=True)
+
+
+def test_the_layers_of_both_suites_lie_side_by_side():
+    release, newer = (rootfs.stack(Lab(), bare=False, suite=suite) for suite in rootfs.SUITES)
+    assert release[-1] == newer[-1], "the release without QEMU is the same"
+    assert not set(release[:-1]) & set(newer)
+    assert rootfs.repository(Lab(), rootfs.SUITE) != rootfs.repository(Lab(), rootfs.BACKPORTS)
+
+
+def test_a_guest_that_uefi_cannot_boot_is_refused():
+    with pytest.raises(LabError, match="give it 256"):
+        guest.define(Lab(), "kvm1", guest.Guest(uefi=True), start=False)
+    assert "secure-boot" in guest.domain_xml(guest.Guest(uefi=True, memory=guest.UEFI_MEMORY), kvm=False)
