@@ -74,12 +74,16 @@ class Bed:
         self, name: str, *words: str, timeout: float = 900, variables: dict[str, dict[str, Any]] | None = None
     ) -> Run:
         """Run a playbook of the collection on the pair web1; ``variables`` are those of KVM hosts, by host."""
+        return self._run(self.command(name, *words, variables=variables), timeout)
+
+    def command(self, name: str, *words: str, variables: dict[str, dict[str, Any]] | None = None) -> list[str]:
+        """The words that run such a playbook, from ROOT and in environment()."""
         inventory = self.lab.state / "pairs.yml"
         disks = [{"target": t, "format": self.formats[t]} for t in self.formats]
         groups = {"colo_pairs": {"hosts": {"web1": {"colo_disks": disks}}}, "kvm": {"hosts": variables or {}}}
         inventory.write_text(json.dumps(groups), encoding="utf-8")
         command = ["ansible-playbook", "-i", str(self.lab.inventory), "-i", str(inventory)]
-        return self._run([*command, f"lockstep.colo.{name}", *words], timeout)
+        return [*command, f"lockstep.colo.{name}", *words]
 
     def _run(self, command: list[str], timeout: float) -> Run:
         began = time.monotonic()

@@ -2,6 +2,7 @@
 """The lab's own measuring instruments can fail: tests without hosts (`pytest tests/lab` or `lab selftest`)."""
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import pytest
-from lockstep_lab import checker, guest, probe, rootfs
+from lockstep_lab import answers, checker, guest, lanside, probe, rootfs
+from lockstep_lab.answers import Turn
 from lockstep_lab.common import SOURCE, Lab, LabError
 
 RING = 100
@@ -158,3 +160,110 @@ def test_a_guest_that_uefi_cannot_boot_is_refused():
     with pytest.raises(LabError, match="give it 256"):
         guest.define(Lab(), "kvm1", guest.Guest(uefi=True), start=False)
     assert "secure-boot" in guest.domain_xml(guest.Guest(uefi=True, memory=guest.UEFI_MEMORY), kvm=False)
+
+
+def _heard(*frames: tuple[float, str]) -> list[dict]:
+    return [{"m": at, "port": host, "kind": "ping"} for at, host in frames]
+
+
+def _acknowledged(*frames: tuple[float, str, int]) -> list[dict]:
+    return [{"m": at, "port": host, "kind": "ack", "seq": number, "disk": 0, "ip": 4} for at, host, number in frames]
+
+
+def test_a_hand_over_that_was_asked_for_is_no_double_answer():
+    frames = _heard((1, "kvm1"), (2.5, "kvm1"), (3, "kvm2"), (4, "kvm2"), (6, "kvm1"))
+    judged = answers.judge(frames, "kvm1", [Turn(2, "kvm2"), Turn(5, "kvm1")])
+    assert (judged["frames"], judged["double"]) == (5, 0)
+
+
+def test_who_answers_after_the_other_has_begun_is_double():
+    frames = _heard((1, "kvm1"), (3, "kvm2"), (4, "kvm1"), (5, "kvm2"), (7.5, "kvm1"))
+    judged = answers.judge(frames, "kvm1", [Turn(2, "kvm2")])
+    assert (judged["double"], judged["double_kinds"], judged["double_s"]) == (2, {"ping": 2}, 3.5)
+
+
+def test_who_answers_without_its_turn_is_double():
+    assert answers.judge(_heard((1, "kvm1"), (3, "kvm2")), "kvm1", [])["double"] == 1
+    assert answers.judge(_heard((1, "kvm1"), (3, "kvm2")), "kvm1", [Turn(4, "kvm2")])["double"] == 1
+    assert answers.judge(_heard((1, "kvm1"), (3, "kvm2")), "kvm1", [Turn(2, "kvm1")])["double"] == 1
+
+
+def test_after_both_were_off_either_may_answer_and_then_the_other_may_not():
+    judged = answers.judge(_heard((1, "kvm1"), (3, "kvm2"), (4, "kvm1")), "kvm1", [Turn(2, None)])
+    assert judged["double"] == 1
+
+
+def test_the_order_of_time_counts_and_not_that_of_the_file():
+    frames = _heard((3, "kvm2"), (1, "kvm1"))
+    assert answers.judge(frames, "kvm1", [Turn(2, "kvm2")])["double"] == 0
+
+
+def test_a_number_that_is_acknowledged_twice_is_seen():
+    frames = _acknowledged((1, "kvm1", 7), (3, "kvm2", 7), (4, "kvm2", 8), (5, "kvm2", 8))
+    judged = answers.judge(frames, "kvm1", [Turn(2, "kvm2")])
+    assert (judged["double"], judged["again"], judged["again_by_another"], judged["contradictions"]) == (0, 2, 1, 0)
+    frames[1]["body"] = "other"
+    assert answers.judge(frames, "kvm1", [Turn(2, "kvm2")])["contradictions"] == 1
+
+
+def _passage() -> tuple[lanside.Passage, list]:
+    noted: list = []
+    return lanside.Passage(lambda _now, port, frame: noted.append((port, frame))), noted
+
+
+def test_a_frame_counts_for_the_port_that_it_came_in_by():
+    passage, noted = _passage()
+    passage.seen(1, "kvm1", b"a", outgoing=False)
+    passage.seen(1, "kvm2", b"a", outgoing=True)  # to the other host as well
+    passage.seen(1, "client", b"a", outgoing=True)
+    passage.seen(2, "kvm2", b"a", outgoing=False)
+    passage.seen(2, "client", b"a", outgoing=True)
+    assert noted == [("kvm1", b"a"), ("kvm2", b"a")]
+
+
+def test_a_frame_that_the_client_is_not_given_does_not_count():
+    passage, noted = _passage()
+    passage.seen(1, "kvm1", b"a", outgoing=False)
+    passage.seen(1, "kvm2", b"a", outgoing=True)
+    assert noted == []
+    passage.seen(1.01, "kvm2", b"a", outgoing=False)
+    passage.seen(1.01, "client", b"a", outgoing=True)
+    assert noted == [("kvm2", b"a")]
+    passage.seen(9, "client", b"a", outgoing=True)  # what came in long ago is not what goes out now
+    assert len(noted) == 1
+
+
+def _ipv4(protocol: int, body: bytes) -> bytes:
+    return bytes(12) + b"\x08\0" + struct.pack("!BBHIBBH8x", 0x45, 0, 20 + len(body), 0, 64, protocol, 0) + body
+
+
+def _ipv6(protocol: int, body: bytes) -> bytes:
+    return bytes(12) + b"\x86\xdd" + struct.pack("!IHBB32x", 6 << 28, len(body), protocol, 64) + body
+
+
+def _udp(port: int, payload: bytes) -> bytes:
+    return _ipv4(17, struct.pack("!HHHH", 7700, port, 8 + len(payload), 0) + payload)
+
+
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        (_udp(7777, struct.pack("<QQ", 5, 1)), {"kind": "ack", "seq": 5, "disk": 1, "ip": 4}),
+        (_udp(7777, struct.pack("<QQ", 5, 1) + b"me"), {"kind": "ack", "seq": 5, "disk": 1, "ip": 4, "body": "6d65"}),
+        (_udp(7777, struct.pack("<QQ", 5, 1)) + bytes(4), {"kind": "ack", "seq": 5, "disk": 1, "ip": 4}),  # padded
+        (_udp(7778, struct.pack("<QQ", 5, 1)), {"kind": "other"}),
+        (_ipv4(1, b"\0" * 16), {"kind": "ping"}),
+        (_ipv4(1, b"\x08" + b"\0" * 15), {"kind": "other"}),
+        (_ipv4(6, bytes(20)), {"kind": "tcp"}),
+        (bytes(12) + b"\x08\x06\0\1\x08\0\6\4\0\2" + bytes(20), {"kind": "arp"}),
+        (bytes(12) + b"\x08\x06\0\1\x08\0\6\4\0\1" + bytes(20), {"kind": "other"}),
+        (bytes(12) + b"\x80\x35" + bytes(28), {"kind": "announce"}),
+        (_ipv6(17, _udp(7777, struct.pack("<QQ", 5, 1))[34:]), {"kind": "ack", "seq": 5, "disk": 1, "ip": 6}),
+        (_ipv6(58, b"\x81" + bytes(7)), {"kind": "ping"}),
+        (_ipv6(58, b"\x88" + bytes(23)), {"kind": "arp"}),
+        (_ipv6(58, b"\x87" + bytes(23)), {"kind": "other"}),
+        (bytes(12) + b"\x86\xdd" + bytes(10), {"kind": "other"}),
+    ],
+)
+def test_what_a_frame_is(frame: bytes, told: dict):
+    assert lanside.described(frame) == told

@@ -101,7 +101,8 @@ def _second_address(address: str) -> str:
     return f"10.77.1.{address.rsplit('.', 1)[1]}"
 
 
-def _mac(address: str) -> str:
+def mac(address: str) -> str:
+    """That of the card which has an address."""
     return "52:54:00:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv4Address(address).packed[1:])
 
 
@@ -151,7 +152,7 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
     nics = "".join(
         f"""
     <interface type='bridge'>
-      <mac address='{_mac(address)}'/>
+      <mac address='{mac(address)}'/>
       <source bridge='br0'/>
       <model type='{guest.nic_model}'/>{driver}
     </interface>"""

@@ -55,6 +55,20 @@ def running(lab: Lab, host: str) -> bool:
         return False
 
 
+def processes(lab: Lab, host: str, program: str) -> list[int]:
+    """This machine's ids of a container's processes whose name begins so; the kernel keeps 15 characters of a name."""
+    found = []
+    for listed in _cgroup(lab, host).rglob("cgroup.procs"):
+        for process in map(int, listed.read_text(encoding="ascii").split()):
+            try:
+                name = Path(f"/proc/{process}/comm").read_text(encoding="utf-8")
+            except (FileNotFoundError, ProcessLookupError):  # it has just ended
+                continue
+            if name.startswith(program):
+                found.append(process)
+    return found
+
+
 def frozen(lab: Lab, host: str) -> bool:
     """Whether a host's processes are frozen."""
     try:
