@@ -30,7 +30,7 @@ STAGES: dict[str, list[str]] = {
         "ruff format --check .",
         "ansible-lint --offline --profile production",
         "antsibull-changelog lint",
-        "python -m pytest -q tests/unit/test_role_specs.py tests/long/test_compatibility.py",
+        "python -m pytest -q tests/unit/test_role_specs.py tests/long",
     ],
     "units": [
         "tests/run/ansible-test units --local --requirements --python {python}",
@@ -49,6 +49,7 @@ STAGES: dict[str, list[str]] = {
         "tests/long/cycles",
         "tests/long/kills",
         "tests/long/devices",
+        "tests/long/faults",
     ],
 }
 SHOWN = 60  # lines of a failed command
