@@ -2,6 +2,7 @@
 """The lab's own measuring instruments can fail: tests without hosts (`pytest tests/lab` or `lab selftest`)."""
 
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -160,6 +161,11 @@ def test_a_guest_that_uefi_cannot_boot_is_refused():
     with pytest.raises(LabError, match="give it 256"):
         guest.define(Lab(), "kvm1", guest.Guest(uefi=True), start=False)
     assert "secure-boot" in guest.domain_xml(guest.Guest(uefi=True, memory=guest.UEFI_MEMORY), kvm=False)
+
+
+def test_no_two_labs_have_a_guest_of_one_uuid():
+    uuids = {re.search("<uuid>(.+?)</uuid>", guest.domain_xml(guest.Guest(), kvm=True, lab=lab))[1] for lab in "ab"}
+    assert len(uuids) == 2
 
 
 def _heard(*frames: tuple[float, str]) -> list[dict]:

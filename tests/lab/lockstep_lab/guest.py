@@ -136,8 +136,11 @@ def command_line(guest: Guest) -> str:
     return " ".join(words)
 
 
-def domain_xml(guest: Guest, *, kvm: bool) -> str:
-    """The domain, with nothing in it that knows of COLO."""
+def domain_xml(guest: Guest, *, kvm: bool, lab: str = Lab.name) -> str:
+    """The domain, with nothing in it that knows of COLO.
+
+    Each lab's has a UUID of its own: containers share a kernel, and by its UUID a guest's QEMU is found and ended.
+    """
     disks = "".join(
         f"""
     <disk type='{"block" if disk.device else "file"}' device='disk'>
@@ -168,7 +171,7 @@ def domain_xml(guest: Guest, *, kvm: bool) -> str:
     settings, devices = ("".join(f"\n{more}" for more in found) for found in (guest.settings, guest.devices))
     model = "kvm64" if kvm else "qemu64"
     firmware, features = (" firmware='efi'", NO_SECURE_BOOT) if guest.uefi else ("", "")
-    identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{guest.name}.lockstep-lab.invalid")
+    identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{guest.name}.{lab}.lockstep-lab.invalid")
     return f"""<domain type='{"kvm" if kvm else "qemu"}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{guest.name}</name>
   <uuid>{identity}</uuid>
@@ -214,7 +217,8 @@ def define(lab: Lab, host: str, guest: Guest, *, start: bool) -> None:
     else:
         for disk in guest.disks:
             _make_image(lab, host, guest, disk)
-        hosts.ssh(lab, host, f"{VIRSH} define --validate /dev/stdin", stdin=domain_xml(guest, kvm=bool(facts["kvm"])))
+        xml = domain_xml(guest, kvm=bool(facts["kvm"]), lab=lab.name)
+        hosts.ssh(lab, host, f"{VIRSH} define --validate /dev/stdin", stdin=xml)
         say(f"{host}: {guest.name} defined, {len(guest.disks)} disk(s) of {guest.size}, {guest.nics} NIC(s)")
     if start and "running" not in known.stdout:
         hosts.ssh(lab, host, f"{VIRSH} start {guest.name}")
