@@ -1,0 +1,45 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.action import colo_pair
+
+
+def run(*results: dict[str, Any]) -> dict[str, Any]:
+    task = SimpleNamespace(args={"name": "web1"}, check_mode=False, async_val=0, environment=None, diff=False)
+    action = colo_pair.ActionModule(task, MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock())
+    action._execute_module = MagicMock(side_effect=results)
+    return action.run(task_vars={})
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        {"failed": True, "rc": 137, "msg": "Module result deserialization failed: No start of json char found"},
+        {
+            "failed": True,
+            "rc": 1,
+            "msg": "MODULE FAILURE",
+            "module_stdout": "/bin/sh: line 1: 4711 Killed  python3\r\n",
+        },
+    ],
+)
+def test_a_run_that_another_one_ended_says_by_what_and_what_to_look_at(unreadable: dict[str, Any]) -> None:
+    found = run(unreadable)
+    assert found["failed"]
+    assert "a failover that was fenced" in found["msg"]
+    assert "lockstep.colo.status" in found["msg"]
+
+
+def test_what_a_module_says_itself_stays() -> None:
+    assert run({"failed": True, "msg": "host kvm1: no"})["msg"] == "host kvm1: no"
+
+
+def test_a_long_sync_is_waited_for_by_short_runs() -> None:
+    found = run({"finished": False, "changed": True, "steps": ["a"]}, {"finished": True, "steps": ["b"]})
+    assert (found["changed"], found["steps"]) == (True, ["a", "b"])
