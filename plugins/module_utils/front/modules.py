@@ -161,15 +161,17 @@ def request(module: AnsibleModule) -> Request:
     if module.check_mode and params.get("projected") is not None:
         given["projected"] = observation(params["projected"], "projected")
     peer = reachable(params.get("peer"))
-    return Request(params["name"], params["host"], wanted=wanted(params), peer=peer, check=module.check_mode, **given)
+    what = wanted(params, module.check_mode)
+    return Request(params["name"], params["host"], wanted=what, peer=peer, check=module.check_mode, **given)
 
 
-def wanted(params: dict[str, Any]) -> Wanted:
+def wanted(params: dict[str, Any], check: bool = False) -> Wanted:
     """The part of the options that says what a pair is to be."""
     given = {key: params[key] for key in WISHES if params.get(key) is not None}
     given |= {key: canonical(given[key]) for key in ("address", "peer_address") if key in given}
     disks = tuple(WantedDisk(disk["target"], disk["format"], disk["path"]) for disk in params.get("disks") or ())
-    return Wanted(disks=disks, devices_unproven=tuple(params.get("devices_unproven") or ()), **given)
+    unproven = tuple(params.get("devices_unproven") or ())
+    return Wanted(disks=disks, devices_unproven=unproven, dry=check, **given)
 
 
 def reachable(value: Any) -> Observation | None:

@@ -91,6 +91,18 @@ class Network:
 
 
 @dataclass(frozen=True)
+class StartHook:
+    """libvirt's hook that the role host installs; without a ``digest`` (SHA-256) there is none.
+
+    ``known``: to the daemon that drives QEMU, which looks for hooks when it starts.
+    """
+
+    digest: str | None = None
+    executable: bool = False
+    known: bool = False
+
+
+@dataclass(frozen=True)
 class Host:
     name: str
     machine_id: str
@@ -116,6 +128,7 @@ class Host:
     apparmor: bool | None = None  # whether libvirt confines its guests with AppArmor
     huge_pages: tuple[HugePages, ...] = ()
     nftables: bool | None = None
+    start_hook: StartHook | None = None
     apparmor_rules: tuple[str, ...] = ()  # directories that the local rules for every guest let QEMU write to
 
     def speed(self, address: str | None) -> int | None:

@@ -28,6 +28,7 @@ from ..record.pair import Record
 from ..record.schema import VocabularyError
 from . import emulator, equipment
 from .passage import passage
+from .start_hook import start_hook
 from .surroundings import surroundings
 
 # Every QMP command an observation sends. None of them changes anything; the no-change test holds libvirtd's log
@@ -137,6 +138,7 @@ def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str |
         kvm=equipment.has_kvm(),
         huge_pages=equipment.huge_pages(),
         nftables=frames.can_keep_back(),
+        start_hook=start_hook(),
         apparmor=equipment.apparmor(),
         apparmor_rules=equipment.apparmor_rules(),
         **surroundings(hypervisor),

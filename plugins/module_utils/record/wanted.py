@@ -35,3 +35,4 @@ class Wanted:
     directory: str = "/var/lib/libvirt/images/colo"
     image_owner: str = "libvirt-qemu"
     image_group: str = "kvm"
+    dry: bool = False  # check mode: what the role host, which comes first, would write is not there yet

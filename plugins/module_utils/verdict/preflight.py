@@ -18,7 +18,7 @@ from ..observation.seen import Domain, Host, Listen, Observation
 from ..record import images, pair
 from ..record.pair import TREATMENTS, Record
 from ..record.wanted import Wanted, WantedDisk
-from . import channels, checks, copies, originals, place, way_back
+from . import channels, checks, copies, originals, place, start_hook, way_back
 from .problem import Problem
 
 OK, NOTE, WRONG, UNKNOWN = "ok", "note", "wrong", "unknown"
@@ -49,7 +49,7 @@ def problems(rows: Iterable[Requirement]) -> Iterator[Problem]:
 
 def of_host(host: Host, directory: str) -> list[Requirement]:
     """What every host of a pair needs, whatever the domain."""
-    return [*_software(host), *_apparmor(host, directory, wrong=checks.apparmor(host, directory))]
+    return [*_software(host), *_prepared(host, directory, dry=False)]
 
 
 def of_pair(wanted: Wanted, primary: Observation, standby: Observation, *, strict: bool = True) -> list[Requirement]:
@@ -60,8 +60,7 @@ def of_pair(wanted: Wanted, primary: Observation, standby: Observation, *, stric
     rows = []
     for host in (primary.host, standby.host):
         rows += _software(host)
-        # No reason to refuse here: in check mode the role host, which comes first, has not written the rules yet.
-        rows += _apparmor(host, wanted.directory, notes=checks.apparmor(host, wanted.directory))
+        rows += _prepared(host, wanted.directory, dry=wanted.dry)
     rows += _both(primary, standby)
     for seen, address in ((primary, wanted.address), (standby, wanted.peer_address)):
         rows += _address(seen.host, address, strict)
@@ -172,9 +171,14 @@ def _software(host: Host) -> Iterator[Requirement]:
     yield from _rows("libvirt", host, "a libvirt that answers", host.libvirt, checks.libvirt(host))
 
 
-def _apparmor(host: Host, directory: str, **reasons: Iterable[Problem]) -> Iterator[Requirement]:
+def _prepared(host: Host, directory: str, *, dry: bool) -> Iterator[Requirement]:
+    """What the role host writes, which comes first; in check mode it is no reason to refuse that it is not there."""
+    kind = "notes" if dry else "wrong"
     confined = {None: None, False: "not in force", True: f"lets QEMU use {directory}"}[host.apparmor]
+    reasons = {kind: checks.apparmor(host, directory)}
     yield from _rows("AppArmor", host, f"QEMU may use {directory}", confined, **reasons)
+    needed, found = "refuses to start an old copy", start_hook.found(host)
+    yield from _rows("start hook", host, needed, found, **{kind: start_hook.start_hook(host)})
 
 
 def _both(primary: Observation, standby: Observation) -> Iterator[Requirement]:

@@ -23,11 +23,12 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Observation,
     Passage,
     Space,
+    StartHook,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, listen, protect
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import MAX_NICS, PORT_RANGE
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight, start_hook
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.preflight import (
     NOTE,
     OK,
@@ -43,6 +44,7 @@ EPYC, XEON = Cpu("AMD EPYC", ("aes", "avx2", "svm")), Cpu("Intel Xeon", ("aes", 
 KERNEL = "/var/lib/libvirt/boot/lab-vmlinuz"
 UUID = recorded("unprotected-primary").domain.uuid
 HOME = f"{WANTED.directory}/libvirt-{UUID}"
+OLD_HOOK = StartHook("5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef", True, True)
 DESCRIBED, MADE = recorded("described-primary"), recorded("described-secondary")
 
 
@@ -65,6 +67,7 @@ def equipped(host: Host) -> Host:
         network_filters=("clean-traffic",),
         listeners=("0.0.0.0:22", "10.77.0.2:5999"),
         nftables=True,
+        start_hook=StartHook(start_hook.DIGEST, True, True),
     )
 
 
@@ -190,8 +193,10 @@ Violation = tuple[str, str, Callable[[Pair], Pair], str]
 VIOLATIONS: list[Violation] = [
     ("QEMU", WRONG, lambda p: p.qemu_there(missing=("driver replication",)), "on kvm2 lacks driver replication"),
     ("libvirt", WRONG, lambda p: p.here(libvirt=None), "nothing is known of libvirt on kvm1"),
-    ("AppArmor", NOTE, lambda p: p.here(apparmor_rules=("/srv",)), "AppArmor on kvm1 does not let QEMU use /var"),
-    ("AppArmor", NOTE, lambda p: p.there(apparmor_rules=()), "AppArmor on kvm2 does not let QEMU use /var"),
+    ("AppArmor", WRONG, lambda p: p.here(apparmor_rules=("/srv",)), "AppArmor on kvm1 does not let QEMU use /var"),
+    ("AppArmor", WRONG, lambda p: p.there(apparmor_rules=()), "AppArmor on kvm2 does not let QEMU use /var"),
+    ("start hook", WRONG, lambda p: p.here(start_hook=StartHook()), "kvm1 has no hook"),
+    ("start hook", WRONG, lambda p: p.there(start_hook=OLD_HOOK), "is not that of this version"),
     ("two hosts", WRONG, lambda p: p.there(machine_id=p.primary.host.machine_id), "are the same machine"),
     ("same versions", WRONG, lambda p: p.qemu_there(version="10.0.9"), "QEMU is 10.0.13 on kvm1 and 10.0.9 on kvm2"),
     ("clock", NOTE, lambda p: p.there(clock=1764000061.0), "the clocks of kvm1 and kvm2 differ by 61 s"),
@@ -332,8 +337,8 @@ def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
     rows = Pair(replace(RUNNING, marker=None), EMPTY).rows
     unknown = {row.requirement for row in rows if row.state == UNKNOWN}
     assert unknown == {
-        "AppArmor", "clock", "latency", "link speed", "machine type", "accelerator", "CPU", "forward delay",
-        "disk space", "disks in QEMU", "large packets", "networks", "network filters", "listeners",
+        "AppArmor", "start hook", "clock", "latency", "link speed", "machine type", "accelerator", "CPU",
+        "forward delay", "disk space", "disks in QEMU", "large packets", "networks", "network filters", "listeners",
         "uncompared frames", "nftables",
     }  # fmt: skip
     assert {row.state for row in rows} == {OK, UNKNOWN}
@@ -408,6 +413,14 @@ def test_a_rule_for_a_directory_above_is_as_good(rules: tuple[str, ...], allowed
     assert (list(preflight.problems(preflight.of_host(host, WANTED.directory))) == []) is allowed
 
 
+def test_in_check_mode_it_is_no_reason_to_refuse_that_the_role_host_has_not_run_yet() -> None:
+    bare = FIT.here(apparmor_rules=(), start_hook=StartHook()).there(apparmor_rules=(), start_hook=OLD_HOOK)
+    assert {row.state for row in bare.rows if row.requirement in ("AppArmor", "start hook")} == {WRONG}
+    dry = replace(bare, wanted=replace(bare.wanted, dry=True)).rows
+    assert [row.state for row in dry if row.requirement in ("AppArmor", "start hook")] == [NOTE] * 4
+    assert not list(preflight.problems(dry))
+
+
 def test_where_apparmor_is_not_in_force_no_rule_is_needed() -> None:
     host = replace(FIT.standby.host, apparmor=False, apparmor_rules=())
     assert list(preflight.problems(preflight.of_host(host, WANTED.directory))) == []
@@ -451,6 +464,7 @@ def test_a_host_alone_is_held_against_what_every_host_needs() -> None:
         ("QEMU", "kvm2", OK),
         ("libvirt", "kvm2", OK),
         ("AppArmor", "kvm2", OK),
+        ("start hook", "kvm2", OK),
     ]
 
 
@@ -493,8 +507,8 @@ def test_the_guest_is_where_its_newest_copy_is(one: Observation, other: Observat
 def test_of_a_domain_of_which_only_the_state_is_known_nothing_is_judged() -> None:
     unasked = recorded("degraded-unasked-primary")
     rows = preflight.seen_here(Wanted(), unasked, None)
-    assert {row.requirement for row in rows} == {"QEMU", "libvirt", "AppArmor"}
-    assert len(preflight.seen_here(Wanted(), unasked, recorded("degraded-unasked-secondary"))) == 6
+    assert {row.requirement for row in rows} == {"QEMU", "libvirt", "AppArmor", "start hook"}
+    assert len(preflight.seen_here(Wanted(), unasked, recorded("degraded-unasked-secondary"))) == 8
 
 
 def test_what_a_pair_is_made_of_can_be_told_from_its_record() -> None:
