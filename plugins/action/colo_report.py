@@ -24,7 +24,9 @@ TASK = {
     "ended": {"type": "str"},
     "result": {"type": "dict"},
 }
-FENCE = {"host": {"type": "str"}, "verified": {"type": "bool"}, "method": {"type": "str"}}
+FENCE = {
+    key: {"type": kind} for key, kind in {"host": "str", "ground": "str", "verified": "bool", "method": "str"}.items()
+}
 SPEC = {
     "path": {"type": "path", "required": True},
     "runbook": {"type": "str", "required": True},

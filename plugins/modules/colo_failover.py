@@ -13,7 +13,8 @@ description:
   - On a standby, promotes it. On a primary, lets the guest go on without its standby, for whose loss it stands still.
   - First resets the connections with the lost host, for which QEMU may be waiting. Then writes down, durably, that this
     copy is the newest, lets the guest serve, and only then cleans up, until the domain is an ordinary one.
-  - Refuses without the result of a verified fence, since two guests would answer if the other host were still alive.
+  - Refuses without the proof that the other host is down, since two guests would answer if it were still alive. For the
+    word of a person it looks whether that host answers on the replication network.
   - Refuses on a standby that has not completed a checkpoint since its last sync, whose disks are not a whole copy.
   - Another module that works on the domain on this host, such as a deploy that waits for the lost host, is ended, with
     a warning that names it.
@@ -27,21 +28,45 @@ extends_documentation_fragment:
   - lockstep.colo.colo.attributes
 options:
   fence:
-    description: The registered result of the fence of the other host. With O(handover), none is needed.
+    description: Why the other host is known to run no guest. With O(handover), none is needed.
     type: dict
     suboptions:
       host:
         description: The host that was fenced, by the name that the record has.
         type: str
         required: true
+      ground:
+        description:
+          - V(command) - a command took the power, and another verified that it is gone.
+          - V(word) - a person says that the host has no power. It is refused when the host answers all the same.
+          - V(ended) - the domain was seen shut off there, and its copy given up. O(peer) has to show it.
+          - V(drill) - this host has the guest, and the standby is off the network and may not be promoted. O(peer) has
+            to show it.
+        type: str
+        choices: [command, word, ended, drill]
+        default: command
       verified:
-        description: Whether it was verified that the host no longer runs the guest.
+        description: For V(command) and V(word), whether it is so.
         type: bool
-        required: true
+        default: false
       method:
         description: How, for the report.
         type: str
         default: ""
+  peer:
+    description:
+      - What was observed on the other host, where that is the proof - the registered result of
+        M(lockstep.colo.colo_fence), M(lockstep.colo.colo_info) or M(lockstep.colo.colo_pair) there.
+    type: raw
+  promote_within:
+    description:
+      - Seconds for which a standby may have heard nothing from its primary. After a longer silence, or one of which the
+        length is not known, it is not promoted; a primary that went on alone meanwhile has acknowledged writes that
+        this copy lacks.
+      - With a negative value, the length of the silence does not count.
+      - It does not count either where O(fence.ground=ended), since the primary was seen then.
+    type: int
+    default: 300
   i_accept_that_two_guests_may_run:
     description:
       - Promote without a verified fence. When the other host is alive after all, both guests write and answer, and one
@@ -58,6 +83,12 @@ EXAMPLES = r"""
       host: kvm1
       verified: true
       method: power switch
+
+- name: Serve from this host, for which the guest was ended on the other
+  lockstep.colo.colo_failover:
+    name: web1
+    fence: {host: kvm1, ground: ended}
+    peer: "{{ what_colo_fence_returned_there }}"
 """
 
 RETURN = r"""
@@ -71,6 +102,11 @@ phase:
   returned: success
   type: str
   sample: failed_over
+heard:
+  description: When the standby last heard from its primary, by the clock of its host, and how many seconds before.
+  returned: when a standby was looked at, and something tells
+  type: dict
+  sample: {"at": "2026-11-23 02:13:05 UTC", "seconds": 70.2}
 served_after:
   description: Seconds from the first observation until the guest was free to serve.
   returned: when the guest was let go by this run
@@ -112,7 +148,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
 
 FENCE = {
     "host": {"type": "str", "required": True},
-    "verified": {"type": "bool", "required": True},
+    "ground": {"type": "str", "default": "command", "choices": ["command", "word", "ended", "drill"]},
+    "verified": {"type": "bool", "default": False},
     "method": {"type": "str", "default": ""},
 }
 
@@ -123,11 +160,13 @@ def main() -> None:
             **modules.COMMON,
             "fence": {"type": "dict", "options": FENCE},
             **modules.HANDOVER,
+            "peer": {"type": "raw"},
+            "promote_within": {"type": "int", "default": 300},
             "i_accept_that_two_guests_may_run": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    modules.reach(module, "surviving", modules.served_after)
+    modules.reach(module, "surviving", modules.survived)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,9 @@ options:
       host:
         description: The host that was fenced.
         type: str
+      ground:
+        description: Why it is believed. It is not shown; O(fence.method) says it in words.
+        type: str
       verified:
         description: Whether it was verified that the host no longer runs the guest.
         type: bool

@@ -95,7 +95,7 @@ def test_a_primary_that_is_destroyed_is_served_from_the_standby_alone(bed: Bed, 
         assert refused.code, refused.text[-2000:]
         assert advice in refused.said(), refused.said()[-2000:]
     assert "shut off" in bed.ssh("kvm1", f"{VIRSH} domstate web1")
-    bed.failover("kvm1", "-e", "colo_lost=kvm1").good()
+    bed.failover("kvm1", "-e", "colo_lost=kvm1", "-e", "colo_doubt_timeout=15").good()
     assert bed.get() == boot
     bed.playbook("reprotect").good()
     bed.playbook("switchover", "-e", "colo_guest_host=kvm1").good()

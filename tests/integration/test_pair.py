@@ -13,7 +13,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import 
 from colo_bed import Bed
 
 NBD_PORT = 21601
-LOST = ("-e", "colo_lost=kvm1", "-e", "colo_fence_confirmed=kvm1")
+LOST = ("-e", "colo_lost=kvm1", "-e", "colo_fence_confirmed=kvm1", "-e", "colo_doubt_timeout=15")
 LOG = "/var/log/libvirt/qmp-sent.log"
 # What libvirtd sends by itself, without being asked by the collection. Nothing was ever seen, so nothing is left out.
 LIBVIRT_ITSELF: frozenset[str] = frozenset()

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ColoError, Timeout
 from ..host import files as host
-from ..host import frames, links, notes, qemu_process, sockets
+from ..host import frames, links, notes, processes, qemu_process, sockets
 from ..host import marker as marker_file
 from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
@@ -196,6 +196,15 @@ class Apply:
         with handover.call(address, port, step.timeout) as tell:
             qemu_process.kill_emulator(self.domain, uuid, step.timeout)
             tell(token)
+
+    def _end_emulator(self, step: Step, uuid: str) -> None:
+        processes.end_emulators(uuid, step.timeout)
+
+    def _see_ended(self, _step: Step, uuid: str) -> None:
+        if left := processes.emulators(uuid):
+            raise ColoError(
+                f"QEMU still runs (process {', '.join(map(str, left))})", remedy="Take the power from this host"
+            )
 
     def _receive_handover(self, step: Step, address: str, port: int, peer: str, token: str) -> None:
         handover.wait(address, port, peer, token, step.timeout)

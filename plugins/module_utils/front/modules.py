@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -31,7 +32,12 @@ WISHES = (
     "address", "peer_address", "first_port", "checkpoint_delay", "uncompared", "sync_speed", "sync_wait", "directory",
     "image_owner", "image_group",
 )  # fmt: skip
-SAID = ("role", "i_accept_that_two_guests_may_run", "unproven")  # options that a request has by the same name
+SAID = (
+    "role",
+    "i_accept_that_two_guests_may_run",
+    "promote_within",
+    "unproven",
+)  # options that a request has by the same name
 DISTRIBUTION_PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python"]
 
 COMMON = {
@@ -84,6 +90,12 @@ def reach(
 def served_after(done: Result, _asked: Request) -> dict[str, Any]:
     """When the guest was free to serve; in check mode never."""
     return {"served_after": done.outcome.served_after}
+
+
+def survived(done: Result, asked: Request) -> dict[str, Any]:
+    """The same, and since when a standby had heard nothing."""
+    heard = done.before.heard
+    return {**served_after(done, asked), **({"heard": asdict(heard)} if heard else {})}
 
 
 def found_by_drill(done: Result, asked: Request) -> dict[str, Any]:
@@ -161,8 +173,14 @@ def request(module: AnsibleModule) -> Request:
     if module.check_mode and params.get("projected") is not None:
         given["projected"] = observation(params["projected"], "projected")
     peer = reachable(params.get("peer"))
-    what = wanted(params, module.check_mode)
-    return Request(params["name"], params["host"], wanted=what, peer=peer, check=module.check_mode, **given)
+    return Request(
+        params["name"],
+        params["host"],
+        wanted=wanted(params, module.check_mode),
+        peer=peer,
+        check=module.check_mode,
+        **given,
+    )
 
 
 def wanted(params: dict[str, Any], check: bool = False) -> Wanted:

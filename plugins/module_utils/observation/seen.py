@@ -342,6 +342,14 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """When a standby last heard from its primary: ``at`` in words, by the clock of its host, ``seconds`` ago."""
+
+    at: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Observation:
     host: Host
     domain: Domain | None = None
@@ -359,6 +367,8 @@ class Observation:
     barrier: Barrier | None = None
     uncompared: tuple[str, ...] | None = None  # kinds of frames it serves with that COLO does not compare; if watched
     latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few
+    heard: Heard | None = None  # of a standby; None: unknown
+    peer_answers: bool | None = None  # whether the kernel of the peer that is said to be lost answers; None: not asked
 
     @property
     def record(self) -> Record | None:

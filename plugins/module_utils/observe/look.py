@@ -26,7 +26,7 @@ from ..record import images as image_files
 from ..record import xml as record_xml
 from ..record.pair import Record
 from ..record.schema import VocabularyError
-from . import emulator, equipment
+from . import emulator, equipment, silence
 from .passage import passage
 from .start_hook import start_hook
 from .surroundings import surroundings
@@ -113,8 +113,13 @@ def observe(
             space={where: equipment.space(where) for where in {directory, *map(os.path.dirname, wanted)}},
             latency=equipment.latency(peer_address) if peer_address else None,
             passage=passage(peer_address) if peer_address else None,
+            heard=silence.heard(seen.record) if _is_standby(seen) else None,
         )
     return seen
+
+
+def _is_standby(seen: Observation) -> bool:
+    return seen.record is not None and seen.record.role == "secondary" and seen.domain.active
 
 
 def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str | None) -> Host:

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..domain import editing as xml
 from ..domain import reading
 from ..lockstep import graph, states
 from ..lockstep.frames import barrier
 from ..observation.seen import Monitor, Observation
-from ..verdict import copies, pair
+from ..verdict import copies, current, pair
+from ..verdict.fence import SAID, Fence, unproven
 from ..verdict.problem import Problem, refuse_if
 from .parts import frames, layers
 from .parts.undo import release, reset_connections, undo
@@ -29,18 +30,19 @@ ROUNDS = 5  # announcements of the guest's addresses to the switches
 ANNOUNCE = {"initial": 50, "max": 550, "rounds": ROUNDS, "step": 100}  # milliseconds; QEMU's own defaults
 
 
-@dataclass(frozen=True)
-class Fence:
-    """What is known of the peer's end: ``verified`` only when something saw that the host no longer runs a guest."""
+def failover(
+    seen: Observation,
+    fence: Fence | None,
+    unfenced: bool = False,
+    peer: Observation | None = None,
+    within: float = current.PROMOTE_WITHIN,
+) -> Plan:
+    """Make the guest of this host serve, alone: promote the standby, or let the primary go on without one.
 
-    host: str
-    verified: bool
-    method: str = ""
-
-
-def failover(seen: Observation, fence: Fence | None, unfenced: bool = False) -> Plan:
-    """Make the guest of this host serve, alone: promote the standby, or let the primary go on without one."""
-    refuse_if(_record_problems(seen, fence, unfenced))
+    ``peer`` is what was seen of the other host, where that proves the fence. ``within``: seconds of silence after which
+    a standby may have been left behind.
+    """
+    refuse_if(doubts(seen, fence, unfenced, peer, within))
     if not_asked(seen) and seen.peer_sockets:
         return release(seen)
     refuse_if(_state_problems(seen))
@@ -59,7 +61,10 @@ def rescue(_before: Observation, seen: Observation) -> Plan:
     return Plan(tuple(layers.unpark(seen)) if seen.record and seen.monitor else (), seen)
 
 
-def _record_problems(seen: Observation, fence: Fence | None, unfenced: bool) -> Iterator[Problem]:
+def doubts(
+    seen: Observation, fence: Fence | None, unfenced: bool, peer: Observation | None, within: float
+) -> Iterator[Problem]:
+    """Why this host may not serve alone, as far as is known without asking its QEMU."""
     if seen.domain is None:
         yield Problem("there is no such domain on this host", "Check the name, and the host")
         return
@@ -68,16 +73,13 @@ def _record_problems(seen: Observation, fence: Fence | None, unfenced: bool) -> 
         yield Problem("the domain is not part of a pair: there is nothing to fail over", "Check the name")
         return
     if record.role == "alone":
-        return  # done already, or to be finished: the fence was asked then
-    if unfenced:
-        return
-    if fence is None or not fence.verified:
-        yield Problem(
-            f"it is not proven that {record.peer.host} is down: two guests could answer",
-            "Fence that host, and pass the registered result of the verified fence in fence",
-        )
-    elif fence.host != record.peer.host:
-        yield Problem(f"{fence.host} was fenced, and the peer is {record.peer.host}", "Fence the right host")
+        return  # done already, or to be finished: the fence was asked for then
+    if not unfenced:
+        yield from unproven(seen, fence, peer)
+    # A primary that was seen to be given up, with this generation, has not gone on alone.
+    said = unfenced or (fence is not None and fence.ground in SAID)
+    if said and record.role == "secondary" and seen.domain.active and copies.completed(seen):
+        yield from current.left_behind(seen, within)
 
 
 def _state_problems(seen: Observation) -> Iterator[Problem]:

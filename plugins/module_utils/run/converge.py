@@ -42,13 +42,14 @@ def converge(
     *,
     check: bool = False,
     rescue: Rescue | None = None,
+    began: float | None = None,
 ) -> Result:
     """Bring the domain to where ``decide`` wants it.
 
     ``check``: only say what would be done. ``rescue``: the plan, from the first observation and the present one, that
-    frees the guest when a step fails.
+    frees the guest when a step fails. ``began``: time.monotonic() of what the run looked at before, for its times.
     """
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
     seen = observe()
     plan = decide(seen)
     result = Result(seen, plan.after, list(plan.steps), changed=plan.changes)

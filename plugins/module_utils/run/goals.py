@@ -18,22 +18,20 @@ from ..errors import ColoError
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import Observation
 from ..observe.look import observe
-from ..plan import change_sides, describe, drill, listen, protect, start, survive, vhost
+from ..plan import change_sides, describe, drill, give_up, listen, protect, start, survive, vhost
 from ..plan.change_sides import Handover
 from ..plan.drill import Questions
 from ..plan.parts import undo
 from ..plan.step import Plan
-from ..plan.survive import Fence
 from ..record.wanted import Wanted
-from ..verdict import preflight
+from ..verdict import current, preflight
+from ..verdict import fence as fences
+from ..verdict.fence import Fence
+from . import doubt
 from .converge import Rescue, Result, converge
+from .depths import BRIEF, QUICK, SILENT, THOROUGH, Look
+from .doubt import Found
 from .session import open_session
-
-# How deep one look at the host goes, as the options of ``observe``.
-SILENT: Mapping[str, Any] = MappingProxyType({"thorough": False, "monitor": False})  # QEMU may wait for the dead
-BRIEF: Mapping[str, Any] = MappingProxyType({"thorough": False, "brief": True})  # what a promotion has to know
-QUICK: Mapping[str, Any] = MappingProxyType({"thorough": False})  # all of the domain, nothing of the host
-THOROUGH: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,10 @@ class Request:
     projected: Observation | None = None
     fence: Fence | None = None
     i_accept_that_two_guests_may_run: bool = False
+    promote_within: int = current.PROMOTE_WITHIN
     handover: Handover | None = None
     unproven: bool = False
     questions: Questions = field(default_factory=Questions)
-
-
-Look = Callable[[Mapping[str, Any]], Observation]  # at a depth
 
 
 def _thoroughly(_request: Request, look: Look) -> Callable[[], Observation]:
@@ -85,6 +81,16 @@ def _clients_first(request: Request, look: Look) -> Callable[[], Observation]:
     return next_look
 
 
+def _without_qemu(_request: Request, look: Look) -> Callable[[], Observation]:
+    """A QEMU that may hang is not asked, nor is libvirt for what waits for it; when it has ended, all of the domain."""
+
+    def next_look() -> Observation:
+        seen = look(SILENT)
+        return seen if seen.domain and seen.domain.active else look(QUICK)
+
+    return next_look
+
+
 def _nothing(_request: Request) -> dict[str, Any]:
     return {}
 
@@ -103,14 +109,34 @@ def _never(_request: Request) -> bool:
 
 def _is_proven(request: Request) -> bool:
     """Whether another run may be ended: to kill it and then refuse would leave its work half done."""
-    fenced = request.fence is not None and request.fence.verified
-    return (fenced or request.i_accept_that_two_guests_may_run) and request.handover is None
+    return request.handover is None and fences.urgent(request.fence, request.i_accept_that_two_guests_may_run)
+
+
+def _always(_request: Request) -> bool:
+    return True
+
+
+def _grounds(request: Request) -> tuple[Fence | None, bool, Observation | None, int]:
+    return request.fence, request.i_accept_that_two_guests_may_run, request.peer, request.promote_within
 
 
 def _survive(request: Request, seen: Observation) -> Plan:
     if request.handover and seen.record and seen.record.role == "secondary":
         return change_sides.take_over(seen, request.handover)
-    return survive.failover(seen, request.fence, request.i_accept_that_two_guests_may_run)
+    return survive.failover(seen, *_grounds(request))
+
+
+def _no_doubt(_request: Request, _look: Look) -> Found:
+    return Found()
+
+
+def _doubt_fence(request: Request, look: Look) -> Found:
+    return doubt.of_fence(look, *_grounds(request)) if _is_proven(request) else Found()
+
+
+def _refuse_first(request: Request, look: Look) -> Found:
+    give_up.give_up(_without_qemu(request, look)(), request.peer)
+    return Found()
 
 
 @dataclass(frozen=True)
@@ -118,7 +144,8 @@ class Goal:
     """``role``: whose host it is for; None: either. ``needs_peer``: whether the other host must have been seen.
 
     ``looks`` makes the looks of one run, ``sights`` what each is to see besides the domain; ``rescue`` frees the guest
-    when a step has failed; ``urgent`` says whether another run on the domain is ended rather than waited for.
+    when a step has failed; ``urgent`` says whether another run on the domain is ended rather than waited for. ``first``
+    looks before that, and may refuse; what it has found is added to the later looks.
     """
 
     decide: Callable[[Request, Observation], Plan]
@@ -128,6 +155,7 @@ class Goal:
     sights: Callable[[Request], dict[str, Any]] = _nothing
     rescue: Rescue | None = None
     urgent: Callable[[Request], bool] = _never
+    first: Callable[[Request, Look], Found] = _no_doubt
 
 
 GOALS: Mapping[str, Goal] = MappingProxyType(
@@ -158,7 +186,12 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
         "expendable": Goal(lambda asked, seen: listen.expendable(seen, asked.peer), role="secondary", needs_peer=False),
         "without_vhost": Goal(lambda _asked, seen: vhost.save_and_restore(seen), role="primary", needs_peer=False),
         "surviving": Goal(
-            _survive, needs_peer=False, looks=_clients_first, rescue=survive.rescue, urgent=_is_proven
+            _survive, needs_peer=False, looks=_clients_first, rescue=survive.rescue, urgent=_is_proven,
+            first=_doubt_fence,
+        ),
+        "given_up": Goal(
+            lambda asked, seen: give_up.give_up(seen, asked.peer), looks=_without_qemu, urgent=_always,
+            first=_refuse_first,
         ),
         "drilled": Goal(lambda asked, seen: drill.drill(seen, asked.peer, asked.questions)),
     }
@@ -178,13 +211,17 @@ def reach(
         raise ColoError(f"a {request.role} cannot be {name}", remedy=f"State role {goal.role}, on its host")
     if goal.needs_peer and request.peer is None:
         raise ColoError("the other host is unreachable", remedy="Bring it back first; after a loss, run colo_failover")
-    urgent = goal.urgent(request)
-    with open_session(uri, request.domain, None if request.check else holder, urgent=urgent, ended=ended) as hypervisor:
-        return run(goal, request, hypervisor)
+    urgent, found = goal.urgent(request), []
+
+    def first(hypervisor: Hypervisor) -> None:
+        found.append(goal.first(request, _look(goal, request, hypervisor)))
+
+    alone = None if request.check else holder
+    with open_session(uri, request.domain, alone, urgent=urgent, ended=ended, first=first) as hypervisor:
+        return run(goal, request, hypervisor, *found)
 
 
-def run(goal: Goal, request: Request, hypervisor: Hypervisor) -> Result:
-    """The same, for one that has a session."""
+def _look(goal: Goal, request: Request, hypervisor: Hypervisor) -> Look:
     sights = goal.sights(request)
 
     def look(depth: Mapping[str, Any]) -> Observation:
@@ -193,11 +230,19 @@ def run(goal: Goal, request: Request, hypervisor: Hypervisor) -> Result:
         where = request.domain, request.wanted.directory
         return observe(hypervisor, *where, host_name=request.host, **depth, **sights)
 
+    return look
+
+
+def run(goal: Goal, request: Request, hypervisor: Hypervisor, found: Found | None = None) -> Result:
+    """The same, for one that has a session, and has ``found`` something first."""
+    found = found or Found()
+    look = _look(goal, request, hypervisor)
     return converge(
         hypervisor,
         request.domain,
-        goal.looks(request, look),
+        goal.looks(request, lambda depth: found.add_to(look(depth))),
         lambda seen: goal.decide(request, seen),
         check=request.check,
         rescue=goal.rescue,
+        began=found.began,
     )

@@ -30,15 +30,18 @@ def open_session(
     *,
     urgent: bool = False,
     ended: Callable[[str], None] = lambda _other: None,
+    first: Callable[[Hypervisor], None] = lambda _hypervisor: None,
 ) -> Iterator[Hypervisor]:
     """The libvirt at ``uri``, while this run is the only one that works on ``domain``.
 
     ``holder``: this run in words, for others that wait; None for one that changes nothing, and is not alone. Another
-    run is waited for; one that is ``urgent`` ends it instead, and ``ended`` is told the words of it.
+    run is waited for; one that is ``urgent`` ends it instead, and ``ended`` is told the words of it. ``first`` may
+    refuse before that.
     """
     alone = lock(domain, holder, LOCK_PATIENCE, take_over=urgent) if holder else contextlib.nullcontext()
-    with alone as other:
-        if other:
-            ended(other)
-        with Hypervisor(uri) as hypervisor:
+    with Hypervisor(uri) as hypervisor:
+        first(hypervisor)
+        with alone as other:
+            if other:
+                ended(other)
             yield hypervisor

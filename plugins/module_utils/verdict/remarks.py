@@ -11,7 +11,7 @@ from ..errors import ColoError
 from ..lockstep import abilities, frames, states
 from ..observation.seen import Domain, Observation
 from ..record.pair import ALLOW
-from . import channels
+from . import channels, current
 
 # QEMU ends itself where a disk's error has stopped the guest and a checkpoint is due (QEMU's runstate transitions).
 STOPPED_BY_A_DISK = "'io-error' -> 'colo'"
@@ -60,6 +60,8 @@ def problems(seen: Observation) -> list[str]:
         found.append(f"{seen.host.name}: {path} was removed, and QEMU still has it open: it is lost when QEMU ends")
     if record.role == "alone":
         found.append(f"{seen.host.name}: the guest runs alone, unprotected, since a failover")
+        if seen.peer_answers:  # asked in a failover alone, whose fence was believed
+            found.append(f"{record.peer.host} answers on {record.peer.address} after its fence: see whether that works")
         if states.half_taken_over(seen):
             found.append(f"{seen.host.name}: that failover was cut off, the guest may not be reachable: run it again")
     elif not domain.active and domain.last_words:
@@ -80,6 +82,9 @@ def problems(seen: Observation) -> list[str]:
                 f"{seen.host.name}: {disk.failed_writes} writes of the guest to disk {disk.target} failed since it was "
                 "started, and it was told so: see to the disk and its space"
             )
+    if record.role == "secondary" and domain.active and (last := current.silent(seen)):
+        since = f"{last.at}, {current.ago(last.seconds)} ago"
+        found.append(f"{seen.host.name}: the standby last heard from {record.peer.host} at {since}")
     if seen.monitor and record.role == "secondary":
         up = [nic.tap for nic in domain.nics if nic.tap_up and seen.monitor.colo != "none"]
         found += [f"{seen.host.name}: link {tap} of the standby is up, its packets reach the network" for tap in up]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DROP
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 
@@ -64,3 +64,8 @@ def dropping(seen: Observation) -> Observation:
 def recorded(name: str) -> Observation:
     text = (FIXTURES / "observations" / f"{name}.json").read_text(encoding="utf-8")
     return from_data(Observation, json.loads(text))
+
+
+def heard_just_now(seen: Observation) -> Observation:
+    """As at the moment of a loss. The recordings are older than this part of an observation."""
+    return replace(seen, heard=Heard("2026-11-23 02:13:05 UTC", 3.0))

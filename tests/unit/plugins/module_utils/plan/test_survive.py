@@ -18,13 +18,18 @@ from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import P
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, heard_just_now
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded as as_it_was
 
 FENCED = Fence("kvm1", True, "power switch")
 STANDBY, PRIMARY = "protected-secondary", "protected-again-primary"  # both on kvm2; the peer is kvm1
 SURVIVORS = [STANDBY, PRIMARY]
 PORTS = list(range(21600, 21600 + PORTS_PER_PAIR))
 LOST = "degraded-unasked-secondary", "degraded-unasked-primary"
+
+
+def recorded(name: str) -> Observation:
+    return heard_just_now(as_it_was(name))
 
 
 def plan(seen: Observation) -> Plan:

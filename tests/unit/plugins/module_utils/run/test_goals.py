@@ -13,7 +13,13 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.run import goals
 from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import GOALS, Fence, Handover, Request
-from ansible_collections.lockstep.colo.plugins.modules import colo_disk, colo_drill, colo_failover, colo_pair
+from ansible_collections.lockstep.colo.plugins.modules import (
+    colo_disk,
+    colo_drill,
+    colo_failover,
+    colo_fence,
+    colo_pair,
+)
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
 FENCED = Fence("kvm1", verified=True)
@@ -27,17 +33,29 @@ HANDOVER = Handover("secret", 30.0)
         ({"i_accept_that_two_guests_may_run": True}, True),
         ({}, False),
         ({"fence": replace(FENCED, verified=False)}, False),
+        ({"fence": replace(FENCED, ground="word")}, True),
+        ({"fence": Fence("kvm1", ground="ended")}, True),
+        ({"fence": Fence("kvm1", ground="drill")}, False),
         ({"fence": FENCED, "handover": HANDOVER}, False),
     ],
-    ids=["fenced", "accepted", "to finish one", "a fence that failed", "a change of sides"],
+    ids=[
+        "fenced",
+        "accepted",
+        "to finish one",
+        "a fence that failed",
+        "a word",
+        "seen ended",
+        "a drill",
+        "a change of sides",
+    ],
 )
 def test_only_what_will_not_be_refused_for_its_fence_ends_another_run(given: dict[str, Any], urgent: bool) -> None:
     assert GOALS["surviving"].urgent(Request("web1", **given)) is urgent
 
 
-def test_nothing_but_a_failover_ends_another_run() -> None:
+def test_nothing_but_a_failover_and_a_fence_ends_another_run() -> None:
     request = Request("web1", fence=FENCED, i_accept_that_two_guests_may_run=True)
-    assert [name for name, goal in GOALS.items() if goal.urgent(request)] == ["surviving"]
+    assert [name for name, goal in GOALS.items() if goal.urgent(request)] == ["surviving", "given_up"]
 
 
 class Host:
@@ -88,7 +106,13 @@ def test_a_failover_asks_qemu_only_once_it_cannot_wait_for_the_dead(
     assert Host(monkeypatch, recorded(seen)).looks("surviving", Request("web1", **given), 3) == depths
 
 
-@pytest.mark.parametrize("name", sorted(set(GOALS) - {"surviving"}))
+def test_on_a_host_that_is_given_up_qemu_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Host(monkeypatch, recorded("protected-primary")).looks("given_up", Request("web1"), 2) == ["SILENT"] * 2
+    ended = Host(monkeypatch, recorded("stale-primary"))
+    assert ended.looks("given_up", Request("web1"), 1) == ["SILENT", "QUICK"]
+
+
+@pytest.mark.parametrize("name", sorted(set(GOALS) - {"surviving", "given_up"}))
 def test_everything_else_is_looked_at_thoroughly(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     host = Host(monkeypatch, recorded("described-secondary"))
     request = Request("web1", "kvm2", wanted=Wanted(directory="/d"), peer=recorded("described-primary"))
@@ -130,6 +154,7 @@ def test_what_was_projected_is_seen_in_check_mode_and_nothing_is_looked_at(monke
             for state in ("absent", "started", "handed_over", "expendable", "without_vhost")
         ),
         (colo_failover, {}, "surviving"),
+        (colo_fence, {}, "given_up"),
         (colo_drill, {}, "drilled"),
     ],
 )

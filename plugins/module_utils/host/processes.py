@@ -1,0 +1,56 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The QEMU processes of a domain as the kernel has them: libvirt may have lost sight of one."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import select
+import signal
+from pathlib import Path
+
+from ..errors import Timeout
+
+PROC = "/proc"
+
+
+def emulators(uuid: str) -> tuple[int, ...]:
+    """The processes that were started as the QEMU of the domain with this UUID."""
+    return tuple(sorted(int(entry.name) for entry in Path(PROC).iterdir() if entry.name.isdigit() and _is(entry, uuid)))
+
+
+def _is(process: Path, uuid: str) -> bool:
+    """One that has ended, and is not waited for yet, has no command line any more."""
+    try:
+        words = (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return any(pair == (b"-uuid", uuid.encode("ascii")) for pair in itertools.pairwise(words))
+
+
+def end_emulators(uuid: str, timeout: float) -> None:
+    """Kill every QEMU of the domain, as a loss of power would, and return when all have ended.
+
+    Raises Timeout when one does not end within ``timeout`` seconds, as one that waits for its storage.
+    """
+    for process in emulators(uuid):
+        with contextlib.suppress(ProcessLookupError):
+            _end(process, uuid, timeout)
+
+
+def _end(process: int, uuid: str, timeout: float) -> None:
+    handle = os.pidfd_open(process)
+    try:
+        if not _is(Path(PROC, str(process)), uuid):  # it ended meanwhile, and the number is another's now
+            return
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        if not select.select([handle], [], [], timeout)[0]:
+            raise Timeout(
+                f"QEMU (process {process}) did not end within {timeout:g} s",
+                remedy="Take the power from this host: its guest may still write",
+            )
+    finally:
+        os.close(handle)

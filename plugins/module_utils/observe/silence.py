@@ -1,0 +1,57 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Looking from a survivor at the host that is said to be lost, and since when it was silent."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from datetime import UTC, datetime
+
+from ..host import connections
+from ..observation.seen import Heard
+from ..record.pair import HANDOVER_PORT, Record
+
+ANSWER_DEADLINE = 0.2  # seconds; a replication link answers in milliseconds
+
+
+def answers(record: Record, deadline: float = ANSWER_DEADLINE) -> bool:
+    """Whether the peer's kernel answers on its replication address, by whatever it says to a TCP SYN.
+
+    The port is one of the pair's on which nobody listens but in a switchover: a QEMU that listens would take the
+    connection for its peer's. A firewall that drops it looks like silence.
+    """
+    try:
+        socket.create_connection((record.peer.address, record.first_port + HANDOVER_PORT), deadline).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def heard(record: Record) -> Heard | None:
+    """When this standby last heard from its primary; None where nothing tells.
+
+    While there is a connection, the kernel tells. Afterwards the hidden images do: the primary's writes and each
+    checkpoint change them, and nothing that this standby's own guest does (our measurement, QEMU 10.0).
+    """
+    now = time.time()
+    ports = [channel.port for channel in record.channels()]
+    seconds = connections.last_received(record.peer.address, ports)
+    if seconds is None:
+        last = max((found for disk in record.disks if (found := _changed(disk.hidden)) is not None), default=None)
+        if last is None:
+            return None
+        seconds = max(now - last, 0.0)
+    at = datetime.fromtimestamp(now - seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Heard(at, round(seconds, 1))
+
+
+def _changed(path: str | None) -> float | None:
+    try:
+        return os.stat(path).st_mtime if path else None
+    except OSError:
+        return None

@@ -1,0 +1,76 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Deciding how a host that is to be given up, and still answers, is fenced: its QEMU is ended there. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..domain import editing as xml
+from ..observation.seen import Observation
+from ..record.pair import Record
+from ..verdict import copies, fence
+from ..verdict.problem import Problem, refuse_if
+from .parts import layers
+from .step import Plan, Step, wait
+
+END_TIMEOUT = 10.0  # seconds for the kernel to end a process that was killed, and for libvirt to see it
+
+
+def give_up(seen: Observation, survivor: Observation) -> Plan:
+    """End this host's QEMU, and write down that its copy is not the newest; ``survivor`` is to serve instead.
+
+    Without QEMU: it may be hanging, and libvirt then waits for it. So it is ended first. That the copy is given up is
+    written before anything is promoted, since the plan is the proof for that.
+    """
+    refuse_if([*_own_problems(seen, survivor), *_survivor_problems(seen, survivor)])
+    uuid, steps, after = survivor.domain.uuid, [], seen
+    if seen.domain and seen.domain.active:
+        steps.append(Step("end the QEMU of this host at once", "end_emulator", {"uuid": uuid}, END_TIMEOUT))
+        steps.append(wait("see libvirt clear up after it", "off", END_TIMEOUT))
+        after = layers.ended(seen)
+    steps.append(Step("see that no process of the domain is left", "see_ended", {"uuid": uuid}))
+    if after.record and not fence.given_up(after) and after.generation >= survivor.generation:
+        record = _given_up(after.record)
+        text = xml.with_metadata_element(record)
+        steps.append(Step("write that this copy is given up", "record", {"xml": text, "live": False}))
+        after = replace(after, domain=replace(after.domain, record=record))
+    return Plan(tuple(steps), after)
+
+
+def _given_up(record: Record) -> Record:
+    return replace(record, handed_over=True) if record.role == "primary" else replace(record, complete=None)
+
+
+def _own_problems(seen: Observation, survivor: Observation) -> Iterator[Problem]:
+    domain, there = seen.domain, survivor.host.name
+    if domain is None or survivor.domain is None:
+        return
+    if domain.uuid != survivor.domain.uuid:
+        yield Problem(f"this is another domain than that of {there}", "Rename or undefine one of them")
+    elif seen.record is None:
+        yield Problem("the domain is not part of a pair here", "Find out which of the two is the right one")
+    elif seen.generation > survivor.generation:
+        yield fence.newer(seen, survivor)
+    elif seen.record.role == "primary" and domain.powered_itself_off and survivor.generation == seen.generation:
+        yield Problem("nothing is lost: the guest powered itself off", "Start it with the playbook lockstep.colo.start")
+
+
+def _survivor_problems(seen: Observation, survivor: Observation) -> Iterator[Problem]:
+    """A guest is ended only for one that will serve."""
+    there, record = survivor.host.name, survivor.record
+    if survivor.domain is None or record is None:
+        yield Problem(f"{there} has no half of this pair", "Look with lockstep.colo.status which host has the guest")
+    elif record.role == "alone":
+        return  # it took over before
+    elif not survivor.domain.active:
+        yield Problem(f"the domain does not run on {there}: it cannot serve", "Leave the guest where it is; run deploy")
+    elif seen.record and record.role == seen.record.role:
+        yield Problem(f"both hosts have the {record.role} of the pair", "Look with lockstep.colo.status at both")
+    elif record.role == "secondary" and not copies.completed(survivor):
+        yield Problem(
+            f"the standby on {there} has not completed a checkpoint since its last sync: it is not a whole copy",
+            "Leave the guest where it is; run lockstep.colo.deploy",
+        )

@@ -1,0 +1,59 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a standby's copy is still the guest's, by what the standby can know now: its own view of its primary. Pure.
+
+That a checkpoint was completed once is a word of the past: a primary that was cut off may have gone on alone since, and
+what it acknowledged then this copy lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..observation.seen import Heard, Observation
+from .problem import Problem
+
+PROMOTE_WITHIN = 300  # seconds of silence
+ANY_LENGTH = -1  # of silence
+ALIVE_WITHIN = 10.0  # seconds; a primary in lockstep sends at each checkpoint, and each write of its guest
+
+
+def left_behind(seen: Observation, within: float) -> Iterator[Problem]:
+    """Why this standby may have been left behind: it heard nothing for more than ``within`` seconds."""
+    primary, heard = seen.record.peer.host, seen.heard
+    if within < 0 or (heard and heard.seconds <= within):
+        return
+    since = f"at {heard.at}, {ago(heard.seconds)} ago" if heard else "at a time that is not known"
+    enough = int(heard.seconds) + 600 if heard else ANY_LENGTH
+    yield Problem(
+        f"the standby last heard from {primary} {since}: if {primary} went on alone after that, it has acknowledged "
+        "writes that this copy lacks",
+        f"Bring {primary} back, whose copy is then the newest. Has the guest served nobody since? Then say so with "
+        f"-e colo_promote_within={enough}",
+    )
+
+
+def alive(seen: Observation) -> bool:
+    """Whether this standby is in lockstep with a primary that it hears."""
+    in_lockstep = seen.monitor is not None and seen.monitor.colo == "secondary" and bool(seen.peer_sockets)
+    return in_lockstep and seen.heard is not None and seen.heard.seconds <= _patience(seen)
+
+
+def silent(seen: Observation) -> Heard | None:
+    """When a standby last heard from its primary, where it should have heard more since."""
+    return seen.heard if seen.heard and seen.heard.seconds > _patience(seen) else None
+
+
+def _patience(seen: Observation) -> float:
+    return max(ALIVE_WITHIN, 3 * seen.record.checkpoint_delay / 1000)
+
+
+def ago(seconds: float) -> str:
+    """A length of time in the two largest of its units."""
+    left, words = int(seconds), []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not words):
+            words.append(f"{count} {unit}")
+    return " ".join(words[:2])

@@ -1,0 +1,124 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether it is proven that the other host no longer runs the guest, so that this one may serve alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..observation.seen import Observation
+from .problem import Problem
+
+COMMAND = "command"  # a command took the power, and another verified that it is gone
+WORD = "word"  # a person says that the host has no power
+ENDED = "ended"  # the other host was seen: its QEMU has ended, and its copy is given up
+DRILL = "drill"  # the other host was seen: its standby is cut off the network, and may not be promoted
+GROUNDS = (COMMAND, WORD, ENDED, DRILL)
+SAID = (COMMAND, WORD)  # what the other host itself does not show
+ACCEPT = "-e colo_i_accept_that_two_guests_may_run=true"
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Why the end of ``host``, by its name in the record, is believed.
+
+    ``verified`` is the outcome of what was only said; what the other host shows is proven from its observation.
+    """
+
+    host: str
+    verified: bool = False
+    method: str = ""
+    ground: str = COMMAND
+
+
+def urgent(fence: Fence | None, unfenced: bool) -> bool:
+    """Whether the end of the other host is certain enough to end another run here, which may be waiting for it."""
+    return unfenced or (fence is not None and (fence.verified if fence.ground in SAID else fence.ground == ENDED))
+
+
+def unproven(seen: Observation, fence: Fence | None, peer: Observation | None) -> Iterator[Problem]:
+    """Why it is not proven; ``peer`` is what was seen of the other host, where its end is proven by that."""
+    there = seen.record.peer
+    if fence is None:
+        yield _not_down(there.host)
+    elif fence.host != there.host:
+        yield Problem(f"{fence.host} was fenced, and the peer is {there.host}", "Fence the right host")
+    elif fence.ground in SAID:
+        yield from _not_verified(seen, fence)
+    elif peer is None or peer.host.machine_id != there.machine_id:
+        yield Problem(
+            f"nothing was observed of {there.host}, whose end is said to have been seen",
+            "Give in peer the registered result of the module that ended it there",
+        )
+    else:
+        yield from (_not_ended if fence.ground == ENDED else _not_drilled)(seen, peer)
+
+
+def _not_down(host: str) -> Problem:
+    return Problem(
+        f"it is not proven that {host} is down: two guests could answer",
+        "Fence that host, and pass the registered result of the verified fence in fence",
+    )
+
+
+def _not_verified(seen: Observation, fence: Fence) -> Iterator[Problem]:
+    there = seen.record.peer
+    if not fence.verified:
+        yield _not_down(there.host)
+    elif fence.ground == WORD and seen.peer_answers:
+        yield Problem(
+            f"{there.host} answers on {there.address}, so it has power, though it was said to have none: its guest may "
+            "still write and answer",
+            "Take the power from it, or fence it with a command that verifies; or let the control node reach it (-e "
+            f"colo_doubt_timeout=10), which then ends its guest there. If you know that it runs no guest: {ACCEPT}",
+        )
+
+
+def given_up(seen: Observation) -> bool:
+    """Whether this host's copy gives way for good: no QEMU runs, and it is written down that it is not the newest."""
+    if seen.domain is None:
+        return True
+    if seen.domain.active or seen.record is None:
+        return False
+    record = seen.record
+    return record.handed_over if record.role == "primary" else record.role == "secondary" and record.complete is None
+
+
+def _not_ended(seen: Observation, peer: Observation) -> Iterator[Problem]:
+    there = peer.host.name
+    if peer.domain is not None and peer.domain.uuid != seen.domain.uuid:
+        yield Problem(f"what was observed of {there} is another domain", "Give the result for this domain")
+    elif peer.generation > seen.generation:
+        yield newer(peer, seen)
+    elif not given_up(peer):
+        stale = peer.record is not None and peer.record.role == "alone" and not peer.domain.active
+        if not (stale and peer.generation < seen.generation):
+            yield Problem(
+                f"the guest on {there} was not seen ended and given up", f"Run lockstep.colo.colo_fence on {there}"
+            )
+
+
+def newer(there: Observation, here: Observation) -> Problem:
+    """The refusal to promote an old copy."""
+    alone = " and went on alone" if there.record and there.record.role == "alone" else ""
+    return Problem(
+        f"{there.host.name} has a newer copy (generation {there.generation}, this one is {here.generation}){alone}: "
+        "its writes since then would be lost",
+        f"Leave the guest on {there.host.name}, and run lockstep.colo.deploy",
+    )
+
+
+def _not_drilled(seen: Observation, peer: Observation) -> Iterator[Problem]:
+    standby = peer.record is not None and peer.record.role == "secondary" and seen.record.role == "primary"
+    if not standby or peer.record.complete is not None:
+        yield Problem(
+            f"the standby on {peer.host.name} may still be promoted",
+            "Run colo_pair with state expendable there first; the playbook drill does",
+        )
+    elif any(nic.tap_up for nic in peer.domain.nics):
+        yield Problem(
+            f"the standby on {peer.host.name} is on the network: it would answer beside the guest",
+            "Run lockstep.colo.deploy first, which takes its links down",
+        )

@@ -1,0 +1,75 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When a standby may have been left behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import failover
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import current, fence, remarks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+
+STANDBY = recorded("protected-secondary")
+FENCED = Fence("kvm1", True)
+
+
+def heard(seconds: float | None) -> Observation:
+    return replace(STANDBY, heard=None if seconds is None else Heard("2026-11-26 01:43:22 UTC", seconds))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "within", "refused"),
+    [(3, 300, False), (300, 300, False), (301, 300, True), (3780, 300, True), (3780, 4380, False), (None, 300, True),
+     (None, -1, False), (3780, -1, False), (3, 0, True)],
+)  # fmt: skip
+def test_a_standby_that_was_silent_for_long_is_not_promoted(seconds: float | None, within: int, refused: bool) -> None:
+    if not refused:
+        assert failover(heard(seconds), FENCED, within=within).steps
+        return
+    with pytest.raises(Refusal, match="acknowledged writes that this copy lacks"):
+        failover(heard(seconds), FENCED, within=within)
+
+
+def test_the_refusal_asks_the_question_with_the_time_and_the_way_out() -> None:
+    with pytest.raises(Refusal) as raised:
+        failover(heard(3780), FENCED)
+    said = str(raised.value)
+    assert "last heard from kvm1 at 2026-11-26 01:43:22 UTC, 1 h 3 min ago" in said
+    assert "-e colo_promote_within=4380" in said
+    with pytest.raises(Refusal, match=r"at a time that is not known.*colo_promote_within=-1"):
+        failover(heard(None), FENCED)
+
+
+def test_no_acceptance_of_two_guests_makes_an_old_copy_a_new_one() -> None:
+    with pytest.raises(Refusal, match="last heard from kvm1"):
+        failover(heard(3780), None, unfenced=True)
+
+
+def test_a_primary_that_was_seen_given_up_has_not_gone_on_alone() -> None:
+    primary = recorded("protected-primary")
+    record = replace(primary.record, handed_over=True)
+    ended = replace(primary, domain=replace(primary.domain, state="shutoff", record=record))
+    assert failover(heard(3780), Fence("kvm1", ground=fence.ENDED), peer=ended).steps
+
+
+def test_a_primary_goes_on_however_long_its_standby_was_silent() -> None:
+    assert failover(recorded("protected-again-primary"), FENCED, within=0).steps
+
+
+def test_status_tells_of_the_silence() -> None:
+    notes = " ".join(remarks.problems(heard(3780)))
+    assert "the standby last heard from kvm1 at 2026-11-26 01:43:22 UTC, 1 h 3 min ago" in notes
+    assert "last heard" not in " ".join(remarks.problems(heard(3)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3600, "1 h"), (3780, "1 h 3 min"), (90061, "1 d 1 h")],
+)
+def test_lengths_of_time_are_told_in_two_units(seconds: float, words: str) -> None:
+    assert current.ago(seconds) == words

@@ -1,0 +1,105 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which end of the other host is believed, and on what ground."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import failover
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence, remarks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence, unproven
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import heard_just_now, recorded
+
+STANDBY = recorded("protected-secondary")  # on kvm2; the peer is kvm1
+GIVEN_UP = recorded("protected-primary")  # made so below
+PRIMARY, EXPENDABLE = recorded("protected-again-primary"), recorded("protected-again-secondary")
+
+
+def with_record(seen: Observation, state: str = "running", **changes: object) -> Observation:
+    return replace(seen, domain=replace(seen.domain, state=state, record=replace(seen.record, **changes)))
+
+
+def why(seen: Observation, one: Fence, peer: Observation | None = None) -> str:
+    return " | ".join(map(str, unproven(seen, one, peer)))
+
+
+@pytest.mark.parametrize(
+    ("answers", "ground", "refused"),
+    [
+        (True, fence.WORD, True),
+        (False, fence.WORD, False),
+        (None, fence.WORD, False),
+        (True, fence.COMMAND, False),
+    ],
+)
+def test_a_word_is_not_believed_of_a_host_that_answers(answers: bool | None, ground: str, refused: bool) -> None:
+    seen = replace(STANDBY, peer_answers=answers)
+    said = why(seen, Fence("kvm1", True, "", ground))
+    assert bool(said) is refused
+    if refused:
+        assert "kvm1 answers on 10.77.0.1, so it has power" in said
+        assert "colo_i_accept_that_two_guests_may_run" in said
+
+
+@pytest.mark.parametrize("answers", [True, False, None])
+def test_a_verified_fence_that_is_contradicted_is_told(answers: bool | None) -> None:
+    after = replace(failover(heard_just_now(STANDBY), Fence("kvm1", True)).after, peer_answers=answers)
+    told = [words for words in remarks.problems(after) if "kvm1 answers on 10.77.0.1 after its fence" in words]
+    assert bool(told) is (answers is True)
+
+
+@pytest.mark.parametrize("ground", fence.GROUNDS)
+def test_that_it_is_called_verified_proves_nothing_that_has_to_be_seen(ground: str) -> None:
+    said = why(STANDBY, Fence("kvm1", True, "", ground))
+    assert ("nothing was observed of kvm1" in said) is (ground in (fence.ENDED, fence.DRILL))
+
+
+ENDED = Fence("kvm1", ground=fence.ENDED)
+
+
+def test_a_host_that_was_seen_given_up_is_as_good_as_fenced() -> None:
+    assert why(STANDBY, ENDED, with_record(GIVEN_UP, "shutoff", handed_over=True)) == ""
+    assert why(STANDBY, ENDED, replace(GIVEN_UP, domain=None, marker=None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("peer", "words"),
+    [
+        (GIVEN_UP, "was not seen ended and given up"),
+        (with_record(GIVEN_UP, handed_over=True), "was not seen ended and given up"),
+        (with_record(GIVEN_UP, "shutoff"), "was not seen ended and given up"),
+        (with_record(GIVEN_UP, "shutoff", role="alone", generation=2), "kvm1 has a newer copy (generation 2, this one"),
+        (STANDBY, "nothing was observed of kvm1"),
+    ],
+    ids=["runs", "still runs", "only shut off", "went on alone", "this host itself"],
+)
+def test_what_was_not_given_up_is_not_taken_for_it(peer: Observation, words: str) -> None:
+    assert words in why(STANDBY, ENDED, peer)
+
+
+def test_another_domain_proves_nothing() -> None:
+    other = with_record(GIVEN_UP, "shutoff", handed_over=True)
+    other = replace(other, domain=replace(other.domain, uuid="another"))
+    assert "another domain" in why(STANDBY, ENDED, other)
+
+
+DRILL = Fence("kvm1", ground=fence.DRILL)
+
+
+def test_a_drill_is_seen_in_the_standbys_record_and_links() -> None:
+    expendable = with_record(EXPENDABLE, complete=None)
+    assert why(PRIMARY, DRILL, expendable) == ""
+    assert "may still be promoted" in why(PRIMARY, DRILL, EXPENDABLE)
+    up = replace(
+        expendable,
+        domain=replace(expendable.domain, nics=tuple(replace(nic, tap_up=True) for nic in expendable.domain.nics)),
+    )
+    assert "is on the network" in why(PRIMARY, DRILL, up)
+
+
+def test_no_standby_is_promoted_for_a_drill() -> None:
+    standby = replace(STANDBY, domain=replace(STANDBY.domain, record=STANDBY.record))
+    assert why(standby, DRILL, GIVEN_UP)
