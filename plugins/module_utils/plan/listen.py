@@ -16,7 +16,7 @@ from ..lockstep.states import IDLE
 from ..observation.seen import Disk, Observation
 from ..record.pair import Record
 from ..record.wanted import Wanted
-from ..verdict import copies, halves
+from ..verdict import copies, current, halves
 from ..verdict.problem import Problem, Refusal, refuse_if
 from . import effects
 from .parts import layers
@@ -62,8 +62,13 @@ def _after_its_end(wanted: Wanted, seen: Observation, peer: Observation) -> Plan
 def _left_behind(peer: Observation) -> bool:
     """Whether the guest runs on its host without this standby, as when it powered itself off and was started again, or
     has written what this standby lacks."""
-    alone = peer.monitor is not None and (peer.monitor.migration.status in IDLE or peer.monitor.lost_writes)
-    return peer.domain.active and bool(alone)
+    lacking = peer.monitor is not None and peer.monitor.lost_writes
+    return _alone(peer) or (peer.domain.active and bool(lacking))
+
+
+def _alone(peer: Observation) -> bool:
+    """Whether the guest ran without lockstep when its host was looked at."""
+    return peer.domain.active and peer.monitor is not None and peer.monitor.migration.status in IDLE
 
 
 def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
@@ -78,6 +83,11 @@ def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) ->
         yield Problem(
             f"the standby's monitor does not answer: {seen.monitor_problem}",
             "If its primary's host is lost, run colo_failover here",
+        )
+    elif seen.domain.active and _alone(peer) and current.alive(seen):
+        yield Problem(
+            f"this standby is in lockstep: another run has brought the pair there since {peer.host.name} was looked at",
+            "Run again, once that run has ended",
         )
     if not seen.domain.active:
         yield from _source_problems(seen, peer)

@@ -12,9 +12,10 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen as plan_standby
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import protect
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import commands
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, heard_just_now, recorded
 
 STANDBYS = [
     "described-secondary", "started-secondary", "one-parked-secondary", "parked-secondary", "half-in-secondary",
@@ -148,3 +149,17 @@ def test_a_standby_that_takes_the_guest_listens_for_it_no_more() -> None:
     monitor = replace(seen.monitor, migration=replace(seen.monitor.migration, status="active"))
     host = replace(seen.host, ports=tuple(one for one in seen.host.ports if one != port))
     assert states.listens(replace(seen, monitor=monitor, host=host))
+
+
+def test_a_standby_that_another_run_has_brought_into_lockstep_meanwhile_is_not_ended() -> None:
+    """The primary was looked at before; a connection over which nothing comes any more protects no standby."""
+    standby, before = heard_just_now(recorded("protected-secondary")), recorded("described-primary")
+    with pytest.raises(Refusal, match="another run has brought the pair there since kvm1 was looked at"):
+        plan_standby.secondary(WANTED, standby, before)
+    silent = replace(standby, heard=replace(standby.heard, seconds=11.0))
+    for left in (silent, replace(standby, peer_sockets=()), recorded("protected-secondary")):
+        assert next(step.action for step in plan_standby.secondary(WANTED, left, before).steps) == "destroy"
+    assert plan_standby.secondary(WANTED, standby, recorded("protected-primary")).steps == ()
+    lacking = recorded("protected-primary")
+    lacking = replace(lacking, monitor=replace(lacking.monitor, lost_writes="io-error"))
+    assert plan_standby.secondary(WANTED, standby, lacking).steps[0].action == "destroy", "it lacks what was written"
