@@ -37,7 +37,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 NAME = "web1"
 ADDRESS = {"kvm1": "10.77.0.1", "kvm2": "10.77.0.2"}
 DISKS = [{"target": "vda", "format": "qcow2"}, {"target": "vdb", "format": "qcow2"}]
-SLOW = 1 << 20  # bytes a second of a sync that is to be seen at work
+SLOW = 1 << 18  # bytes a second of a sync that is to be seen at work; holes take no time
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 # Enumerations of query-qmp-schema that the fixture keeps, told by one member.
 WITNESSES = ("raw", "iothread", "auto-converge")
