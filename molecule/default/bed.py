@@ -23,6 +23,10 @@ import pauses  # noqa: E402
 import survivor  # noqa: E402
 from colo_bed import ONE_DISK, OTHER, TWO_DISKS, Bed  # noqa: E402
 from lockstep_lab import probe  # noqa: E402
+from lockstep_lab.common import HOSTS  # noqa: E402
+
+BLOCK = 512  # bytes, of what stat counts
+SLACK = 32 << 20  # bytes; a whole disk has 256 MiB
 
 
 def main(verb: str, *words: str) -> None:
@@ -41,6 +45,7 @@ def main(verb: str, *words: str) -> None:
         time.sleep(5)  # some checkpoints under full load
         for number, target in enumerate(bed.formats):
             assert probe.acknowledged(acks, number), f"nothing is being written to {target}"
+        sparse(bed)
         known = noted(notes)
         known["stood_still"] = pauses.when_protected(bed)
         known["lost"], known["moment"] = words[0], bed.power_off(words[0])
@@ -54,6 +59,16 @@ def main(verb: str, *words: str) -> None:
         bed.down()
     else:
         raise SystemExit(f"no such verb: {verb}")
+
+
+def sparse(bed: Bed) -> None:
+    """The standby's images take no more room than the guest's own: holes were copied as holes."""
+    for target in bed.formats:
+        taken = []
+        for host in HOSTS:
+            path = bed.images(host)[target].strip()
+            taken.append(BLOCK * int(bed.ssh(host, f"stat -c %b {path}")))
+        assert max(taken) < min(taken) + SLACK, f"{target} takes {taken} bytes on {' and '.join(HOSTS)}"
 
 
 def noted(notes: Path) -> dict:
