@@ -104,6 +104,14 @@ class Bed:
         limit = () if "--limit" in words else ("--limit", "web1")
         return self.playbook("deploy", *limit, *words)
 
+    def prepare(self, variables: dict[str, dict[str, Any]] | None = None) -> Run:
+        """The role host alone, on both hosts: deploy wants a pair; ``variables`` are those of KVM hosts, by host."""
+        play = {"hosts": "kvm", "gather_facts": False, "become": True, "roles": [{"role": "lockstep.colo.host"}]}
+        path = self.lab.state / "prepare.yml"
+        path.write_text(json.dumps([play]), encoding="utf-8")
+        command = self.command("deploy", variables=variables)
+        return self._run([*command[:-1], str(path)], 900)
+
     def failover(self, lost: str, *words: str, **options: Any) -> Run:
         return self.playbook("failover", "--limit", "web1", "-e", f"colo_fence_confirmed={lost}", *words, **options)
 

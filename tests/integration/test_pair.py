@@ -22,7 +22,7 @@ LIBVIRT_ITSELF: frozenset[str] = frozenset()
 @pytest.fixture(scope="module", autouse=True)
 def prepared(bed: Bed) -> None:
     """The hosts as the role host leaves them."""
-    bed.deploy("--limit", "kvm").good()
+    bed.prepare().good()
 
 
 @pytest.fixture(scope="module", autouse=True)

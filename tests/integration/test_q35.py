@@ -58,7 +58,7 @@ def test_from_a_refusal_to_a_protected_pair(lab: Bed) -> None:
     bed.mend()
     with bed.lab.lock():
         guest.remove(bed.lab, "web1")
-    left = bed.playbook("deploy", "--limit", "kvm", variables=release).good()
+    left = bed.prepare(release).good()
     advice = re.search(r"apt-get install (--allow-downgrades [^\"\n]*)", left.said())
     assert advice, "the role does not say how to go back"
     for host in HOSTS:
@@ -66,7 +66,7 @@ def test_from_a_refusal_to_a_protected_pair(lab: Bed) -> None:
         bed.ssh(host, "apt-get update -q")
         bed.ssh(host, f"apt-get install -q -y --no-install-recommends {advice.group(1)} ovmf", timeout=300)
         assert from_backports(bed, host) == set()
-    assert bed.playbook("deploy", "--limit", "kvm", variables=release).good().changed == 0
+    assert bed.prepare(release).good().changed == 0
 
     bed.fresh_guest(rate=50, machine="q35", **SHAPE)
     boot = bed.get()
