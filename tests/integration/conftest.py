@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def lab():
     bed = Bed(os.environ.get("LOCKSTEP_LAB_NAME", "colo-integration"))
     bed.up()
+    bed.prepare().good()  # a pair is refused on hosts that are not
     yield bed
     if not os.environ.get("LOCKSTEP_LAB_KEEP"):
         bed.down()

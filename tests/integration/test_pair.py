@@ -20,13 +20,7 @@ LIBVIRT_ITSELF: frozenset[str] = frozenset()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def prepared(bed: Bed) -> None:
-    """The hosts as the role host leaves them."""
-    bed.prepare().good()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def same_guest(prepared: None, bed: Bed):
+def same_guest(bed: Bed):
     """Nothing in this file may restart the guest."""
     boot = bed.get()
     yield

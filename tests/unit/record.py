@@ -118,7 +118,7 @@ class Recorder:
         with self.ssh(host, command) as process:
             return process.communicate()[0]
 
-    def module(self, host: str, module: str, **arguments: Any) -> dict[str, Any]:
+    def ansible(self, hosts: str, *words: str) -> subprocess.CompletedProcess[str]:
         env = {
             **os.environ,
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache/collections"),
@@ -126,9 +126,18 @@ class Recorder:
             "ANSIBLE_DEPRECATION_WARNINGS": "0",
             "PATH": f"{ROOT}/.cache/venv/bin:{os.environ['PATH']}",
         }
+        command = ["ansible", "-o", "-i", str(self.inventory), hosts, *words]
+        return subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+
+    def prepare(self) -> None:
+        """Both hosts as the role host leaves them."""
+        done = self.ansible("kvm", "-b", "-m", "ansible.builtin.include_role", "-a", "name=lockstep.colo.host")
+        if done.returncode:
+            raise SystemExit(f"the role host: {done.stdout} {done.stderr}")
+
+    def module(self, host: str, module: str, **arguments: Any) -> dict[str, Any]:
         given = json.dumps({"name": NAME, "host": host, **arguments})
-        command = ["ansible", "-o", "-i", str(self.inventory), host, "-m", f"lockstep.colo.{module}", "-a", given]
-        done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+        done = self.ansible(host, "-m", f"lockstep.colo.{module}", "-a", given)
         head, _arrow, body = done.stdout.partition(" => ")
         if "SUCCESS" not in head and "CHANGED" not in head:
             raise SystemExit(f"{module} on {host}: {done.stdout} {done.stderr}")
@@ -290,6 +299,7 @@ def losses(lab: Recorder) -> None:
 
 def main() -> None:
     lab = Recorder(sys.argv[1])
+    lab.prepare()
     lab.lab("guest-remove")
     lab.lab("guest-define", "kvm1", "--disks", "2", "--nics", "2", "--size", "64M", "--writer-rate", "50", "--start")
     lab.lab("guest-wait")
