@@ -13,7 +13,7 @@ from ..observation.seen import Observation
 from ..record.pair import Record
 from ..verdict import copies, fence
 from ..verdict.problem import Problem, refuse_if
-from .parts import layers
+from . import effects
 from .step import Plan, Step, wait
 
 END_TIMEOUT = 10.0  # seconds for the kernel to end a process that was killed, and for libvirt to see it
@@ -30,7 +30,7 @@ def give_up(seen: Observation, survivor: Observation) -> Plan:
     if seen.domain and seen.domain.active:
         steps.append(Step("end the QEMU of this host at once", "end_emulator", {"uuid": uuid}, END_TIMEOUT))
         steps.append(wait("see libvirt clear up after it", "off", END_TIMEOUT))
-        after = layers.ended(seen)
+        after = effects.ended(seen)
     steps.append(Step("see that no process of the domain is left", "see_ended", {"uuid": uuid}))
     if after.record and not fence.given_up(after) and after.generation >= survivor.generation:
         record = _given_up(after.record)
