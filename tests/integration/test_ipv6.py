@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from colo_bed import VIRSH, Bed, Run
@@ -46,7 +45,7 @@ def test_every_channel_is_over_ipv6(pair: Bed) -> None:
         found = connections(pair, host)
         assert len(found) >= 4, found
         assert all(end.startswith("[fd00:77::") for ends in found for end in ends), found
-        assert f"address='{ADDRESSES['kvm1']}'" in pair.xml(host, "--inactive")
+        assert f'address="{ADDRESSES["kvm1"]}"' in pair.xml(host, "--inactive")
     assert run(pair, "deploy").changed == 0
 
 
@@ -54,8 +53,7 @@ def test_the_loss_of_the_primary_and_the_way_back(pair: Bed, tmp_path: Path) -> 
     boot, acks = pair.get(), tmp_path / "acks"
     probe.start(pair.lab, acks)
     pair.power_off("kvm1")
-    answer: Any = pair.failover("kvm1", variables=VARIABLES).good()
-    assert "the guest" in answer.text
+    pair.failover("kvm1", variables=VARIABLES).good()
     assert pair.get(patience=60) == boot
     assert connections(pair, "kvm2") == [], "connections with the lost host were not reset"
     probe.stop(pair.lab, quiet=True)

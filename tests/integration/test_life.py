@@ -52,7 +52,7 @@ try:
     goals.reach("surviving", goals.Request("web1", "kvm2", check=True), uri="qemu:///system", holder="a test")
 except result.FAILURES as error:
     refused = result.failure(error, "web1", "kvm2")["msg"]
-print(json.dumps({"phase": found["phase"], "refused": refused, **result.returned(done)}))
+print(json.dumps({**result.returned(done), "phase": found["phase"], "refused": refused}))
 """
 
 
