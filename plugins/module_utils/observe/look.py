@@ -93,7 +93,7 @@ def observe(
     uuid = domain.uuid if domain else uuid
     if uuid:
         home = image_files.home(directory, uuid)
-        seen = replace(seen, directory=home, marker=marker_file.read(home), peer_sockets=_sockets(seen.record))
+        seen = replace(seen, directory=home, marker=marker_file.read(home), **_sockets(seen.record))
     if monitor and brief and domain and domain.active:
         seen = replace(seen, **_brief_monitor(hypervisor, domain))
     elif monitor and domain and domain.active:

@@ -19,7 +19,8 @@ from .parts import frames, layers, switch
 from .parts.undo import undo
 from .step import Plan, Step, wait
 
-CONNECT_TIMEOUT = 10.0  # seconds; a standby tries again each second
+# Seconds. A standby tries again each second; what it sent into a network that was cut it sends again after up to 32.
+CONNECT_TIMEOUT = 60.0
 
 
 def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
