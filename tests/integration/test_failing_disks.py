@@ -70,6 +70,7 @@ def test_a_full_disk_of_the_primary_loses_nothing_on_either_host(small: Bed, tmp
     survivor.lost_nothing(small, "kvm2", tmp_path)
 
 
+@pytest.mark.long
 def test_a_standby_that_lacks_a_write_is_named_and_renewed(lab: Bed, tmp_path: Path) -> None:
     """The connection of the disks alone is reset: checkpoints go on, and the standby's disk lacks a write."""
     lab.fresh_guest(rate=50)

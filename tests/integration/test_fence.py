@@ -43,6 +43,7 @@ def is_protected(bed: Bed) -> bool:
     return bed.playbook("status", "--limit", "web1").code == 0
 
 
+@pytest.mark.long
 def test_a_standby_is_not_ended_for_what_its_primary_was_before(bed: Bed) -> None:
     """Two deploys at once: the second looked at the primary before the first had brought the pair into lockstep."""
     primary = bed.module("kvm1", "colo_info", name="web1", secrets=True)
@@ -56,6 +57,7 @@ def test_a_standby_is_not_ended_for_what_its_primary_was_before(bed: Bed) -> Non
     assert is_protected(bed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [("--check",), ()], ids=["check mode", "run"])
 def test_a_frozen_host_is_not_believed_to_have_no_power(bed: Bed, words: tuple[str, ...]) -> None:
     with bed.lab.lock():

@@ -9,6 +9,8 @@ import pytest
 from colo_bed import VIRSH, Bed, Run
 from lockstep_lab import probe
 
+pytestmark = pytest.mark.long  # some five minutes
+
 ADDRESSES = {"kvm1": "fd00:77::1", "kvm2": "fd00:77::2"}
 # As people may write it; the kernel's way is in the records.
 VARIABLES = {"kvm1": {"colo_address": "FD00:77:0::1"}, "kvm2": {"colo_address": ADDRESSES["kvm2"]}}

@@ -80,6 +80,7 @@ def test_what_is_dropped_cannot_be_lost(lab: Bed, tmp_path: Path, lost: str) -> 
     survivor.lost_nothing(lab, left, tmp_path)
 
 
+@pytest.mark.long
 def test_what_was_flushed_is_put_back_and_unprotect_leaves_nothing(lab: Bed, tmp_path: Path) -> None:
     lab.fresh_guest(rate=50, ipv6=True, vlan=7)
     lab.deploy(*DROP).good()

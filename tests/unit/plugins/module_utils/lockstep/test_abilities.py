@@ -71,7 +71,9 @@ def test_the_options_of_a_socket_are_those_of_the_qemu_that_runs() -> None:
     assert abilities.options(with_options("10.0.13", "10.0.13")) == ("reconnect-ms",)
     assert abilities.options(with_options("10.0.13", "")) == ("reconnect-ms",), "one that is still to be started"
     assert abilities.options(with_options("10.0.13", "7.2.22")) == (), "its package was upgraded since"
-    assert abilities.options(replace(recorded("protected-secondary"), monitor=None)) == ()
+    seen = recorded("protected-secondary")
+    unknown = replace(seen, monitor=None, host=replace(seen.host, emulator=replace(seen.host.emulator, options=())))
+    assert abilities.options(unknown) == ()
 
 
 def test_a_socket_connects_again_after_the_same_time_in_every_generation() -> None:

@@ -24,7 +24,13 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Space,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import emulator, equipment, look, surroundings
-from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import _writers, migration, observe
+from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import (
+    _failed_writes,
+    _lost_writes,
+    _writers,
+    migration,
+    observe,
+)
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import fixture
 
 DIRECTORY = "/var/lib/libvirt/images/colo"
@@ -53,6 +59,9 @@ class Libvirt:
 
     def version(self) -> str:
         return "11.3.0"
+
+    def qmp(self, _domain: str, command: str, *_arguments: Any, **_deadline: Any) -> Any:
+        return {"query-blockstats": []}[command]
 
     def records(self) -> dict[str, str]:
         return {}
@@ -190,3 +199,27 @@ def test_the_devices_that_may_write_are_told_from_media_jobs_and_exports() -> No
         ],
     }
     assert _writers(graph) == {"/machine/peripheral/virtio-disk0/virtio-backend": "colo-vda"}
+
+
+def test_writes_that_failed_are_counted_by_the_alias_of_their_device() -> None:
+    """As QEMU 10.0 names devices: by the path of their backend; what is no device has no name."""
+    stats = {"failed_wr_operations": 2, "failed_flush_operations": 1, "failed_rd_operations": 9}
+    told = [
+        {"device": "", "qdev": "/machine/peripheral/virtio-disk0/virtio-backend", "stats": stats},
+        {"device": "", "qdev": "/machine/peripheral/scsi0-0-0-1", "stats": {**stats, "failed_wr_operations": 0}},
+        {"device": "", "stats": {}},
+    ]
+    found = _failed_writes(told)
+    assert (found["virtio-disk0"], found["scsi0-0-0-1"]) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"error": False}, None),
+        ({"error": True, "desc": "I/O error occurred"}, "I/O error occurred"),
+        ({"error": True}, "QEMU gives no reason"),
+    ],
+)
+def test_why_a_write_did_not_reach_the_standby(answer: dict[str, Any], why: str | None) -> None:
+    assert _lost_writes({"query-xen-replication-status": answer}.__getitem__) == why

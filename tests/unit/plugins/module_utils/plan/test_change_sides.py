@@ -30,7 +30,7 @@ def given_away(seen: Observation) -> Observation:
 
 def test_the_primary_ends_only_after_it_wrote_that_its_copy_is_given_away() -> None:
     plan = change_sides.hand_over(PRIMARY, SECONDARY, HANDOVER)
-    assert actions(plan) == ["wait", "record", "hand_over", "wait"]
+    assert actions(plan) == ["wait", "record", "hand_over", "wait", "unbar"]
     assert (plan.steps[0].arguments["until"], plan.steps[0].timeout) == ("listening", 30.0)
     assert 'handed-over="yes"' in plan.steps[1].arguments["xml"]
     hand = plan.steps[2].arguments

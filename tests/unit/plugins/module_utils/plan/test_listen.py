@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import states
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen as plan_standby
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import protect
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
@@ -102,7 +102,7 @@ def test_a_standby_is_complete_only_when_a_whole_checkpoint_was_seen(proof: Chec
 
 
 def test_a_standby_that_its_primary_left_behind_is_ended() -> None:
-    standby = recorded("protected-secondary")
+    standby = replace(recorded("protected-secondary"), heard=Heard("2026-11-23 02:13:05 UTC", 600.0))
     assert plan_standby.secondary(WANTED, standby, recorded("described-primary")).steps[0].action == "destroy"
     for peer in ("protected-primary", "pre-switchover-primary"):
         assert "destroy" not in [step.action for step in plan_standby.secondary(WANTED, standby, recorded(peer)).steps]

@@ -333,8 +333,19 @@ def test_a_note_is_no_reason_to_refuse() -> None:
     assert describe.primary(pair.wanted, pair.primary, pair.standby).changes
 
 
+def said_less(host: Host) -> Host:
+    """A host of which no more is known than its software, its memory and its addresses."""
+    return Host(
+        host.name, host.machine_id, host.libvirt, replace(host.emulator, machines=()), host.memory_available,
+        host.addresses, bridges=host.bridges,
+    )  # fmt: skip
+
+
 def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
-    rows = Pair(replace(RUNNING, marker=None), EMPTY).rows
+    """As hosts said it to versions that looked at less."""
+    monitor = replace(RUNNING.monitor, writers={})
+    here = replace(RUNNING, marker=None, host=said_less(RUNNING.host), monitor=monitor, uncompared=None, passage=None)
+    rows = Pair(replace(here, latency=None), replace(EMPTY, host=said_less(EMPTY.host), space={}, files={})).rows
     unknown = {row.requirement for row in rows if row.state == UNKNOWN}
     assert unknown == {
         "AppArmor", "start hook", "clock", "latency", "link speed", "machine type", "accelerator", "CPU",

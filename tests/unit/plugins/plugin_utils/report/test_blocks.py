@@ -29,7 +29,8 @@ def node(driver: str = "qcow2", **children: str) -> dict[str, Any]:
 def test_a_primary_writes_to_its_image_and_to_the_standby() -> None:
     found = graph("protected-primary")
     assert places(found) == {
-        "colo-vda": (0, 0), "libvirt-2-format": (1, 0), "colo-vda-replication": (1, 1), "colo-vda-nbd": (2, 1),
+        "colo-vda": (0, 0), "libvirt-2-format": (1, 0), "colo-vda-remote": (1, 1), "colo-vda-spare": (2, 1),
+        "colo-vda-replication": (2, 2), "colo-vda-nbd": (3, 2),
     }  # fmt: skip
     assert found.boxes["libvirt-2-format"].file == "web1-vda.qcow2"
     assert {box.owner for box in found.boxes.values()} == {"colo", "libvirt"}

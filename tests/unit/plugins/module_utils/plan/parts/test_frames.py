@@ -92,7 +92,7 @@ def test_a_survivor_lets_everything_pass_once_it_serves_without_a_look_before(se
     serves = next(at for at, step in enumerate(plan.steps) if step.serves)
     assert order.index("unbar") > serves
     assert plan.after.barrier is None
-    assert "unbar" not in commands(survive.failover(recorded("protected-primary"), FENCE))
+    assert "unbar" not in commands(survive.failover(treating(KEPT, "allow"), FENCE))
 
 
 def test_what_a_failover_left_that_was_cut_off_passes_after_the_next_one() -> None:
