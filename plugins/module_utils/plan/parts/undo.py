@@ -42,7 +42,9 @@ def undo(seen: Observation) -> Plan:
         steps.append(wait("wait for its end", "migration", SWITCH_TIMEOUT, pivot=True, status=ended))
         return Plan(tuple(steps), effects.alone(seen))
     steps += _free(seen)
-    steps += _clean(seen)
+    # A guest that was seen between two checkpoints, or stalled, runs by now, and must not while its disks change.
+    freed = replace(monitor, running=True, status="running") if monitor.migration.status == "colo" else monitor
+    steps += _clean(replace(seen, monitor=freed))
     return Plan(tuple(steps), effects.alone(seen))
 
 

@@ -344,7 +344,9 @@ def said_less(host: Host) -> Host:
 def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
     """As hosts said it to versions that looked at less."""
     monitor = replace(RUNNING.monitor, writers={})
-    here = replace(RUNNING, marker=None, host=said_less(RUNNING.host), monitor=monitor, uncompared=None, passage=None)
+    domain = replace(RUNNING.domain, type=None, cpu_mode=None, files=())
+    here = replace(RUNNING, marker=None, host=said_less(RUNNING.host), domain=domain, monitor=monitor)
+    here = replace(here, uncompared=None, passage=None)
     rows = Pair(replace(here, latency=None), replace(EMPTY, host=said_less(EMPTY.host), space={}, files={})).rows
     unknown = {row.requirement for row in rows if row.state == UNKNOWN}
     assert unknown == {

@@ -38,7 +38,9 @@ def test_hosts_are_kept_with_their_observations() -> None:
     assert list(found["after"]["hosts"]) == ["kvm1", "kvm2"]
     host = found["after"]["hosts"]["kvm1"]
     assert (host["state"], host["phase"]) == ("observed", "protected")
-    assert host["observation"]["monitor"]["nodes"]["colo-vda"]["children"]["children.1"] == "colo-vda-replication"
+    assert (
+        host["observation"]["monitor"]["nodes"]["colo-vda-remote"]["children"]["children.1"] == "colo-vda-replication"
+    )
     assert found["after"]["verdict"]["holder"] == "kvm1"
     assert len(found["after"]["channels"]) == 6
 
