@@ -35,6 +35,7 @@ STAGES: dict[str, list[str]] = {
     "units": [
         "tests/run/ansible-test units --local --requirements --python {python}",
         "python tests/lab/lab selftest",
+        "python -m pytest -q -n 2 tests/playbooks",  # of Ansible itself, which ansible-test takes away from its tests
     ],
     "sanity": ["tests/run/sanity {python}"],
     "galaxy": ["tests/run/galaxy"],

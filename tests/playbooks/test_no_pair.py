@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 HOSTS = "{kvm1: {ansible_connection: local}, kvm2: {ansible_connection: local}}"
 PAIRS = "{web1: {ansible_connection: local, colo_primary: kvm1, colo_secondary: kvm2}}"
