@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every fact that libvirt's schema allows of a domain, as domain/known_devices.py names them, one element or attribute
 a line with its values: schema_facts.py DIRECTORY-OF-SCHEMAS... >fixtures/libvirt-facts.txt
