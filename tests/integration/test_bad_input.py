@@ -167,7 +167,7 @@ def odd(bed: Bed, seen: dict):
         ["disk sda: it is a cdrom, not a disk"],
         ["disk vdb: it is read-only"],
         ["disk vdc is shareable"],
-        ["q35", "Use machine type pc"],
+        ["q35", "use machine type pc"],
         ["52:54:00:00:00:01 (type user) is not on a bridge"],
         ["52:54:00:00:00:02 uses vhost", "<driver name='qemu'/>", "start the domain afresh", "a new domain"],
         ["52:54:00:00:00:03 with multiqueue"],

@@ -96,8 +96,12 @@ def _free(seen: Observation) -> list[Step]:
 
 def _clean(seen: Observation) -> list[Step]:
     monitor = seen.monitor
-    steps = [*_end_jobs(seen), *layers.remove_sockets(monitor)]
-    steps += layers.migrate_ordinarily(monitor)
+    steps, sockets = _end_jobs(seen), layers.remove_sockets(monitor)
+    if sockets:
+        # A standby that only writes to one does not see it closed, but for a reset, and would not connect with the one
+        # that takes its place.
+        steps.append(reset_connections(seen))
+    steps += [*sockets, *layers.migrate_ordinarily(monitor)]
     return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor), *frames.let_pass(seen)]
 
 

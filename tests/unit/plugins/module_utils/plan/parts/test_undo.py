@@ -93,3 +93,10 @@ def test_a_copy_that_hangs_ends_with_its_connection() -> None:
     order = ["cancel colo-vda-sync", "cancel colo-vdb-sync", "reset the connections with 10.77.0.2"]
     at = titled.index(order[0])
     assert titled[at : at + 4] == [*order, "wait for the end of colo-vda-sync"]
+
+
+def test_a_standby_that_only_writes_to_a_socket_is_told_that_it_ends() -> None:
+    """Without a reset QEMU's client of the comparison stayed with the closed one, and the next deploy waited for it."""
+    steps = undo.undo(recorded("protected-primary")).steps
+    order = [step.arguments.get("command", step.action) for step in steps]
+    assert order.index("release") < order.index("chardev-remove")
