@@ -31,7 +31,7 @@ def state(bed: Bed, host: str) -> str:
 
 
 def processes(bed: Bed, host: str) -> str:
-    return bed.ssh(host, "pgrep -f 'qemu-system-x86_64 .*guest=web1' || true").strip()
+    return bed.ssh(host, "pgrep -f '[q]emu-system-x86_64 .*guest=web1' || true").strip()
 
 
 def cut(bed: Bed, host: str, value: bool) -> None:
