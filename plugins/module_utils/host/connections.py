@@ -8,15 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..record.address import bracketed
 from .command import run
+from .sockets import between
 
 _LAST_RECEIVED = re.compile(r"\blastrcv:(\d+)")  # milliseconds, tcpi_last_data_recv of struct tcp_info
 
 
 def last_received(peer: str, ports: Iterable[int]) -> float | None:
     """Seconds since data last came from ``peer`` over any of ``ports``; None where there is no connection."""
-    either = " or ".join(f"sport = :{port} or dport = :{port}" for port in sorted(ports))
-    which = "state", "established", f"dst {bracketed(peer)} and ( {either} )"
-    told = run("ss", "--info", "--no-header", "--tcp", "--numeric", *which)
+    which = between(peer, ports)
+    told = run("ss", "--info", "--no-header", "--tcp", "--numeric", "state", "established", which)
     return min((int(found) / 1000 for found in _LAST_RECEIVED.findall(told)), default=None)

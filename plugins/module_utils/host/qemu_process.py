@@ -51,16 +51,21 @@ def kill_emulator(domain: str, uuid: str, timeout: float) -> None:
         os.close(handle)
 
 
+def _log(domain: str, directory: str) -> str:
+    """What libvirt and its QEMUs have logged of ``domain``; nothing where there is no log that can be read."""
+    try:
+        return Path(directory, f"{domain}.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def logged_end(domain: str, directory: str = "/var/log/libvirt/qemu") -> str | None:
     """Why its QEMU ended last, as libvirt logged it; None where the log has no end after the last start.
 
     A start that was refused is logged as an end that has failed (libvirt 11.3, our measurement).
     """
-    try:
-        text = Path(directory, f"{domain}.log").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    found = re.findall(r": (?:starting up libvirt|shutting down, reason=(?!failed)(\w+))", text)
+    ends = r": (?:starting up libvirt|shutting down, reason=(?!failed)(\w+))"
+    found = re.findall(ends, _log(domain, directory))
     return found[-1] or None if found else None
 
 
@@ -69,11 +74,7 @@ def last_words(domain: str, directory: str = "/var/log/libvirt/qemu") -> tuple[s
 
     QEMU's own lines begin with the name of its program (error_report); libvirt logs the reason of each end after them.
     """
-    try:
-        text = Path(directory, f"{domain}.log").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ()
-    life = text.rpartition(": starting up libvirt")[2]
+    life = _log(domain, directory).rpartition(": starting up libvirt")[2]
     if re.search(r": shutting down, reason=(?:shutdown|destroyed|saved|migrated)", life):
         return ()
     return tuple(re.findall(r"^(?:\S+Z )?qemu-system-\S+: (.{1,300})", life, re.MULTILINE)[-LAST_WORDS:])

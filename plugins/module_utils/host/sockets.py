@@ -92,8 +92,13 @@ def release_sockets(peer: str, ports: Iterable[int]) -> None:
     A silent cut leaves QEMU's main loop in a read or write that ends only with the kernel's time-outs, many minutes
     later. ``ss --kill`` (SOCK_DESTROY, CONFIG_INET_DIAG_DESTROY, on in Debian's kernels) ends it at once.
     """
+    run("ss", "--kill", "--no-header", "--tcp", "--numeric", between(peer, ports))
+
+
+def between(peer: str, ports: Iterable[int]) -> str:
+    """The filter of ``ss`` for connections with ``peer`` over any of ``ports``, whichever end has the port."""
     either = " or ".join(f"sport = :{port} or dport = :{port}" for port in sorted(ports))
-    run("ss", "--kill", "--no-header", "--tcp", "--numeric", f"dst {bracketed(peer)} and ( {either} )")
+    return f"dst {bracketed(peer)} and ( {either} )"
 
 
 def reach(address: str, port: int, deadline: float = 5.0) -> None:
