@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import uuid
+from pathlib import Path
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.host import processes
@@ -18,6 +20,10 @@ LIVES = "import time; time.sleep(60)"
 @pytest.fixture
 def qemu():
     with subprocess.Popen([sys.executable, "-c", LIVES, "-name", "web1", "-uuid", UUID]) as process:
+        # The kernel wakes who started it a moment before /proc has its command line.
+        deadline = time.monotonic() + 10
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes() and time.monotonic() < deadline:
+            time.sleep(0.001)
         yield process
         process.kill()
 
