@@ -46,11 +46,13 @@ def _end(process: int, uuid: str, timeout: float) -> None:
     try:
         if not _is(Path(PROC, str(process)), uuid):  # it ended meanwhile, and the number is another's now
             return
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        if not select.select([handle], [], [], timeout)[0]:
-            raise Timeout(
-                f"QEMU (process {process}) did not end within {timeout:g} s",
-                remedy="Take the power from this host: its guest may still write",
-            )
+        kill(handle, process, timeout, "Take the power from this host: its guest may still write")
     finally:
         os.close(handle)
+
+
+def kill(handle: int, process: int, timeout: float, remedy: str) -> None:
+    """Kill the QEMU behind a pidfd, and return when it has ended; Timeout, with ``remedy``, when it does not."""
+    signal.pidfd_send_signal(handle, signal.SIGKILL)
+    if not select.select([handle], [], [], timeout)[0]:
+        raise Timeout(f"QEMU (process {process}) did not end within {timeout:g} s", remedy=remedy)

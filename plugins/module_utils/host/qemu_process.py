@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
-import signal
 from pathlib import Path
 
-from ..errors import ColoError, Timeout
+from ..errors import ColoError
+from .processes import kill
 
 VHOST_DEVICE = "/dev/vhost-net"
 DELETED = " (deleted)"
@@ -44,9 +43,7 @@ def kill_emulator(domain: str, uuid: str, timeout: float) -> None:
     try:
         if uuid.encode() not in Path("/proc", str(pid), "cmdline").read_bytes():
             raise ColoError(f"process {pid} is not the QEMU of the domain", remedy="See what libvirt's log says of it")
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        if not select.select([handle], [], [], timeout)[0]:
-            raise Timeout(f"QEMU (process {pid}) did not end within {timeout:g} s", remedy="Look at the host's storage")
+        kill(handle, pid, timeout, "Look at the host's storage")
     finally:
         os.close(handle)
 
