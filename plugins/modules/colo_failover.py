@@ -112,6 +112,15 @@ served_after:
   returned: when the guest was let go by this run
   type: float
   sample: 0.055
+unheard:
+  description:
+    - Why clients do not reach the guest though it runs, in plain words; empty where each of its NICs was heard to leave
+      the host by an uplink of its bridge, or the bridge has none.
+    - Looked at for 1.5 seconds after the guest told the switches where it is.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 steps:
   description: What was to be done, in order, in plain words.
   returned: success

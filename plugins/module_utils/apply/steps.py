@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -14,11 +15,11 @@ from typing import Any
 
 from ..errors import ColoError, Timeout
 from ..host import files as host
-from ..host import frames, links, notes, processes, qemu_process, sockets
+from ..host import frames, leaving, links, notes, processes, qemu_process, sockets
 from ..host import marker as marker_file
 from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
-from ..observation.seen import DISCONNECTED, Checkpoints
+from ..observation.seen import DISCONNECTED, Announced, Checkpoints
 from ..plan.step import Plan, Step
 from . import handover
 from .isolated import Answers, Isolated
@@ -58,6 +59,7 @@ class Outcome:
     served_after: float | None = None
     checkpoints: Checkpoints | None = None
     answers: Answers | None = None
+    announced: tuple[Announced, ...] = ()
     damaged: dict[str, str] = field(default_factory=dict)  # images that were checked and found wrong: what is wrong
     changed: bool = False
 
@@ -185,6 +187,11 @@ class Apply:
 
     def _unbar(self, _step: Step, uuid: str) -> None:
         frames.lower_barrier(uuid)
+
+    def _see_announced(self, step: Step, taps: dict[str, str]) -> None:
+        """What comes of it is told, and fails nothing: the guest serves, whoever hears it."""
+        with contextlib.suppress(ColoError):
+            self.outcome.announced = leaving.watch(taps, step.timeout)
 
     def _release(self, _step: Step, peer: str, ports: list[int]) -> None:
         sockets.release_sockets(peer, ports)

@@ -78,6 +78,8 @@ def reach(
     def work(began: str) -> dict[str, Any]:
         asked = request(module)
         done = goals.reach(goal, asked, uri=module.params["uri"], holder=_holder(module, began), ended=ended)
+        for words in result.unheard(done):
+            module.warn(f"{result.where(module.params['name'], module.params['host'])}: {words}")
         return {**result.returned(done), **also(done, asked)}
 
     def ended(other: str) -> None:
@@ -93,9 +95,10 @@ def served_after(done: Result, _asked: Request) -> dict[str, Any]:
 
 
 def survived(done: Result, asked: Request) -> dict[str, Any]:
-    """The same, and since when a standby had heard nothing."""
+    """The same, why clients do not reach the guest, and since when a standby had heard nothing."""
     heard = done.before.heard
-    return {**served_after(done, asked), **({"heard": asdict(heard)} if heard else {})}
+    told = {**served_after(done, asked), "unheard": result.unheard(done)}
+    return {**told, **({"heard": asdict(heard)} if heard else {})}
 
 
 def found_by_drill(done: Result, asked: Request) -> dict[str, Any]:

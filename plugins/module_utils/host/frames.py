@@ -34,6 +34,7 @@ TP_STATUS_VLAN_VALID = 1 << 4
 AUXDATA = struct.Struct("=IIIHHHH")  # struct tpacket_auxdata: status, len, snaplen, mac, net, vlan_tci, vlan_tpid
 PACKET_OUTGOING = 4  # what the host sends, into the guest
 AD_OFFSET, AD_PKTTYPE, AD_VLAN_PRESENT = 0xFFFFF000, 4, 48  # SKF_AD_*, linux/filter.h
+LOAD_WORD, LOAD_HALF, EQUAL, LEAVE = 0x20, 0x28, 0x15, 0x06  # of BPF, linux/bpf_common.h
 SNAPLEN = 128  # bytes of a frame, enough to tell what it is
 
 
@@ -141,19 +142,42 @@ def _listener(tap: str, passed: list[int]) -> socket.socket:
 
 def leave_out(listener: socket.socket, passed: list[int]) -> None:
     """Have a socket not hear what goes to the guest, nor frames without a tag of these Ethernet types."""
-    load_word, load_half, equal, leave = 0x20, 0x28, 0x15, 0x06
     words = [
-        (load_word, 0, 0, AD_OFFSET + AD_PKTTYPE),
-        (equal, 4 + len(passed), 0, PACKET_OUTGOING),
-        (load_word, 0, 0, AD_OFFSET + AD_VLAN_PRESENT),
-        (equal, 0, 1 + len(passed), 0),
-        (load_half, 0, 0, 12),  # the Ethernet type
-        *((equal, len(passed) - at, 0, kind) for at, kind in enumerate(passed)),
-        (leave, 0, 0, SNAPLEN),
-        (leave, 0, 0, 0),
+        (LOAD_WORD, 0, 0, AD_OFFSET + AD_PKTTYPE),
+        (EQUAL, 4 + len(passed), 0, PACKET_OUTGOING),
+        (LOAD_WORD, 0, 0, AD_OFFSET + AD_VLAN_PRESENT),
+        (EQUAL, 0, 1 + len(passed), 0),
+        (LOAD_HALF, 0, 0, 12),  # the Ethernet type
+        *((EQUAL, len(passed) - at, 0, kind) for at, kind in enumerate(passed)),
+        (LEAVE, 0, 0, SNAPLEN),
+        (LEAVE, 0, 0, 0),
     ]
+    _attach(listener, words)
+
+
+def _attach(listener: socket.socket, words: list[tuple[int, int, int, int]]) -> None:
+    """Have the kernel hand a socket only what this program of BPF, in the words of linux/filter.h, lets pass."""
     program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *word) for word in words))
     listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(words), ctypes.addressof(program)))
+
+
+def sent_by(mac: str, port: str) -> socket.socket:
+    """A socket that hears the frames from this address which the host sends out by a port, and nothing else."""
+    sender = bytes.fromhex(mac.replace(":", ""))
+    words = [
+        (LOAD_WORD, 0, 0, AD_OFFSET + AD_PKTTYPE),
+        (EQUAL, 0, 5, PACKET_OUTGOING),
+        (LOAD_WORD, 0, 0, len(sender)),  # behind the destination
+        (EQUAL, 0, 3, int.from_bytes(sender[:4], "big")),
+        (LOAD_HALF, 0, 0, len(sender) + 4),
+        (EQUAL, 0, 1, int.from_bytes(sender[4:], "big")),
+        (LEAVE, 0, 0, SNAPLEN),
+        (LEAVE, 0, 0, 0),
+    ]
+    listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # hears nothing before it is bound
+    _attach(listener, words)
+    listener.bind((port, ETH_P_ALL))
+    return listener
 
 
 def _receive(listener: socket.socket) -> tuple[bytes, int | None]:

@@ -10,7 +10,7 @@ not have is unknown: None, or nothing of a list.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..record.pair import Record
@@ -342,6 +342,21 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
+class Announced:
+    """Where a guest is on the network by one of its NICs, as its host's bridge has it."""
+
+    mac: str
+    tap: str
+    bridge: str | None = None  # of which the tap is a port
+    learned: str | None = None  # the port at which the bridge has this address; None where it has it nowhere
+    uplinks: tuple[str, ...] = ()  # ports of the bridge that are no taps
+    left: bool | None = None  # whether a frame of it went out by one of them; None: not watched
+
+    def watched(self, left: bool) -> Announced:
+        return replace(self, left=left)
+
+
+@dataclass(frozen=True)
 class Heard:
     """When a standby last heard from its primary: ``at`` in words, by the clock of its host, ``seconds`` ago."""
 
@@ -368,6 +383,7 @@ class Observation:
     uncompared: tuple[str, ...] | None = None  # kinds of frames it serves with that COLO does not compare; if watched
     latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few
     heard: Heard | None = None  # of a standby; None: unknown
+    announced: tuple[Announced, ...] = ()  # of a guest that is to be reached here
     peer_answers: bool | None = None  # whether the kernel of the peer that is said to be lost answers; None: not asked
 
     @property

@@ -16,12 +16,12 @@ from ..domain.devices import NicElement
 from ..domain.unsupported import unsupported_in, untried_in
 from ..errors import ColoError, LibvirtError, QmpError, Timeout
 from ..host import files as host
-from ..host import frames, links, notes, qemu_process, sockets
+from ..host import frames, leaving, links, notes, qemu_process, sockets
 from ..host import marker as marker_file
 from ..host.hypervisor import Hypervisor
 from ..lockstep.frames import PASSED, serves, to_watch
 from ..lockstep.proxy import SETTINGS
-from ..observation.seen import Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
+from ..observation.seen import Announced, Domain, Host, Job, Migration, Monitor, Nic, Node, Observation
 from ..record import images as image_files
 from ..record import xml as record_xml
 from ..record.pair import Record
@@ -114,12 +114,20 @@ def observe(
             latency=equipment.latency(peer_address) if peer_address else None,
             passage=passage(peer_address) if peer_address else None,
             heard=silence.heard(seen.record) if _is_standby(seen) else None,
+            announced=_places(seen),
         )
     return seen
 
 
 def _is_standby(seen: Observation) -> bool:
     return seen.record is not None and seen.record.role == "secondary" and seen.domain.active
+
+
+def _places(seen: Observation) -> tuple[Announced, ...]:
+    """Of a pair's guest that clients are to reach here."""
+    if seen.record is None or not seen.domain.active or _is_standby(seen):
+        return ()
+    return leaving.places({nic.mac: nic.tap for nic in seen.domain.nics if nic.tap})
 
 
 def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str | None) -> Host:

@@ -28,7 +28,7 @@ class Step:
 
     @property
     def changes(self) -> bool:
-        return self.action not in ("wait", "reach", "see_ended")
+        return self.action not in ("wait", "reach", "see_ended", "see_announced")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ APPLIES_TO = {
     "alone": ("failed_over", "degraded"),
 }
 ROUNDS = 5  # announcements of the guest's addresses to the switches
+ANNOUNCED_WITHIN = 1.5  # seconds; the last of them goes out 0.8 s after the first
 ANNOUNCE = {"initial": 50, "max": 550, "rounds": ROUNDS, "step": 100}  # milliseconds; QEMU's own defaults
 
 
@@ -134,8 +135,15 @@ def _serve(seen: Observation) -> list[Step]:
     steps += [layers.set_link(nic.tap, up=True) for nic in seen.domain.nics if nic.tap and not nic.tap_up]
     if steps:
         steps[-1] = replace(steps[-1], serves=True)
-        steps.append(qmp("tell the switches where the guest is", "announce-self", ANNOUNCE))
+        steps += _announce(seen)
     return steps
+
+
+def _announce(seen: Observation) -> list[Step]:
+    """Tell the switches, and look whether what the guest sends leaves this host."""
+    taps = {nic.mac: nic.tap for nic in seen.domain.nics if nic.tap}
+    told = qmp("tell the switches where the guest is", "announce-self", ANNOUNCE)
+    return [told, Step("see the guest's frames leave", "see_announced", {"taps": taps}, ANNOUNCED_WITHIN)]
 
 
 def _served(seen: Observation) -> Observation:
@@ -187,7 +195,8 @@ def _go_on(seen: Observation) -> Plan:
     if seen.record.role == "primary":
         # Not looked for, which would take time before the guest serves; what is not there can be taken down, too.
         seen = replace(seen, barrier=barrier(seen))
-        return Plan((*newest(seen).steps, *_without_peer(seen), *_settle(_served(seen))), _ordinary(seen))
+        steps = (*newest(seen).steps, *_without_peer(seen), *_settle(_served(seen)), *_announce(seen))
+        return Plan(steps, _ordinary(seen))
     if seen.monitor.colo == "primary" or seen.monitor.jobs:
         return Plan((*_without_peer(seen), *_settle(seen)), _ordinary(seen))
     return Plan((*_serve_again(seen), *_tidy(seen), *frames.let_pass(seen)), _ordinary(seen))

@@ -72,7 +72,8 @@ def converge(
                 _rescue(apply, observe, lambda now: rescue(seen, now), error)
             raise
     result.changed = outcome.changed
-    result.after = replace(observe() if outcome.done else seen, checkpoints=outcome.checkpoints)
+    after = observe() if outcome.done else seen
+    result.after = replace(after, checkpoints=outcome.checkpoints, announced=outcome.announced or after.announced)
     result.seconds = round(time.monotonic() - began, 4)
     return result
 

@@ -15,7 +15,7 @@ from ..observation.codec import to_data
 from ..observation.seen import Job, Observation
 from ..plan.step import Step
 from ..record.schema import VocabularyError
-from ..verdict import pair, remarks
+from ..verdict import pair, reach, remarks
 from ..verdict.problem import Refusal
 from .converge import Result
 
@@ -49,6 +49,11 @@ def seen(observation: Observation, *, secrets: bool = False) -> dict[str, Any]:
         "sync": {name: progress(job) for name, job in _jobs(observation).items()},
         "observation": data,
     }
+
+
+def unheard(result: Result) -> list[str]:
+    """Why clients do not reach the guest that a run has left here, as far as it was looked at."""
+    return list(reach.unheard(result.after))
 
 
 def _jobs(observation: Observation) -> dict[str, Job]:

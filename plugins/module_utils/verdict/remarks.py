@@ -11,7 +11,7 @@ from ..errors import ColoError
 from ..lockstep import abilities, frames, states
 from ..observation.seen import Domain, Observation
 from ..record.pair import ALLOW
-from . import channels, current
+from . import channels, current, reach
 
 # QEMU ends itself where a disk's error has stopped the guest and a checkpoint is due (QEMU's runstate transitions).
 STOPPED_BY_A_DISK = "'io-error' -> 'colo'"
@@ -88,7 +88,7 @@ def problems(seen: Observation) -> list[str]:
     if seen.monitor and record.role == "secondary":
         up = [nic.tap for nic in domain.nics if nic.tap_up and seen.monitor.colo != "none"]
         found += [f"{seen.host.name}: link {tap} of the standby is up, its packets reach the network" for tap in up]
-    said = [*_proxy_notes(seen), *_frame_problems(seen), *channels.cut(seen)]
+    said = [*_proxy_notes(seen), *_frame_problems(seen), *channels.cut(seen), *reach.unheard(seen)]
     found += [f"{seen.host.name}: {words}" for words in said]
     if domain.autostart and record.role != "alone":
         found.append(f"{seen.host.name}: autostart is on, so that an old copy could start by itself")
@@ -116,6 +116,7 @@ def notes(seen: Observation) -> list[str]:
         found.append(f"{seen.host.name}: the live XML shows -incoming until the next cold start")
     if domain.tainted:
         found.append(f"{seen.host.name}: libvirt marks the domain as tainted until its next cold start")
+    found += [f"{seen.host.name}: {words}" for words in reach.confined(seen)]
     if newer := abilities.upgraded(seen):
         found.append(
             f"{seen.host.name}: the domain runs in QEMU {abilities.running(seen)} until its next cold start, and "

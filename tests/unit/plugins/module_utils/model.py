@@ -425,7 +425,7 @@ def _nothing(seen: Observation, _monitor: Monitor, _arguments: dict[str, Any]) -
 
 _ACTIONS: dict[str, Callable[..., Observation]] = {
     "qmp": _qmp, "wait": _wait, "reach": _same, "remove": _same, "make_directory": _same, "create_image": _same,
-    "isolate": _same, "ask_guest": _same, "check_image": _same,
+    "isolate": _same, "ask_guest": _same, "check_image": _same, "see_announced": _same,
     "record": _record, "define": _define, "mark": _mark, "release": _release, "link": _link, "destroy": _destroy,
     "add_iothread": _add_iothread, "del_iothread": _del_iothread, "bar": _bar, "unbar": _unbar,
 }  # fmt: skip

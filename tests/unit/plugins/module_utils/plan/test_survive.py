@@ -355,3 +355,14 @@ def test_a_commit_at_work_does_not_hide_which_node_is_the_disks() -> None:
     seen = recorded(STANDBY)
     for disk in states.replicated(seen):
         assert own_node.libvirt_node(seen.monitor, disk).startswith("libvirt-")
+
+
+@pytest.mark.parametrize("name", SURVIVORS)
+def test_every_survivor_tells_where_its_guest_is_and_looks_whether_that_leaves_the_host(name: str) -> None:
+    seen = recorded(name)
+    steps = plan(seen).steps
+    (told,) = [at for at, step in enumerate(steps) if command(step) == "announce-self"]
+    assert told > serving(steps)
+    assert steps[told + 1].action == "see_announced"
+    assert steps[told + 1].arguments == {"taps": {nic.mac: nic.tap for nic in seen.domain.nics}}
+    assert not steps[told + 1].changes

@@ -1,0 +1,73 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether what a guest sends leaves this host: the bridge that its tap is a port of, and the uplinks of that."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import ColoError
+from ..observation.seen import Announced
+from . import frames
+from .command import run
+
+NETWORK = Path("/sys/class/net")
+DEADLINE = 5.0  # seconds; bridge takes some milliseconds
+
+
+def bridge_of(device: str) -> str | None:
+    """The bridge that a network device is a port of."""
+    master = NETWORK / device / "master"
+    return master.resolve().name if master.exists() else None
+
+
+def uplinks(bridge: str) -> tuple[str, ...]:
+    """The ports of a bridge but the taps of guests."""
+    ports = sorted(port.name for port in (NETWORK / bridge / "brif").glob("*"))
+    return tuple(port for port in ports if not (NETWORK / port / "tun_flags").exists())
+
+
+def learned(bridge: str) -> dict[str, str]:
+    """The port at which a bridge has seen the sender of frames last, by its MAC address."""
+    try:
+        entries = json.loads(run("bridge", "-j", "fdb", "show", "br", bridge, deadline=DEADLINE) or "[]")
+    except (ColoError, ValueError):  # what cannot be asked is not known
+        return {}
+    return {entry["mac"]: entry["ifname"] for entry in entries if entry.get("state") != "permanent"}
+
+
+def places(taps: Mapping[str, str]) -> tuple[Announced, ...]:
+    """Where the guest with these taps, by MAC address, is on the network as this host has it now."""
+    found = []
+    for mac, tap in taps.items():
+        bridge = bridge_of(tap)
+        ports = uplinks(bridge) if bridge else ()
+        found.append(Announced(mac, tap, bridge, learned(bridge).get(mac) if bridge else None, ports))
+    return tuple(found)
+
+
+def watch(taps: Mapping[str, str], seconds: float) -> tuple[Announced, ...]:
+    """The same, once a frame of each NIC has gone out by an uplink of its bridge, or ``seconds`` have passed."""
+    listeners: dict[socket.socket, str] = {}
+    left: set[str] = set()
+    try:
+        for place in places(taps):
+            for port in place.uplinks:
+                listeners[frames.sent_by(place.mac, port)] = place.mac
+        deadline = time.monotonic() + seconds
+        while left != set(listeners.values()) and (patience := deadline - time.monotonic()) > 0:
+            for ready in select.select(list(listeners), [], [], patience)[0]:
+                ready.recv(frames.SNAPLEN)
+                left.add(listeners[ready])
+    except OSError as error:
+        raise ColoError(f"the uplinks of the guest's bridge cannot be watched: {error}") from error
+    finally:
+        for listener in listeners:
+            listener.close()
+    return tuple(place.watched(place.mac in left) for place in places(taps))
