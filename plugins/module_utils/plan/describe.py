@@ -18,8 +18,10 @@ from ..observation.seen import Domain, Image, Marker, Observation
 from ..record import images
 from ..record.pair import Endpoint, NicRecord, Record
 from ..record.wanted import Wanted
-from ..verdict import checks, copies, originals, preflight
+from ..verdict import copies, guest, originals, preflight, wishes
 from ..verdict.problem import Problem, refuse_if
+from ..verdict.requirements.link import free_block
+from ..verdict.requirements.row import problems
 from .parts.frames import let_pass
 from .step import Plan, Step
 
@@ -28,7 +30,7 @@ LASTING_REMEDY = "Leave it as it is; or run lockstep.colo.unprotect, and deploy 
 
 def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """Make the running domain of this host the primary of a pair: the record, and what libvirt must know around it."""
-    refuse_if([*checks.taken_over(seen), *preflight.problems(preflight.of_pair(wanted, seen, peer))])
+    refuse_if([*guest.half_taken_over(seen), *problems(preflight.of_pair(wanted, seen, peer))])
     domain = _known(seen)
     record = _primary_record(wanted, seen, peer)
     if seen.record and _is_up(seen):
@@ -52,7 +54,7 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
     unknown = {want.target for want in wanted.disks} - {disk.target for disk in disks}
     if unknown:
         raise ColoError(f"QEMU did not say the size of disk {', '.join(sorted(unknown))}", remedy="Run again")
-    first_port = wanted.first_port or (old.first_port if old else checks.free_block(seen.host, peer.host))
+    first_port = wanted.first_port or (old.first_port if old else free_block(seen.host, peer.host))
     return Record(
         role="primary",
         generation=copies.generation(seen),
@@ -98,7 +100,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
 def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
     record = peer.record
     if peer.domain is None or record is None or record.role != "primary":
-        yield from preflight.problems(preflight.of_host(seen.host, wanted.directory))
+        yield from problems(preflight.of_host(seen.host, wanted.directory))
         yield Problem("the peer is not the primary of a pair", "Run colo_disk with role primary there first")
         return
     if wanted.address and wanted.address != record.peer.address:
@@ -106,7 +108,7 @@ def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) ->
             f"the primary's record has {record.peer.address} as this host's address, not {wanted.address}",
             "Run colo_disk on the primary again, with the right peer_address",
         )
-    yield from preflight.problems(preflight.of_pair(preflight.recorded(wanted, record), peer, seen))
+    yield from problems(preflight.of_pair(wishes.recorded(wanted, record), peer, seen))
 
 
 def _secondary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Record:
@@ -178,7 +180,7 @@ def _kept_problems(role: str, seen: Observation, peer: Observation | None) -> It
 
 def _absent_primary(seen: Observation) -> Plan:
     domain, record = _known(seen), seen.record
-    refuse_if(checks.monitor(seen))
+    refuse_if(guest.unanswered(seen))
     if seen.monitor and any(map(is_ours, seen.monitor.nodes)):
         refuse_if(
             [Problem("the pair's layers are under the running guest's disks", "Run colo_pair state=absent first")]

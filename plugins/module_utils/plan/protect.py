@@ -12,8 +12,10 @@ from ..lockstep import graph, own_node, states
 from ..lockstep.states import IDLE
 from ..observation.seen import DISCONNECTED, Disk, Observation
 from ..record.wanted import Wanted
-from ..verdict import checks, halves
+from ..verdict import halves
 from ..verdict.problem import Problem, refuse_if
+from ..verdict.requirements.domain import running
+from ..verdict.requirements.row import problems
 from . import effects
 from .parts import frames, layers, switch
 from .parts.undo import undo
@@ -49,7 +51,7 @@ def _begin_again(seen: Observation) -> Plan:
 
 def _primary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
     if seen.domain is None or seen.record is None:
-        yield from checks.running(seen)
+        yield from problems(running(seen))
     if seen.domain is None:
         return
     yield from halves.role_problems(seen, "primary")

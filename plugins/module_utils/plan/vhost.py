@@ -15,8 +15,10 @@ from dataclasses import replace
 
 from ..domain import editing as xml
 from ..observation.seen import Observation
-from ..verdict import checks
 from ..verdict.problem import Problem, refuse_if
+from ..verdict.requirements.domain import running
+from ..verdict.requirements.network import uses_vhost
+from ..verdict.requirements.row import problems
 from .step import Plan, Step, wait
 
 SAVE_TIMEOUT = 600.0  # seconds to write the guest's memory to the disk
@@ -31,7 +33,7 @@ def save_and_restore(seen: Observation) -> Plan:
         return Plan((*_restore(seen), _forget(domain.uuid)), _after(seen))
     if domain.saved_by_us and domain.state != "running":
         return Plan((wait("wait until libvirt has saved the guest", "off", SAVE_TIMEOUT, pivot=True),), _after(seen))
-    if any(checks.uses_vhost(domain, nic) for nic in domain.nics):
+    if any(uses_vhost(domain, nic) for nic in domain.nics):
         save = Step("save the guest's memory, and end its QEMU", "managed_save", {"uuid": domain.uuid}, SAVE_TIMEOUT)
         return Plan((replace(save, pivot=True),), _after(seen))
     return Plan((_forget(domain.uuid),) if domain.saved_by_us else (), seen)
@@ -63,7 +65,7 @@ def _problems(seen: Observation) -> Iterator[Problem]:
             "See in libvirt's log who removed or restored it; the domain has to be started afresh",
         )
     elif not domain.saved_by_us:
-        yield from checks.running(seen)
+        yield from problems(running(seen))
         for nic in domain.nics:
             if nic.driver == "vhost":
                 yield Problem(

@@ -24,7 +24,7 @@ from ..plan.drill import Questions
 from ..plan.parts import undo
 from ..plan.step import Plan
 from ..record.wanted import Wanted
-from ..verdict import current, preflight
+from ..verdict import current, wishes
 from ..verdict import fence as fences
 from ..verdict.fence import Fence
 from . import doubt
@@ -96,7 +96,7 @@ def _nothing(_request: Request) -> dict[str, Any]:
 
 
 def _standbys_place(request: Request) -> dict[str, Any]:
-    return preflight.sights(request.wanted, request.peer) if request.peer else {}
+    return wishes.sights(request.wanted, request.peer) if request.peer else {}
 
 
 def _what_is_not_compared(request: Request) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from ..host.hypervisor import Hypervisor
 from ..observation.seen import Observation
 from ..observe.look import observe
 from ..record.wanted import Wanted
-from ..verdict import pair, preflight
+from ..verdict import pair, preflight, wishes
+from ..verdict.requirements.row import problems
 from . import result
 from .goals import Request
 
@@ -50,7 +51,7 @@ def status(
         rates = _rates(before, seen, time.monotonic() - began)
     found = {
         "preflight": [asdict(row) for row in preflight.seen_here(wanted, seen, peer)],
-        "unfit": [asdict(one) for one in preflight.problems(preflight.of_host(seen.host, wanted.directory))],
+        "unfit": [asdict(one) for one in problems(preflight.of_host(seen.host, wanted.directory))],
         **result.seen(seen, secrets=secrets),
     }
     for name, rate in rates.items():
@@ -66,7 +67,7 @@ def _sights(wanted: Wanted, peer: Observation) -> dict[str, Any]:
     record = peer.record
     address = wanted.peer_address or (record.local.address if record else None)
     there = record is None or record.role != "secondary"
-    return {"peer_address": address, **(preflight.sights(wanted, peer) if there else {})}
+    return {"peer_address": address, **(wishes.sights(wanted, peer) if there else {})}
 
 
 def _rates(before: Observation, after: Observation, seconds: float) -> dict[str, int]:

@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ..lockstep import graph
 from ..observation.seen import DISCONNECTED, Observation
-from .problem import Problem
 
 
 def cut(seen: Observation) -> list[str]:
@@ -25,15 +22,3 @@ def cut(seen: Observation) -> list[str]:
     silent = [f"nothing sent over {socket.replace(' ', ' to ')} is acknowledged" for socket in seen.stuck_sockets]
     remedy = ": see what the firewalls and the network between the hosts do with these ports"
     return [f"{words}{remedy}" for words in [*apart, *silent]]
-
-
-def large_packets(primary: Observation, standby: Observation) -> Iterator[Problem]:
-    """Where small packets come through and those that fill the link do not."""
-    reached = standby.latency is not None
-    if reached and standby.passage is not None and not standby.passage.passes:
-        yield Problem(
-            f"packets of {standby.passage.size} bytes, as the replication link of {standby.host.name} takes them, do "
-            f"not come back from {primary.host.name}, and small ones do",
-            "Give the link the same MTU on both hosts and on all that is between, and let ICMP pass: no copy of a disk "
-            "would get through",
-        )

@@ -1,16 +1,22 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How it stands with the guest of this host, in words: nothing is claimed that was not seen. Pure."""
+"""How it stands with the guest of this host, and whether anything can begin from it. Pure."""
 
 from __future__ import annotations
 
-from ..lockstep import graph
+from collections.abc import Iterator
+
+from ..lockstep import graph, states
 from ..observation.seen import Observation
+from .problem import Problem
 
 
 def in_words(seen: Observation) -> str:
-    """One sentence about the guest as this observation has it; for the end of a run that failed."""
+    """One sentence about the guest as this observation has it, for the end of a run that failed.
+
+    Nothing is claimed that was not seen.
+    """
     host, domain, monitor = seen.host.name, seen.domain, seen.monitor
     if domain is None or not domain.active:
         return f"The domain does not run on {host}: look at it now"
@@ -21,3 +27,18 @@ def in_words(seen: Observation) -> str:
         return f"The guest goes on on {host}"
     cause = f"disk {', '.join(parked)} is parked" if parked else f"QEMU says {monitor.status}"
     return f"The guest on {host} stands still ({cause}): run again, or look at it now"
+
+
+def unanswered(seen: Observation) -> Iterator[Problem]:
+    """Why QEMU cannot be asked to change anything."""
+    if seen.domain and seen.domain.active and seen.monitor is None:
+        yield Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Find out why, then run again")
+
+
+def half_taken_over(seen: Observation) -> Iterator[Problem]:
+    """A survivor whose failover was cut off is no ordinary guest yet, and everything else begins from one."""
+    if seen.domain and seen.record and states.half_taken_over(seen):
+        yield Problem(
+            f"a failover to {seen.host.name} was cut off, and the guest's disks or links are not its own yet",
+            "Run the playbook failover again, or colo_failover on this host; the other playbooks do that by themselves",
+        )

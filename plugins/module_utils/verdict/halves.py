@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from ..observation.seen import Observation
 from ..record.pair import Channel, Record
 from ..record.wanted import Wanted
-from . import preflight
+from . import preflight, wishes
 from .problem import Problem
+from .requirements.row import problems
 
 
 def unmet(wanted: Wanted, primary: Observation, standby: Observation) -> Iterator[Problem]:
     """What the hosts and the domain do not meet (any more), of what the primary's record was written with."""
-    rows = preflight.of_pair(preflight.recorded(wanted, primary.record), primary, standby)
-    return preflight.problems(rows)
+    rows = preflight.of_pair(wishes.recorded(wanted, primary.record), primary, standby)
+    return problems(rows)
 
 
 def role_problems(seen: Observation, role: str) -> Iterator[Problem]:

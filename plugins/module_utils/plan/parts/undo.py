@@ -11,7 +11,7 @@ from ...lockstep import graph, states
 from ...lockstep.states import CANCELLING, MIGRATING
 from ...observation.seen import Observation
 from ...record import pair
-from ...verdict import checks
+from ...verdict import guest
 from ...verdict.problem import Problem, refuse_if
 from .. import effects
 from ..step import Plan, Step, qmp, wait
@@ -23,7 +23,7 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
     """End this host's half of the running pair. The guest goes on; a standby, which has none, is ended."""
     if seen.domain is None or seen.record is None or not seen.domain.active:
         return Plan(tuple(frames.let_pass(seen)), replace(seen, barrier=None))
-    refuse_if([*checks.monitor(seen), *checks.taken_over(seen)])
+    refuse_if([*guest.unanswered(seen), *guest.half_taken_over(seen)])
     if seen.record.role != "secondary":
         return undo(seen)
     if seen.monitor.colo == "secondary" and not (peer and peer.monitor and peer.monitor.migration.status != "colo"):

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abilities
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import checks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements import hosts
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.row import problems
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 
@@ -34,7 +35,7 @@ def test_what_is_known_of_a_version(version: str, begins: bool, pauses: bool) ->
 def test_a_qemu_in_which_colo_never_begins_is_refused() -> None:
     host = recorded("unprotected-primary").host
     broken = replace(host, emulator=replace(host.emulator, version="10.1.1"))
-    (problem,) = checks.emulator(broken)
+    (problem,) = problems(hosts.emulator(broken))
     assert problem.what == "COLO never begins in QEMU 10.1.1, which kvm1 has"
 
 

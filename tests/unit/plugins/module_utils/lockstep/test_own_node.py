@@ -12,6 +12,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import grap
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Node, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.disks import way_back
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.row import problems
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
@@ -64,7 +66,7 @@ def quorum(disk) -> list[dict]:
 def test_each_disk_gets_its_own_node_back_wherever_the_run_was_cut_off(seen: Observation) -> None:
     before = model.attached_to(seen)
     for cut_off in [seen, *model.walk(seen, layers.slide_in(seen, quorum))]:
-        assert not list(preflight.way_back.way_back(WANTED, seen))
+        assert not list(problems(way_back(WANTED, seen)))
         *_all, out = [cut_off, *model.walk(cut_off, layers.slide_out(cut_off))]
         assert model.attached_to(out) == before
         for again in model.walk(cut_off, layers.slide_out(cut_off)):

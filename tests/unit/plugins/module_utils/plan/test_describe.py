@@ -12,7 +12,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import wishes
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, dropping, recorded
 
@@ -307,8 +307,8 @@ def test_what_was_complete_stays_so_only_in_its_generation() -> None:
 
 def test_images_to_look_at_are_those_that_will_be_made() -> None:
     made = {step.arguments["path"] for step in secondary().steps if step.action == "create_image"}
-    assert {path for path, _format in preflight.sights(Wanted(), DESCRIBED)["images"]} == made
-    assert preflight.sights(Wanted(), EMPTY) == {}
+    assert {path for path, _format in wishes.sights(Wanted(), DESCRIBED)["images"]} == made
+    assert wishes.sights(Wanted(), EMPTY) == {}
 
 
 def test_a_standby_goes_altogether_and_nothing_else_with_it() -> None:
@@ -326,4 +326,4 @@ def test_a_standby_goes_altogether_and_nothing_else_with_it() -> None:
 def test_the_fixtures_are_what_they_are_taken_for() -> None:
     assert isinstance(STANDBY.marker, Marker)
     assert isinstance(RUNNING.domain, Domain)
-    assert set(STANDBY.images) == {path for path, _format in preflight.sights(Wanted(), DESCRIBED)["images"]}
+    assert set(STANDBY.images) == {path for path, _format in wishes.sights(Wanted(), DESCRIBED)["images"]}

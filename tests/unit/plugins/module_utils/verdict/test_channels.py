@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation, Passage
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import channels, pair
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
@@ -42,9 +42,3 @@ def test_no_pair_is_protected_with_a_channel_that_nothing_comes_through(primary,
 
 def test_a_standby_that_listens_has_nobody_to_be_connected_with_yet() -> None:
     assert channels.cut(recorded("listening-secondary")) == []
-
-
-def test_a_peer_that_answers_nothing_at_all_is_not_said_to_lose_large_packets() -> None:
-    lost = Passage(1500, passes=False)
-    assert list(channels.large_packets(PRIMARY, replace(STANDBY, latency=0.2, passage=lost)))
-    assert not list(channels.large_packets(PRIMARY, replace(STANDBY, latency=None, passage=lost)))

@@ -15,7 +15,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import look
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord, Endpoint, Record
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight, wishes
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.row import NOTE, WRONG, Requirement
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import QEMU
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 from lxml import etree
@@ -57,14 +58,14 @@ def seen(xml: str) -> Domain:
     return replace(domain, disks=tuple(replace(disk, virtual_size=1 << 20) for disk in domain.disks))
 
 
-def rows(xml: str, **wanted: Any) -> list[preflight.Requirement]:
+def rows(xml: str, **wanted: Any) -> list[Requirement]:
     """What is wrong with a pair of it, of the whole table."""
     primary: Observation = replace(HERE, domain=seen(xml))
-    what = preflight.stated(Wanted(**wanted), primary)
-    assert preflight.sights(what, primary)["uuid"] == UUID
+    what = wishes.stated(Wanted(**wanted), primary)
+    assert wishes.sights(what, primary)["uuid"] == UUID
     table = preflight.of_pair(what, primary, replace(THERE, domain=None))
     assert len(table) > 20
-    return [row for row in table if row.state == preflight.WRONG and row.requirement in ("devices", "disks")]
+    return [row for row in table if row.state == WRONG and row.requirement in ("devices", "disks")]
 
 
 def disk(source: str, target: str = "vdb", bus: str = "virtio", kind: str = "network") -> str:
@@ -109,7 +110,7 @@ def test_what_an_operator_names_is_a_note_and_no_refusal() -> None:
         Wanted(devices_unproven=("qemu:commandline -device",)), primary, replace(THERE, domain=None)
     )
     (row,) = [row for row in table if row.requirement == "devices"]
-    assert row.state == preflight.NOTE
+    assert row.state == NOTE
     assert "drill" in row.remedy
 
 

@@ -28,15 +28,17 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, listen, protect
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import MAX_NICS, PORT_RANGE
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight, start_hook
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict.preflight import (
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, preflight, wishes
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements import start_hook
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.row import (
     NOTE,
     OK,
     UNKNOWN,
     WRONG,
     Requirement,
+    problems,
 )
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
 MIB = 1 << 20
@@ -406,7 +408,7 @@ def test_a_standby_that_listens_has_its_memory_and_its_images() -> None:
     listening = replace(recorded("listening-secondary"), space={HOME: Space(0, "66")})
     listening = replace(listening, host=replace(listening.host, memory_available=0))
     rows = preflight.of_pair(WANTED, recorded("described-primary"), listening)
-    assert list(preflight.problems(rows)) == []
+    assert list(problems(rows)) == []
 
 
 @pytest.mark.parametrize(
@@ -423,7 +425,7 @@ def test_a_standby_that_listens_has_its_memory_and_its_images() -> None:
 )
 def test_a_rule_for_a_directory_above_is_as_good(rules: tuple[str, ...], allowed: bool) -> None:
     host = replace(FIT.standby.host, apparmor_rules=rules)
-    assert (list(preflight.problems(preflight.of_host(host, WANTED.directory))) == []) is allowed
+    assert (list(problems(preflight.of_host(host, WANTED.directory))) == []) is allowed
 
 
 def test_in_check_mode_it_is_no_reason_to_refuse_that_the_role_host_has_not_run_yet() -> None:
@@ -431,12 +433,12 @@ def test_in_check_mode_it_is_no_reason_to_refuse_that_the_role_host_has_not_run_
     assert {row.state for row in bare.rows if row.requirement in ("AppArmor", "start hook")} == {WRONG}
     dry = replace(bare, wanted=replace(bare.wanted, dry=True)).rows
     assert [row.state for row in dry if row.requirement in ("AppArmor", "start hook")] == [NOTE] * 4
-    assert not list(preflight.problems(dry))
+    assert not list(problems(dry))
 
 
 def test_where_apparmor_is_not_in_force_no_rule_is_needed() -> None:
     host = replace(FIT.standby.host, apparmor=False, apparmor_rules=())
-    assert list(preflight.problems(preflight.of_host(host, WANTED.directory))) == []
+    assert list(problems(preflight.of_host(host, WANTED.directory))) == []
 
 
 def test_the_forward_delay_of_a_bridge_that_the_domain_is_not_on_does_not_matter() -> None:
@@ -498,7 +500,7 @@ def test_either_host_may_be_asked_about_the_pair_and_says_the_same() -> None:
 def test_an_address_that_colo_info_was_not_told_is_unknown() -> None:
     rows = preflight.seen_here(Wanted(), FIT.primary, FIT.standby)
     assert {row.state for row in rows if row.requirement == "replication address"} == {UNKNOWN}
-    assert not list(preflight.problems(rows))
+    assert not list(problems(rows))
 
 
 @pytest.mark.parametrize(
@@ -514,7 +516,7 @@ def test_an_address_that_colo_info_was_not_told_is_unknown() -> None:
     ],
 )
 def test_the_guest_is_where_its_newest_copy_is(one: Observation, other: Observation, there: bool) -> None:
-    assert preflight.guest_is_there(one, other) is there
+    assert copies.guest_is_there(one, other) is there
 
 
 def test_of_a_domain_of_which_only_the_state_is_known_nothing_is_judged() -> None:
@@ -526,15 +528,15 @@ def test_of_a_domain_of_which_only_the_state_is_known_nothing_is_judged() -> Non
 
 def test_what_a_pair_is_made_of_can_be_told_from_its_record() -> None:
     primary = recorded("described-primary")
-    assert preflight.stated(Wanted(), primary) == replace(WANTED, first_port=None)
+    assert wishes.stated(Wanted(), primary) == replace(WANTED, first_port=None)
     given = Wanted(disks=(WantedDisk("vda", "qcow2", "/other"),), address="a", peer_address="b", first_port=3)
-    assert preflight.stated(given, primary) == given
-    assert [disk.path for disk in preflight.recorded(given, primary.record).disks] == ["/other", None]
+    assert wishes.stated(given, primary) == given
+    assert [disk.path for disk in wishes.recorded(given, primary.record).disks] == ["/other", None]
 
 
 def test_what_has_to_be_looked_at_is_what_a_standby_would_have() -> None:
-    assert preflight.sights(Wanted(), FIT.standby) == {}
-    sights = preflight.sights(Wanted(), FIT.primary)
+    assert wishes.sights(Wanted(), FIT.standby) == {}
+    sights = wishes.sights(Wanted(), FIT.primary)
     assert sights["uuid"] == UUID
     assert sights["files"] == (KERNEL,)
     assert {path for path, _kind in sights["images"]} == {
@@ -544,7 +546,7 @@ def test_what_has_to_be_looked_at_is_what_a_standby_would_have() -> None:
 
 def test_a_disk_that_is_not_stated_is_looked_at_where_the_record_has_it() -> None:
     stated = Wanted(disks=(replace(WANTED.disks[1], path="/other/vdb.qcow2"),))
-    found = {path for path, _kind in preflight.sights(stated, DESCRIBED)["images"]}
+    found = {path for path, _kind in wishes.sights(stated, DESCRIBED)["images"]}
     assert {f"{HOME}/vda.qcow2", "/other/vdb.qcow2"} <= found
     assert len(found) == 6
 
@@ -554,10 +556,7 @@ def test_a_domain_that_does_not_run_is_refused_for_that_and_whatever_else_is_wro
     disks = tuple(replace(disk, node=None, virtual_size=None) for disk in seen.domain.disks)
     off = replace(seen, domain=replace(seen.domain, state="shutoff", live_xml=None, disks=disks), monitor=None)
     wanted = replace(WANTED, disks=(*WANTED.disks, WantedDisk("sda", "raw")))
-    found = [
-        problem.what
-        for problem in preflight.problems(preflight.of_pair(wanted, off, recorded("unprotected-secondary")))
-    ]
+    found = [problem.what for problem in problems(preflight.of_pair(wanted, off, recorded("unprotected-secondary")))]
     assert any("not running" in words for words in found)
     assert any("no such disk" in words for words in found)
 
@@ -618,4 +617,4 @@ def test_what_the_inventory_has_wrong_hides_nothing_else() -> None:
         describe.primary(pair.wanted, pair.primary, pair.standby)
     assert "not an absolute one" in str(refusal.value)
     assert "of type volume" in str(refusal.value)
-    preflight.sights(pair.wanted, pair.primary)
+    wishes.sights(pair.wanted, pair.primary)

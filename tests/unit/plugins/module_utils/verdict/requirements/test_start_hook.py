@@ -12,9 +12,10 @@ import pytest
 import yaml
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Host, StartHook
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import start_hook as look
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import start_hook
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements import start_hook
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.verdict.requirements.asked import said
 
-ROLE = Path(__file__).resolve().parents[5] / "roles/host"
+ROLE = Path(__file__).resolve().parents[6] / "roles/host"
 
 
 INSTALLED_AS = look.HOOK
@@ -47,7 +48,7 @@ def test_the_digest_is_that_of_the_hook_that_the_role_installs() -> None:
     ids=["not looked for", "well", "none", "other", "not executable", "not known"],
 )
 def test_what_is_wrong_with_it_is_said_with_the_way_out(hook: StartHook | None, words: str | None) -> None:
-    problems = list(start_hook.start_hook(Host("kvm1", "m", start_hook=hook)))
+    problems = said(start_hook.start_hook(Host("kvm1", "m", start_hook=hook)))
     assert len(problems) == (words is not None)
     for problem in problems:
         assert words in problem.what

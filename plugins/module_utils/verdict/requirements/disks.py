@@ -1,0 +1,132 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a guest writes to, and whether each of its disks can be replicated and found again. Pure."""
+
+from __future__ import annotations
+
+import os
+
+from ...errors import ColoError
+from ...lockstep import graph, own_node, states
+from ...observation.seen import Disk, Domain, Observation
+from ...record.images import IMAGE_TYPES
+from ...record.wanted import Wanted, WantedDisk
+from .row import Requirement, Row
+
+FLASH = "libvirt-pflash"  # how libvirt calls the nodes of the UEFI variable store and of the firmware
+# What a disk whose image is no file or block device of the host can be made into.
+_IMAGE_REMEDIES = {
+    "volume": "Name the image itself (virsh vol-path tells it) in a disk of type file or block; that takes effect at a "
+    "cold start",
+    "network": "Both hosts would write to the same storage. Copy it to a file or a block device of the host (virsh "
+    "blockcopy), which is then replicated; or rely on that storage, and start the domain on the other host",
+}
+
+
+def disks(wanted: Wanted, domain: Domain, seen: Observation) -> list[Requirement]:
+    row = Row("disks", seen.host, "each that the guest can write to, and as the domain has it")
+    if not wanted.disks:
+        row.wrong("no disk is named", "Name each writable disk of the domain in disks")
+    targets = [want.target for want in wanted.disks]
+    for target in sorted({target for target in targets if targets.count(target) > 1}):
+        row.wrong("it is named twice in disks", "Name each disk once", target)
+    by_target = {disk.target: disk for disk in domain.disks}
+    for want in wanted.disks:
+        _wanted_disk(row, want, by_target)
+    for disk in domain.disks:
+        if disk.target not in targets and written(disk):
+            row.wrong(
+                "the guest can write to it, and it is not to be replicated: the copies would differ",
+                "Add it to disks, or make it read-only",
+                disk.target,
+            )
+    return row.found(_chosen(wanted))
+
+
+def written(disk: Disk) -> bool:
+    """Whether the guest can write to it, so that it has to be replicated."""
+    return disk.device == "disk" and not disk.readonly
+
+
+def _chosen(wanted: Wanted) -> str:
+    return ", ".join(f"{disk.target} ({disk.format})" for disk in wanted.disks)
+
+
+def _wanted_disk(row: Row, want: WantedDisk, by_target: dict[str, Disk]) -> None:
+    if want.path is not None and not os.path.isabs(want.path):
+        row.wrong(
+            f"the path that is stated for its copy, {want.path}, is not an absolute one",
+            "State it from / on, or leave it out: the copy is then below colo_directory",
+            want.target,
+        )
+    disk = by_target.get(want.target)
+    if disk is None:
+        known = ", ".join(sorted(by_target)) or "none"
+        row.wrong(f"the domain has no such disk (it has: {known})", "Correct the target", want.target)
+    elif disk.device != "disk":
+        row.wrong(f"it is a {disk.device}, not a disk", "Leave it out of disks", disk.target)
+    else:
+        _replicable(row, disk, want.format)
+
+
+def _replicable(row: Row, disk: Disk, stated_format: str) -> None:
+    if disk.readonly:
+        row.wrong("it is read-only: there is nothing to replicate", "Leave it out of disks", disk.target)
+    if disk.type not in IMAGE_TYPES:
+        remedy = _IMAGE_REMEDIES.get(disk.type, "Only files and block devices are replicated")
+        row.wrong(f"its source is of type {disk.type}", remedy, disk.target)
+    if disk.format != stated_format:
+        row.wrong(
+            f"its format was stated as {stated_format}, and the domain says {disk.format}",
+            "State the format that the domain's XML has",
+            disk.target,
+        )
+
+
+def disks_in_qemu(seen: Observation) -> list[Requirement]:
+    """What the guest can write to in the QEMU that runs, and that is no disk of its domain, wherever it came from."""
+    row = Row("disks in QEMU", seen.host, "none that the guest can write to and the domain does not have")
+    if seen.domain is None or seen.monitor is None:
+        return row.found(None)
+    nodes = {disk.node for disk in seen.domain.disks}
+    aliases = {disk.alias for disk in seen.domain.disks}
+    for device, node in seen.monitor.writers.items():
+        if node in nodes or aliases & set(device.split("/")) or node.startswith(FLASH):
+            continue
+        there = seen.monitor.nodes.get(node)
+        image = f" ({there.file})" if there and there.file else ""
+        row.wrong(
+            f"the guest can write to {node}{image} through the device {device}, which is no disk of its domain",
+            "Take it out of qemu:commandline or of the running QEMU; a disk of the domain can be replicated",
+        )
+    return row.found(", ".join(sorted(set(seen.monitor.writers.values()))) or None)
+
+
+def way_back(wanted: Wanted, seen: Observation) -> list[Requirement]:
+    """Whether what deploy puts under a disk could be taken out again: asked before it is put in.
+
+    Of disks that are as libvirt made them: for each the node under the device, if no exit would find it again.
+    """
+    row = Row("way back", seen.host, "each disk's block node is found again")
+    chosen = {disk.target for disk in wanted.disks}
+    for disk in seen.domain.disks if seen.monitor else ():
+        disk = states.below_filters(seen.monitor, disk)
+        if disk.target in chosen and disk.node and not graph.is_ours(disk.node):
+            found = _found_again(seen, disk)
+            if found != disk.node:
+                row.wrong(
+                    f"the guest uses block node {disk.node}, and once other layers are under it nobody could tell that "
+                    f"it has to get it back ({found})",
+                    "Please report this with the domain's XML; nothing was changed",
+                    disk.target,
+                )
+    return row.found(_chosen(wanted))
+
+
+def _found_again(seen: Observation, disk: Disk) -> str:
+    """The node that an exit would put under the disk's device; or why it finds none, in words."""
+    try:
+        return own_node.by_storage(seen.monitor, disk)
+    except ColoError as error:
+        return error.what

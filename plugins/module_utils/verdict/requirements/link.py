@@ -1,0 +1,121 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the two hosts need between them: addresses, ports, and a link that is fast and whole. Pure."""
+
+from __future__ import annotations
+
+from ...observation.seen import Host, Observation
+from ...record import pair
+from ...record.address import is_link_local
+from ...record.pair import PORT_RANGE, PORTS_PER_PAIR
+from ...record.wanted import Wanted
+from ..problem import Problem
+from .row import Requirement, Row
+
+GOOD_SPEED = 1000  # Mbit/s
+GOOD_LATENCY = 5.0  # milliseconds; a checkpoint of a small guest takes ten times that
+_BLOCK_NEEDED = "a block of ports that is free, or the pair's own"
+
+
+def latency(primary: Observation, standby: Observation) -> list[Requirement]:
+    row = Row("latency", None, f"less than {GOOD_LATENCY:g} ms")
+    measured = standby.latency if standby.latency is not None else primary.latency
+    if measured is None:
+        return row.found(None)
+    if measured > GOOD_LATENCY:
+        row.note(
+            f"a packet takes {measured:g} ms from {primary.host.name} to {standby.host.name} and back",
+            f"Use a network with less than {GOOD_LATENCY:g} ms: the guest's answers and checkpoints wait for it",
+        )
+    return row.found(f"{measured:g} ms")
+
+
+def large_packets(primary: Observation, standby: Observation) -> list[Requirement]:
+    """Where small packets come through and those that fill the link do not."""
+    row, passage = Row("large packets", None, "those that fill the link come through"), standby.passage
+    if standby.latency is not None and passage is not None and not passage.passes:
+        row.wrong(
+            f"packets of {passage.size} bytes, as the replication link of {standby.host.name} takes them, do "
+            f"not come back from {primary.host.name}, and small ones do",
+            "Give the link the same MTU on both hosts and on all that is between, and let ICMP pass: no copy of a disk "
+            "would get through",
+        )
+    return row.found(f"{passage.size} bytes" if passage else None)
+
+
+def address(host: Host, wanted: str | None, *, strict: bool = True) -> list[Requirement]:
+    """Without ``strict`` an address that is not stated is unknown, not wrong."""
+    row = Row("replication address", host, "an address of this host")
+    if not wanted:
+        if strict:
+            row.wrong(f"no replication address is given for {host.name}", "Set colo_address for that host")
+    elif is_link_local(wanted):
+        row.wrong(
+            f"{wanted} of {host.name} is a link-local address, which means nothing to the other host",
+            "Give both hosts addresses of one network, such as unique local ones (fd00::/8), and set colo_address",
+        )
+    elif wanted not in host.addresses:
+        row.wrong(
+            f"{wanted} is not an address of {host.name} (it has: {', '.join(host.addresses)})",
+            "Correct colo_address; sockets listen on that address only",
+        )
+    return row.found(wanted)
+
+
+def link_speed(host: Host, wanted: str | None) -> list[Requirement]:
+    row, speed = Row("link speed", host, f"{GOOD_SPEED} Mbit/s or more"), host.speed(wanted)
+    if speed and speed < GOOD_SPEED:
+        row.note(
+            f"the link of {wanted} on {host.name} runs at {speed} Mbit/s",
+            f"Use one of {GOOD_SPEED} Mbit/s or more: every write of the guest and its changed memory go over it",
+        )
+    return row.found(f"{speed} Mbit/s" if speed else None)
+
+
+def ports(wanted: Wanted, primary: Observation, standby: Observation) -> list[Requirement]:
+    """A block of ports: the one that is stated, else the pair's own, else one that is free on both hosts."""
+    own = primary.record.first_port if primary.record else None
+    first = wanted.first_port or own
+    if first is None:
+        return _some_block(primary.host, standby.host)
+    rows = []
+    for host in (primary.host, standby.host):
+        row = Row("ports", host, _BLOCK_NEEDED)
+        for problem in () if first == own else _taken(host, first):
+            row.wrong(problem.what, problem.remedy)
+        rows += row.found(_block(first))
+    return rows
+
+
+def _some_block(here: Host, there: Host) -> list[Requirement]:
+    row, free = Row("ports", None, _BLOCK_NEEDED), free_block(here, there)
+    if free is None:
+        row.wrong("no block of ports is free on both hosts", "End what listens in the collection's range")
+        return row.found(None)
+    return row.found(_block(free))
+
+
+def free_block(here: Host, there: Host) -> int | None:
+    """The first port of a block that is free, and not another pair's, on both hosts."""
+    blocks = range(PORT_RANGE.start, PORT_RANGE.stop, PORTS_PER_PAIR)
+    return next((first for first in blocks if not _taken(here, first) and not _taken(there, first)), None)
+
+
+def _block(first: int) -> str:
+    return f"{first}-{pair.block(first)[-1]}"
+
+
+def _taken(host: Host, first: int) -> list[Problem]:
+    """Why a pair cannot have the block of ports that begins with ``first``."""
+    found, block = [], pair.block(first)
+    if first not in PORT_RANGE or block[-1] not in PORT_RANGE:
+        what = f"a pair's {PORTS_PER_PAIR} ports have to lie within {PORT_RANGE.start}-{PORT_RANGE.stop - 1}, and those"
+        found.append(Problem(f"{what} from {first} do not", "Correct first_port, or leave it out"))
+    if taken := sorted(set(host.ports) & set(block)):
+        what = f"port {', '.join(map(str, taken))} is in use on {host.name}"
+        remedy = f"End what listens there, or give the pair another block with first_port (from {PORT_RANGE.start})"
+        found.append(Problem(what, remedy))
+    if first in host.reserved:
+        found.append(Problem(f"ports from {first} belong to another pair on {host.name}", "Choose another first_port"))
+    return found

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is wanted of a pair, with what was not said filled in from what is known. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..observation.seen import Observation
+from ..record import images
+from ..record.pair import Record
+from ..record.wanted import Wanted, WantedDisk
+from . import originals
+from .requirements.disks import written
+
+
+def recorded(wanted: Wanted, record: Record) -> Wanted:
+    """What the primary's record says is wanted; of ``wanted`` only where the standby's images shall be counts."""
+    paths = {disk.target: disk.path for disk in wanted.disks}
+    disks = tuple(WantedDisk(disk.target, disk.format, paths.get(disk.target)) for disk in record.disks)
+    ends = {"address": record.local.address, "peer_address": record.peer.address}
+    return replace(wanted, disks=disks, first_port=None, uncompared=record.uncompared or wanted.uncompared, **ends)
+
+
+def stated(wanted: Wanted, primary: Observation) -> Wanted:
+    """``wanted``, with what is not stated taken from the primary's record, or else from its domain."""
+    if primary.record:
+        known = recorded(wanted, primary.record)
+        wanted = replace(
+            wanted,
+            disks=wanted.disks or known.disks,
+            address=wanted.address or known.address,
+            peer_address=wanted.peer_address or known.peer_address,
+        )
+    if wanted.disks or primary.domain is None:
+        return wanted
+    writable = [disk for disk in primary.domain.disks if written(disk)]
+    return replace(wanted, disks=tuple(WantedDisk(disk.target, disk.format or "") for disk in writable))
+
+
+def sights(wanted: Wanted, primary: Observation) -> dict[str, Any]:
+    """What ``observe`` has to look at on the host where the primary's standby is to be."""
+    domain, record = primary.domain, primary.record
+    if domain is None:
+        return {}
+    chosen = {disk.target: disk for disk in recorded(wanted, record).disks} if record else {}
+    chosen |= {disk.target: disk for disk in stated(wanted, primary).disks}
+    disks = originals.of_primary(replace(wanted, disks=tuple(chosen.values())), domain)
+    copies_there = images.files(images.of_standby(wanted, None, images.home(wanted.directory, domain.uuid), disks))
+    return {
+        "uuid": domain.uuid,
+        "images": [(path, kind) for path, kind, _size in copies_there],
+        "files": domain.files,
+    }

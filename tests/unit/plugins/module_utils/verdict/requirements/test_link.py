@@ -1,0 +1,69 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lies between the hosts of a pair: addresses and ports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Host,
+    Observation,
+    Passage,
+)
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PORT_RANGE, PORTS_PER_PAIR
+from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements import link
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.row import Requirement
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.verdict.requirements.asked import (
+    HOST,
+    only,
+    said,
+)
+
+
+def test_the_recorded_address_is_fit() -> None:
+    assert said(link.address(HOST, "10.77.0.1")) == []
+
+
+def test_the_replication_address_must_be_the_hosts_own() -> None:
+    assert "is not an address of kvm1" in only(link.address(HOST, "10.77.0.2")).what
+    assert "no replication address" in only(link.address(HOST, None)).what
+    assert said(link.address(replace(HOST, addresses=("fd00::1",)), "fd00::1")) == []
+
+
+def test_an_address_that_needs_a_device_with_it_is_refused() -> None:
+    host = replace(HOST, addresses=("10.77.0.1", "fe80::1"))
+    assert "fe80::1 of kvm1 is a link-local address" in only(link.address(host, "fe80::1")).what
+
+
+def with_ports(*ports: int, reserved: tuple[int, ...] = ()) -> Host:
+    return replace(HOST, ports=ports, reserved=reserved)
+
+
+def stated(host: Host, first: int) -> list[Requirement]:
+    return link.ports(Wanted(first_port=first), Observation(host), Observation(replace(HOST, name="kvm2", ports=())))
+
+
+def test_a_block_is_free_when_none_of_its_ports_is_taken_on_either_host() -> None:
+    first = PORT_RANGE.start
+    assert link.free_block(with_ports(), with_ports()) == first
+    assert link.free_block(with_ports(first + PORTS_PER_PAIR - 1), with_ports()) == first + PORTS_PER_PAIR
+    assert link.free_block(with_ports(first), with_ports(first + PORTS_PER_PAIR)) == first + 2 * PORTS_PER_PAIR
+    assert link.free_block(with_ports(), with_ports(reserved=(first,))) == first + PORTS_PER_PAIR
+
+
+def test_there_may_be_no_block_left() -> None:
+    assert link.free_block(with_ports(*PORT_RANGE), with_ports()) is None
+
+
+def test_a_taken_port_is_named() -> None:
+    assert "port 21601, 21603 is in use on kvm1" in only(stated(with_ports(21603, 21601, 5), 21600)).what
+    assert "belong to another pair" in only(stated(with_ports(reserved=(21600,)), 21600)).what
+
+
+def test_a_peer_that_answers_nothing_at_all_is_not_said_to_lose_large_packets() -> None:
+    primary, standby, lost = recorded("protected-primary"), recorded("protected-secondary"), Passage(1500, passes=False)
+    assert said(link.large_packets(primary, replace(standby, latency=0.2, passage=lost)))
+    assert not said(link.large_packets(primary, replace(standby, latency=None, passage=lost)))
