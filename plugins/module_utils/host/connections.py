@@ -11,11 +11,14 @@ from collections.abc import Iterable
 from .command import run
 from .sockets import between
 
-_LAST_RECEIVED = re.compile(r"\blastrcv:(\d+)")  # milliseconds, tcpi_last_data_recv of struct tcp_info
+# Milliseconds, tcpi_last_data_recv of struct tcp_info; ss leaves out a zero, of data that came this very moment.
+_LAST_RECEIVED = re.compile(r"\blastrcv:(\d+)")
 
 
 def last_received(peer: str, ports: Iterable[int]) -> float | None:
     """Seconds since data last came from ``peer`` over any of ``ports``; None where there is no connection."""
     which = between(peer, ports)
     told = run("ss", "--info", "--no-header", "--tcp", "--numeric", "state", "established", which)
-    return min((int(found) / 1000 for found in _LAST_RECEIVED.findall(told)), default=None)
+    ages = [int(found) / 1000 for found in _LAST_RECEIVED.findall(told)]
+    connections = sum(not line[0].isspace() for line in told.splitlines() if line)
+    return min([*ages, *[0.0] * (connections - len(ages))], default=None)

@@ -63,6 +63,11 @@ def test_the_youngest_connection_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     assert connections.last_received("10.77.0.1", [21600]) is None
 
 
+def test_a_connection_over_which_data_comes_this_very_moment_is_the_youngest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "run", lambda *words: TOLD.replace(" lastrcv:35524", ""))
+    assert connections.last_received("10.77.0.1", [21600]) == 0
+
+
 @pytest.mark.skipif(shutil.which("ss") is None, reason="needs iproute2")
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_the_kernel_tells_of_a_connection_that_is_there(address: str) -> None:
