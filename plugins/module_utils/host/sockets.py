@@ -16,7 +16,7 @@ from ..record.address import bracketed, endpoint
 from ..record.pair import PORT_RANGE
 from .command import run
 
-TCP_SYN_SENT, TCP_LISTEN = "02", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
+TCP_ESTABLISHED, TCP_SYN_SENT, TCP_LISTEN = "01", "02", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
 
 
 RETRANSMITTED = 3  # times the same bytes: 1.4 s after they were first sent (0.2 s, doubled each time)
@@ -76,6 +76,12 @@ def stuck_sockets(peer: str, ports: Iterable[int]) -> tuple[str, ...]:
     The count goes back to 0 with the first acknowledgement. A peer that is merely slow acknowledges: its kernel does.
     """
     return tuple(sorted(str(one) for one in _with(peer, ports) if one.sent_again >= RETRANSMITTED))
+
+
+def connections(peer: str, ports: Iterable[int]) -> dict[int, int]:
+    """How many connections with ``peer`` neither end has closed, by port; one that was cut in silence is among them."""
+    open_ones = [one for one in _with(peer, ports) if one.state == TCP_ESTABLISHED]
+    return {port: sum(port in (one.port, one.peer_port) for one in open_ones) for port in ports}
 
 
 def _with(peer: str, ports: Iterable[int]) -> Iterable[_Socket]:

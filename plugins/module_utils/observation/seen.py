@@ -378,12 +378,14 @@ class Observation:
     space: dict[str, Space] = field(default_factory=dict)  # by directory of images
     files: dict[str, bool] = field(default_factory=dict)  # whether this host has a file that the peer's domain needs
     passage: Passage | None = None  # of large packets to the peer's replication address; None where none were sent
+    connections: dict[str, int] | None = None  # that neither end has closed, by the kind of their channel
     stuck_sockets: tuple[str, ...] = ()  # those of peer_sockets over which nothing is acknowledged
     barrier: Barrier | None = None
     uncompared: tuple[str, ...] | None = None  # kinds of frames it serves with that COLO does not compare; if watched
     latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few
     heard: Heard | None = None  # of a standby; None: unknown
     announced: tuple[Announced, ...] = ()  # of a guest that is to be reached here
+    standby_lacks: str | None = None  # of a primary that was asked this alone: why a write did not reach its standby
     peer_answers: bool | None = None  # whether the kernel of the peer that is said to be lost answers; None: not asked
 
     @property

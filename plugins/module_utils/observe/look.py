@@ -52,6 +52,7 @@ PURE_QUERIES = (
     "x-debug-query-block-graph",
 )
 MONITOR_DEADLINE = 3.0  # seconds; a healthy QEMU answers a query in milliseconds, under checkpoints in tenths
+GIVEN_UP_DEADLINE = 1.0  # seconds; the clients wait, and the other host may serve them
 STATUS_POLL = 0.02  # seconds
 IN_CHECKPOINT = "colo"  # the run state between a checkpoint's stop and its resume, and of a pair that is stalled
 CHECKPOINT_PATIENCE = 3.0  # seconds
@@ -66,6 +67,7 @@ def observe(
     thorough: bool = True,
     monitor: bool = True,
     brief: bool = False,
+    standby: bool = False,
     images: Iterable[tuple[str, str]] = (),
     files: Iterable[str] = (),
     uuid: str | None = None,
@@ -77,10 +79,11 @@ def observe(
 
     ``thorough`` adds what a failover has no time for: the emulator's abilities, ports, memory and image headers.
     ``monitor`` asks QEMU itself, and with ``brief`` only what a promotion has to know; without it, only the domain's
-    state and record are seen. ``images`` are (path, format) to look at besides those of the record, and ``files`` paths
-    to look for. ``uuid`` is that of a domain which this host may not have yet. ``host_name`` is the host's name in the
-    inventory. ``peer_address``: measure how far that is. ``uncompared``: the operator's choice about frames that COLO
-    does not compare, if the guest is to be watched for them where nobody has chosen.
+    state and record are seen, and with ``standby`` whether a primary's standby lacks writes. ``images`` are (path,
+    format) to look at besides those of the record, and ``files`` paths to look for. ``uuid`` is that of a domain which
+    this host may not have yet. ``host_name`` is the host's name in the inventory. ``peer_address``: measure how far
+    that is. ``uncompared``: the operator's choice about frames that COLO does not compare, if the guest is to be
+    watched for them where nobody has chosen.
     """
     domain = None
     if name and monitor:
@@ -94,6 +97,8 @@ def observe(
     if uuid:
         home = image_files.home(directory, uuid)
         seen = replace(seen, directory=home, marker=marker_file.read(home), **_sockets(seen.record))
+    if standby and domain and domain.active and domain.record and domain.record.role == "primary":
+        seen = replace(seen, standby_lacks=_standby_lacks(hypervisor, domain))
     if monitor and brief and domain and domain.active:
         seen = replace(seen, **_brief_monitor(hypervisor, domain))
     elif monitor and domain and domain.active:
@@ -249,11 +254,18 @@ def _uncompared(domain: Domain) -> tuple[str, ...]:
     return tuple(sorted(kind for kind in found if kind))
 
 
-def _sockets(record: Record | None) -> dict[str, tuple[str, ...]]:
+def _sockets(record: Record | None) -> dict[str, Any]:
     if record is None:
         return {}
-    peer, ports = record.peer.address, [channel.port for channel in record.channels()]
-    return {"peer_sockets": sockets.peer_sockets(peer, ports), "stuck_sockets": sockets.stuck_sockets(peer, ports)}
+    peer, kinds = record.peer.address, {channel.port: channel.kind for channel in record.channels()}
+    counts: dict[str, int] = dict.fromkeys(kinds.values(), 0)
+    for port, count in sockets.connections(peer, kinds).items():
+        counts[kinds[port]] += count
+    return {
+        "peer_sockets": sockets.peer_sockets(peer, kinds),
+        "stuck_sockets": sockets.stuck_sockets(peer, kinds),
+        "connections": counts,
+    }
 
 
 def _recorded_images(record: Record | None) -> Iterable[tuple[str, str]]:
@@ -264,11 +276,11 @@ def _recorded_images(record: Record | None) -> Iterable[tuple[str, str]]:
                 yield overlay, image_files.OVERLAY_FORMAT
 
 
-def _asker(hypervisor: Hypervisor, domain: Domain) -> Callable[..., Any]:
+def _asker(hypervisor: Hypervisor, domain: Domain, deadline: float = MONITOR_DEADLINE) -> Callable[..., Any]:
     """How QEMU is asked here: a query's name and arguments to what it returns, with one deadline for all."""
 
     def ask(command: str, **arguments: Any) -> Any:
-        return hypervisor.qmp(domain.name, command, arguments, deadline=MONITOR_DEADLINE)
+        return hypervisor.qmp(domain.name, command, arguments, deadline=deadline)
 
     return ask
 
@@ -386,6 +398,14 @@ def _lost_writes(ask: Callable[..., Any]) -> str | None:
     """
     state = ask("query-xen-replication-status")
     return (state.get("desc") or "QEMU gives no reason") if state["error"] else None
+
+
+def _standby_lacks(hypervisor: Hypervisor, domain: Domain) -> str | None:
+    """The same of a primary that is about to be given up; None too where its QEMU does not answer at once."""
+    try:
+        return _lost_writes(_asker(hypervisor, domain, GIVEN_UP_DEADLINE))
+    except (Timeout, LibvirtError, QmpError):
+        return None
 
 
 def _status(ask: Callable[..., Any], patience: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..domain import editing as xml
 from ..observation.seen import Observation
 from ..record.pair import Record
-from ..verdict import copies, fence
+from ..verdict import copies, current, fence
 from ..verdict.problem import Problem, refuse_if
 from . import effects
 from .step import Plan, Step, wait
@@ -56,6 +56,11 @@ def _own_problems(seen: Observation, survivor: Observation) -> Iterator[Problem]
         yield fence.newer(seen, survivor)
     elif seen.record.role == "primary" and domain.powered_itself_off and survivor.generation == seen.generation:
         yield Problem("nothing is lost: the guest powered itself off", "Start it with the playbook lockstep.colo.start")
+    elif seen.standby_lacks:
+        yield Problem(
+            f"a write of the guest did not reach the standby ({seen.standby_lacks}): the copy on {there} lacks it",
+            "Leave the guest where it is, and run lockstep.colo.deploy, which renews the standby",
+        )
 
 
 def _survivor_problems(seen: Observation, survivor: Observation) -> Iterator[Problem]:
@@ -74,3 +79,5 @@ def _survivor_problems(seen: Observation, survivor: Observation) -> Iterator[Pro
             f"the standby on {there} has not completed a checkpoint since its last sync: it is not a whole copy",
             "Leave the guest where it is; run lockstep.colo.deploy",
         )
+    elif record.role == "secondary":
+        yield from current.cut_from_disks(survivor)

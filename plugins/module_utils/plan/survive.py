@@ -79,8 +79,11 @@ def doubts(
         yield from unproven(seen, fence, peer)
     # A primary that was seen to be given up, with this generation, has not gone on alone.
     said = unfenced or (fence is not None and fence.ground in SAID)
-    if said and record.role == "secondary" and seen.domain.active and copies.completed(seen):
-        yield from current.left_behind(seen, within)
+    if record.role == "secondary" and seen.domain.active and copies.completed(seen):
+        if within != current.ANY_LENGTH:
+            yield from current.cut_from_disks(seen)
+        if said:
+            yield from current.left_behind(seen, within)
 
 
 def _state_problems(seen: Observation) -> Iterator[Problem]:

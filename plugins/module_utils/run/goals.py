@@ -29,7 +29,7 @@ from ..verdict import fence as fences
 from ..verdict.fence import Fence
 from . import doubt
 from .converge import Rescue, Result, converge
-from .depths import BRIEF, QUICK, SILENT, THOROUGH, Look
+from .depths import BRIEF, GIVEN_UP, QUICK, SILENT, THOROUGH, Look
 from .doubt import Found
 from .session import open_session
 
@@ -82,10 +82,10 @@ def _clients_first(request: Request, look: Look) -> Callable[[], Observation]:
 
 
 def _without_qemu(_request: Request, look: Look) -> Callable[[], Observation]:
-    """A QEMU that may hang is not asked, nor is libvirt for what waits for it; when it has ended, all of the domain."""
+    """A QEMU that may hang is asked one thing at most, and libvirt nothing that waits for it; after its end, all."""
 
     def next_look() -> Observation:
-        seen = look(SILENT)
+        seen = look(GIVEN_UP)
         return seen if seen.domain and seen.domain.active else look(QUICK)
 
     return next_look

@@ -34,6 +34,25 @@ def left_behind(seen: Observation, within: float) -> Iterator[Problem]:
     )
 
 
+def cut_from_disks(seen: Observation) -> Iterator[Problem]:
+    """Why this standby may lack writes: a connection of its primary's disks is closed, and that of checkpoints is not.
+
+    A primary whose QEMU has ended has closed all of them, one that fell silent none. But one that lost those of the
+    disks alone goes on, and makes checkpoints, each of which takes away what did not arrive.
+    """
+    known = seen.connections
+    if not known or not known.get("migration") or known.get("nbd", 0) >= len(seen.record.disks):
+        return
+    primary = seen.record.peer.host
+    yield Problem(
+        f"{primary} lost its connection for the disks alone, and went on: this copy may lack writes that were "
+        "acknowledged since",
+        f"If the guest runs on {primary}, run lockstep.colo.deploy; else bring {primary} back, whose copy has them, "
+        f"and run lockstep.colo.start. Is {primary} lost for good? Then take what is here: -e "
+        f"colo_promote_within={ANY_LENGTH}",
+    )
+
+
 def alive(seen: Observation) -> bool:
     """Whether this standby is in lockstep with a primary that it hears."""
     in_lockstep = seen.monitor is not None and seen.monitor.colo == "secondary" and bool(seen.peer_sockets)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..lockstep import graph, states
 from ..lockstep.states import MIGRATING
 from ..observation.seen import Domain, Observation
-from . import channels, remarks
+from . import channels, current, remarks
 from .copies import completed, given_away, outlived, runs_a_guest
 from .next import next_playbook
 
@@ -72,7 +72,8 @@ def _without_checkpoints(seen: Observation) -> bool:
 def _secondary_phase(seen: Observation) -> str:
     monitor = seen.monitor
     if monitor.colo == "secondary":
-        return "protected" if seen.peer_sockets and not channels.cut(seen) else "degraded"
+        whole = seen.peer_sockets and not channels.cut(seen) and not any(current.cut_from_disks(seen))
+        return "protected" if whole else "degraded"
     if monitor.status == states.INCOMING:
         return "listening"
     return "degraded"

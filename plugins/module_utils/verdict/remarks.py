@@ -85,6 +85,8 @@ def problems(seen: Observation) -> list[str]:
     if record.role == "secondary" and domain.active and (last := current.silent(seen)):
         since = f"{last.at}, {current.ago(last.seconds)} ago"
         found.append(f"{seen.host.name}: the standby last heard from {record.peer.host} at {since}")
+    if seen.monitor and seen.monitor.colo == "secondary":
+        found += [f"{seen.host.name}: {problem.what}" for problem in current.cut_from_disks(seen)]
     if seen.monitor and record.role == "secondary":
         up = [nic.tap for nic in domain.nics if nic.tap_up and seen.monitor.colo != "none"]
         found += [f"{seen.host.name}: link {tap} of the standby is up, its packets reach the network" for tap in up]

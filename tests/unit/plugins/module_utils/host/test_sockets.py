@@ -36,6 +36,17 @@ def test_the_channels_of_a_standby_are_seen(proc: Path) -> None:
     assert set(range(21602, 21606)) & theirs, "the standby is connected to the primary's proxies"
 
 
+def test_a_connection_that_was_closed_is_not_counted(proc: Path) -> None:
+    kinds = range(21600, 21602)
+    assert sockets.connections(PEER, kinds) == {21600: 1, 21601: 2}, "one for each disk"
+    lines = (proc / "tcp").read_text(encoding="ascii").splitlines(keepends=True)
+    nbd = f":{21601:04X} "
+    closed = [line.replace(" 01 ", " 08 ", 1) if nbd in line and " 0A " not in line else line for line in lines]
+    (proc / "tcp").write_text("".join(closed))
+    assert sockets.connections(PEER, kinds) == {21600: 1, 21601: 0}
+    assert any(":21601" in pair for pair in sockets.peer_sockets(PEER, kinds)), "the kernel still has it"
+
+
 def test_other_peers_and_other_ports_are_left_alone(proc: Path) -> None:
     assert sockets.peer_sockets("10.77.0.9", PORTS) == ()
     assert sockets.peer_sockets(PEER, [1]) == ()

@@ -71,6 +71,15 @@ def test_no_guest_is_ended_for_a_survivor_that_will_not_serve(
         give_up(lost, survivor)
 
 
+def test_no_primary_is_ended_whose_standby_lacks_a_write() -> None:
+    for lost, survivor in (
+        (replace(PRIMARY, standby_lacks="Input/output error"), STANDBY),
+        (PRIMARY, replace(STANDBY, connections={"migration": 1, "nbd": 0})),
+    ):
+        with pytest.raises(Refusal, match=r"lacks? .*lockstep\.colo\.deploy"):
+            give_up(lost, survivor)
+
+
 def test_an_old_primary_is_ended_for_a_survivor_that_has_taken_over() -> None:
     survivor = changed(STANDBY, role="alone", generation=2, complete=None)
     plan = give_up(PRIMARY, survivor)

@@ -64,11 +64,11 @@ class Host:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seen: Observation) -> None:
         self.depths: list[str] = []
         self.options: dict[str, Any] = {}
-        names = {id(getattr(goals, name)): name for name in ("SILENT", "BRIEF", "QUICK", "THOROUGH")}
+        names = {id(getattr(goals, name)): name for name in ("SILENT", "GIVEN_UP", "BRIEF", "QUICK", "THOROUGH")}
         by_options = {tuple(sorted(getattr(goals, name).items())): name for name in names.values()}
 
         def observe(_hypervisor: Any, domain: str, directory: str, *, host_name: str | None, **options: Any) -> Any:
-            depth = {key: options.pop(key) for key in ("thorough", "monitor", "brief") if key in options}
+            depth = {key: options.pop(key) for key in ("thorough", "monitor", "brief", "standby") if key in options}
             self.depths.append(by_options[tuple(sorted(depth.items()))])
             self.options = {"domain": domain, "directory": directory, "host_name": host_name, **options}
             return seen
@@ -106,10 +106,10 @@ def test_a_failover_asks_qemu_only_once_it_cannot_wait_for_the_dead(
     assert Host(monkeypatch, recorded(seen)).looks("surviving", Request("web1", **given), 3) == depths
 
 
-def test_on_a_host_that_is_given_up_qemu_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Host(monkeypatch, recorded("protected-primary")).looks("given_up", Request("web1"), 2) == ["SILENT"] * 2
+def test_on_a_host_that_is_given_up_qemu_is_asked_of_its_standby_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Host(monkeypatch, recorded("protected-primary")).looks("given_up", Request("web1"), 2) == ["GIVEN_UP"] * 2
     ended = Host(monkeypatch, recorded("stale-primary"))
-    assert ended.looks("given_up", Request("web1"), 1) == ["SILENT", "QUICK"]
+    assert ended.looks("given_up", Request("web1"), 1) == ["GIVEN_UP", "QUICK"]
 
 
 @pytest.mark.parametrize("name", sorted(set(GOALS) - {"surviving", "given_up"}))

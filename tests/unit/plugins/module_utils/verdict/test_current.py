@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import failover
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import current, fence, remarks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import current, fence, pair, remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
@@ -43,6 +43,34 @@ def test_the_refusal_asks_the_question_with_the_time_and_the_way_out() -> None:
     assert "-e colo_promote_within=4380" in said
     with pytest.raises(Refusal, match=r"at a time that is not known.*colo_promote_within=-1"):
         failover(heard(None), FENCED)
+
+
+def connected(**counts: int) -> Observation:
+    return replace(heard(3), connections=counts)
+
+
+@pytest.mark.parametrize(
+    ("counts", "lacks"),
+    [
+        ({"migration": 1, "nbd": 2}, False),  # it has two disks
+        ({"migration": 1, "nbd": 1}, True),
+        ({"migration": 1, "nbd": 0}, True),
+        ({"migration": 0, "nbd": 0}, False),  # its QEMU has ended
+        ({"migration": 0, "nbd": 1}, False),  # no checkpoint came since
+    ],
+)
+def test_a_standby_whose_primary_lost_its_disks_alone_is_not_promoted(counts: dict[str, int], lacks: bool) -> None:
+    seen = connected(**counts)
+    said = [words for words in remarks.problems(seen) if "this copy may lack writes" in words]
+    assert bool(said) is lacks
+    assert (pair.phase(seen) == "degraded") is lacks
+    if not lacks:
+        assert failover(seen, FENCED).steps
+        return
+    assert failover(seen, FENCED, within=current.ANY_LENGTH).steps
+    for ground in fence.SAID:
+        with pytest.raises(Refusal, match=r"lost its connection for the disks alone.*lockstep\.colo\.start"):
+            failover(seen, Fence("kvm1", True, ground=ground))
 
 
 def test_no_acceptance_of_two_guests_makes_an_old_copy_a_new_one() -> None:
