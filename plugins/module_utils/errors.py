@@ -63,8 +63,9 @@ class QmpError(ColoError):
 
 
 class LibvirtError(ColoError):
-    """libvirt refused a call. ``code`` is its VIR_ERR number."""
+    """libvirt refused a call. ``code`` is its VIR_ERR number, ``errno`` the kernel's where that was the reason."""
 
-    def __init__(self, call: str, code: int, message: str) -> None:
+    def __init__(self, call: str, code: int, message: str, errno: int | None = None) -> None:
         super().__init__(f"libvirt refused {call}: {message}")
         self.code = code
+        self.errno = errno

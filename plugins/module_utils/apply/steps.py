@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ColoError, Timeout
+from ..errors import ColoError, LibvirtError, Timeout
 from ..host import files as host
 from ..host import frames, leaving, links, notes, processes, qemu_process, sockets
 from ..host import marker as marker_file
 from ..host.checkpoints import watch
+from ..host.files import NO_ROOM
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import DISCONNECTED, Announced, Checkpoints
 from ..plan.step import Plan, Step
@@ -118,6 +119,8 @@ class Apply:
                 return outcome
             except ColoError as error:
                 error.what = f"{step.title}: {error.what}"
+                if isinstance(error, LibvirtError) and error.errno in NO_ROOM:
+                    error.remedy = error.remedy or "Free space there, and run again"
                 raise
             except OSError as error:  # as an error of ours, so that it is mended like one
                 raise ColoError(f"{step.title}: {error}", remedy="Run again once the host is in order") from error
@@ -144,8 +147,12 @@ class Apply:
     def _undefine(self, _step: Step) -> None:
         self.hypervisor.undefine(self.domain)
 
-    def _record(self, _step: Step, xml: str | None, live: bool) -> None:
-        self.hypervisor.set_metadata(self.domain, xml, live=live)
+    def _record(self, _step: Step, xml: str | None, live: bool, marked: bool = False) -> None:
+        try:
+            self.hypervisor.set_metadata(self.domain, xml, live=live)
+        except LibvirtError as error:
+            if not marked or error.errno not in NO_ROOM:
+                raise
 
     def _autostart(self, _step: Step, on: bool) -> None:
         self.hypervisor.set_autostart(self.domain, on)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from ..observation.seen import Image
 from .command import run
 
 QCOW2_MAGIC = b"QFI\xfb"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 STAT_BLOCK = 512  # the unit of st_blocks, stat(2)
 
 

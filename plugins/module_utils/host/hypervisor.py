@@ -25,6 +25,7 @@ from ..record.xml import PREFIX
 
 CALL_DEADLINE = 10.0  # seconds; a healthy monitor answers in milliseconds
 NO_SUCH_DOMAIN = 42  # VIR_ERR_NO_DOMAIN
+SYSTEM_ERROR = 38  # VIR_ERR_SYSTEM_ERROR
 START_DEADLINE = 60.0  # seconds; libvirt starts a QEMU process in well under one on an idle host
 
 
@@ -242,7 +243,9 @@ def _failure(error: Exception) -> tuple[str, Any]:
     code = getattr(error, "get_error_code", None)
     if code is None:
         return "libvirt", (-1, f"{type(error).__name__}: {error}")
-    return "libvirt", (code(), str(error))
+    # The number of a failed call of the kernel travels in int1, also from the daemon (virReportSystemError).
+    errno = error.get_int1() if code() == SYSTEM_ERROR else None
+    return "libvirt", (code(), str(error), errno)
 
 
 class _Session:

@@ -10,7 +10,6 @@ takes the old one's name; neither needs room. (Where a file system copies on wri
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from pathlib import Path
@@ -18,12 +17,11 @@ from pathlib import Path
 from ..errors import ColoError
 from ..observation.codec import from_data, to_data
 from ..observation.seen import Marker
-from .files import sync_directory
+from .files import NO_ROOM, sync_directory
 
 NAME = "colo.json"
 SPARE = "colo.json.spare"
 MARKER_SIZE = 16384  # bytes; one of many disks with long paths may be larger, and is written without a spare
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def read(directory: str) -> Marker | None:

@@ -101,7 +101,11 @@ def _state_problems(seen: Observation) -> Iterator[Problem]:
 
 
 def newest(seen: Observation) -> Plan:
-    """Write down, durably and in two places, that this copy is from now on the newest."""
+    """Write down, durably and in two places, that this copy is from now on the newest.
+
+    The marker is the one that counts, and has its room. A guest that could serve does not wait for room in /etc, where
+    libvirt keeps the other: the plan's end wants it once more.
+    """
     record = replace(seen.record, role="alone", generation=seen.record.generation + 1, complete=None, handed_over=False)
     marker = replace(seen.marker, role="alone", generation=record.generation) if seen.marker else None
     steps = []
@@ -109,8 +113,8 @@ def newest(seen: Observation) -> Plan:
         title = f"mark the images of this host as generation {record.generation}, the newest"
         steps.append(Step(title, "mark", {"directory": seen.directory, "marker": marker}))
     title = f"record generation {record.generation} in the domain"
-    text = xml.with_metadata_element(record)
-    steps.append(Step(title, "record", {"xml": text, "live": seen.domain.active}))
+    written = {"xml": xml.with_metadata_element(record), "live": seen.domain.active, "marked": marker is not None}
+    steps.append(Step(title, "record", written))
     return Plan(tuple(steps), replace(seen, marker=marker, domain=replace(seen.domain, record=record)))
 
 

@@ -81,7 +81,7 @@ def _same(seen: Observation, **_arguments: Any) -> Observation:
     return seen
 
 
-def _record(seen: Observation, xml: str | None, live: bool) -> Observation:
+def _record(seen: Observation, xml: str | None, live: bool, marked: bool = False) -> Observation:
     record = record_xml.from_xml(xml) if xml else None
     live_record = record if live else seen.domain.live_record
     return replace(seen, domain=replace(seen.domain, record=record, live_record=live_record))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.apply import steps as apply_module
 from ansible_collections.lockstep.colo.plugins.module_utils.apply.steps import Apply
-from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, QmpError, Timeout
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, LibvirtError, QmpError, Timeout
 from ansible_collections.lockstep.colo.plugins.module_utils.host import files, links, marker, sockets
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Host, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step, qmp, wait
@@ -39,6 +39,10 @@ class Recording:
 
     def watch(self, domain: str) -> None:
         """Nothing: whether events come is not what these tests are about."""
+
+    def set_metadata(self, *arguments: Any, **named: Any) -> None:
+        if "set_metadata" in self.answers:
+            raise self.answers["set_metadata"]
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *arguments, **named: self.calls.append((name, *arguments, *named.items()))
@@ -109,6 +113,21 @@ def test_a_failure_of_the_host_is_an_error_with_words_too(clock: Clock, monkeypa
     monkeypatch.setattr(links, "set_link", lost)
     with pytest.raises(ColoError, match=r"take it down: .*No such file or directory: '/run/x'.*Run again"):
         run(Recording(), Step("take it down", "link", {"device": "t", "up": False}))
+
+
+@pytest.mark.parametrize(("errno", "marked", "fails"), [(28, True, False), (28, False, True), (30, True, True)])
+def test_a_record_whose_marker_is_written_does_not_wait_for_room(
+    clock: Clock, errno: int, marked: bool, fails: bool
+) -> None:
+    full = LibvirtError("set_metadata", 38, "cannot write data to file '/etc/libvirt/qemu/web1.xml.new'", errno)
+    recording = Recording(set_metadata=full)
+    steps = Step("record it", "record", {"xml": "<pair/>", "live": True, "marked": marked}), qmp("serve", "cont")
+    if not fails:
+        assert [done.title for done in run(recording, *steps).done] == ["record it", "serve"]
+        return
+    with pytest.raises(LibvirtError, match=r"record it: .*web1\.xml\.new") as raised:
+        run(recording, *steps)
+    assert ("Free space there" in raised.value.remedy) is (errno == 28)
 
 
 def test_a_step_that_fails_half_way_has_changed_something(clock: Clock) -> None:
