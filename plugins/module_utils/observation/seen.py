@@ -118,6 +118,7 @@ class Host:
     lans: tuple[Lan, ...] = ()
     networks: tuple[Network, ...] | None = None
     network_filters: tuple[str, ...] | None = None
+    libvirt_guests: str | None = None  # what it does with running guests when the host shuts down
     domains: tuple[KnownDomain, ...] = ()  # all that this host has
     listeners: tuple[str, ...] | None = None  # ADDRESS:PORT of every TCP socket that listens
     clock: float | None = None  # seconds since the epoch, as this host has it

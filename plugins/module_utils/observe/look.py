@@ -27,6 +27,7 @@ from ..record import xml as record_xml
 from ..record.pair import Record
 from ..record.schema import VocabularyError
 from . import emulator, equipment, silence
+from .host_shutdown import libvirt_guests
 from .passage import passage
 from .start_hook import start_hook
 from .surroundings import surroundings
@@ -157,6 +158,7 @@ def _host(hypervisor: Hypervisor, here: Host, domain: Domain | None, name: str |
         huge_pages=equipment.huge_pages(),
         nftables=frames.can_keep_back(),
         start_hook=start_hook(),
+        libvirt_guests=libvirt_guests(),
         apparmor=equipment.apparmor(),
         apparmor_rules=equipment.apparmor_rules(),
         **surroundings(hypervisor),

@@ -27,6 +27,7 @@ def of_host(host: Host, directory: str, *, dry: bool = False) -> list[Requiremen
         *hosts.libvirt(host),
         *hosts.apparmor(host, directory, dry=dry),
         *start_hook(host, dry=dry),
+        *hosts.shutdown(host, dry=dry),
     ]
 
 

@@ -12,6 +12,7 @@ from ...observation.seen import Host, Observation
 from .row import Requirement, Row
 
 APPARMOR_HOME = "@{profile_name}"  # images.home in a rule: AppArmor's parser puts in libvirt-UUID (tried: 3.0.8, 4.1.0)
+SAVES = "suspend"  # in libvirt-guests' word
 CLOCK_TOLERANCE = 60.0  # seconds
 
 
@@ -56,6 +57,18 @@ def apparmor(host: Host, directory: str, *, dry: bool = False) -> list[Requireme
 
 def _within(directory: str, allowed: str) -> bool:
     return os.path.commonpath([directory, allowed]) == os.path.normpath(allowed)
+
+
+def shutdown(host: Host, *, dry: bool = False) -> list[Requirement]:
+    """A save damages a guest in lockstep. ``dry``: the role host, which changes it, comes first in a real run."""
+    row = Row("host shutdown", host, "guests are not saved")
+    if host.libvirt_guests == SAVES:
+        (row.note if dry else row.wrong)(
+            f"libvirt-guests on {host.name} saves running guests at shutdown, which damages one in lockstep",
+            "Run the role lockstep.colo.host there (deploy with --limit kvm,PAIR does), or set ON_SHUTDOWN=shutdown in "
+            "/etc/default/libvirt-guests",
+        )
+    return row.found(host.libvirt_guests and f"libvirt-guests: {host.libvirt_guests}")
 
 
 def two_hosts(here: Host, there: Host) -> list[Requirement]:

@@ -34,7 +34,9 @@ def look(peer: Observation | None = None, *, verdict: bool = True, **wanted: Any
 def test_alone_a_host_is_held_against_what_every_host_needs(asked: dict[str, Any], verdict: bool) -> None:
     result = look(verdict=verdict)
     assert ("verdict" in result) is verdict
-    assert [row["requirement"] for row in result["preflight"]] == ["QEMU", "libvirt", "AppArmor", "start hook"]
+    assert [row["requirement"] for row in result["preflight"]] == [
+        "QEMU", "libvirt", "AppArmor", "start hook", "host shutdown",
+    ]  # fmt: skip
     assert result["unfit"] == []
     assert set(asked["options"]) == {"host_name", "monitor"}
 

@@ -70,6 +70,7 @@ def equipped(host: Host) -> Host:
         listeners=("0.0.0.0:22", "10.77.0.2:5999"),
         nftables=True,
         start_hook=StartHook(start_hook.DIGEST, True, True),
+        libvirt_guests="shutdown",
     )
 
 
@@ -199,6 +200,7 @@ VIOLATIONS: list[Violation] = [
     ("AppArmor", WRONG, lambda p: p.there(apparmor_rules=()), "AppArmor on kvm2 does not let QEMU use /var"),
     ("start hook", WRONG, lambda p: p.here(start_hook=StartHook()), "kvm1 has no hook"),
     ("start hook", WRONG, lambda p: p.there(start_hook=OLD_HOOK), "is not that of this version"),
+    ("host shutdown", WRONG, lambda p: p.there(libvirt_guests="suspend"), "libvirt-guests on kvm2 saves"),
     ("two hosts", WRONG, lambda p: p.there(machine_id=p.primary.host.machine_id), "are the same machine"),
     ("same versions", WRONG, lambda p: p.qemu_there(version="10.0.9"), "QEMU is 10.0.13 on kvm1 and 10.0.9 on kvm2"),
     ("clock", NOTE, lambda p: p.there(clock=1764000061.0), "the clocks of kvm1 and kvm2 differ by 61 s"),
@@ -352,9 +354,9 @@ def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
     rows = Pair(replace(here, latency=None), replace(EMPTY, host=said_less(EMPTY.host), space={}, files={})).rows
     unknown = {row.requirement for row in rows if row.state == UNKNOWN}
     assert unknown == {
-        "AppArmor", "start hook", "clock", "latency", "link speed", "machine type", "accelerator", "CPU",
-        "forward delay", "disk space", "disks in QEMU", "large packets", "networks", "network filters", "listeners",
-        "uncompared frames", "nftables",
+        "AppArmor", "start hook", "host shutdown", "clock", "latency", "link speed", "machine type", "accelerator",
+        "CPU", "forward delay", "disk space", "disks in QEMU", "large packets", "networks", "network filters",
+        "listeners", "uncompared frames", "nftables",
     }  # fmt: skip
     assert {row.state for row in rows} == {OK, UNKNOWN}
 
@@ -429,10 +431,12 @@ def test_a_rule_for_a_directory_above_is_as_good(rules: tuple[str, ...], allowed
 
 
 def test_in_check_mode_it_is_no_reason_to_refuse_that_the_role_host_has_not_run_yet() -> None:
-    bare = FIT.here(apparmor_rules=(), start_hook=StartHook()).there(apparmor_rules=(), start_hook=OLD_HOOK)
-    assert {row.state for row in bare.rows if row.requirement in ("AppArmor", "start hook")} == {WRONG}
+    bare = FIT.here(apparmor_rules=(), start_hook=StartHook(), libvirt_guests="suspend")
+    bare = bare.there(apparmor_rules=(), start_hook=OLD_HOOK, libvirt_guests="suspend")
+    written = "AppArmor", "start hook", "host shutdown"
+    assert {row.state for row in bare.rows if row.requirement in written} == {WRONG}
     dry = replace(bare, wanted=replace(bare.wanted, dry=True)).rows
-    assert [row.state for row in dry if row.requirement in ("AppArmor", "start hook")] == [NOTE] * 4
+    assert [row.state for row in dry if row.requirement in written] == [NOTE] * 6
     assert not list(problems(dry))
 
 
@@ -480,6 +484,7 @@ def test_a_host_alone_is_held_against_what_every_host_needs() -> None:
         ("libvirt", "kvm2", OK),
         ("AppArmor", "kvm2", OK),
         ("start hook", "kvm2", OK),
+        ("host shutdown", "kvm2", OK),
     ]
 
 
@@ -522,8 +527,8 @@ def test_the_guest_is_where_its_newest_copy_is(one: Observation, other: Observat
 def test_of_a_domain_of_which_only_the_state_is_known_nothing_is_judged() -> None:
     unasked = recorded("degraded-unasked-primary")
     rows = preflight.seen_here(Wanted(), unasked, None)
-    assert {row.requirement for row in rows} == {"QEMU", "libvirt", "AppArmor", "start hook"}
-    assert len(preflight.seen_here(Wanted(), unasked, recorded("degraded-unasked-secondary"))) == 8
+    assert {row.requirement for row in rows} == {"QEMU", "libvirt", "AppArmor", "start hook", "host shutdown"}
+    assert len(preflight.seen_here(Wanted(), unasked, recorded("degraded-unasked-secondary"))) == 10
 
 
 def test_what_a_pair_is_made_of_can_be_told_from_its_record() -> None:
