@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -261,8 +262,8 @@ class Bed:
             "iothreads": [item["id"] for item in threads],
         }
 
-    def fingerprint(self, *, graph: bool = True) -> dict[str, Any]:
-        """Both hosts: domains' XML, files (with hashes, but for disks that are written to), QEMU's graph."""
+    def fingerprint(self, *, of: Iterable[str] = HOSTS, graph: bool = True) -> dict[str, Any]:
+        """The hosts: domains' XML, files (with hashes, but for disks that are written to), QEMU's graph."""
         script = (
             f'for d in $({VIRSH} list --all --name); do echo "domain $d $({VIRSH} domstate $d) '
             f'$({VIRSH} dumpxml --inactive --security-info $d | sha256sum)"; done;'
@@ -272,7 +273,7 @@ class Bed:
             " ss -Htln | awk '{print $4}' | grep :2[123] | sort"
         )
         # In lockstep a domain is paused for a moment at each checkpoint.
-        seen: dict[str, Any] = {host: self.ssh(host, script).replace(" paused ", " running ") for host in HOSTS}
+        seen: dict[str, Any] = {host: self.ssh(host, script).replace(" paused ", " running ") for host in of}
         return {**seen, "graph": self.graph("kvm1") if graph else None}
 
     def images(self, host: str, name: str = "web1") -> dict[str, str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,55 @@ def test_a_standby_that_lacks_a_write_is_named_and_renewed(lab: Bed, tmp_path: P
     survivor.lost_nothing(lab, "kvm2", tmp_path)
     lab.mend()
     lab.ssh("kvm1", f"rm -rf {DIRECTORY}/*-*-*-*-*")
+
+
+@pytest.mark.long
+def test_a_standby_that_lacks_a_write_is_not_promoted_though_nobody_looked(lab: Bed, tmp_path: Path) -> None:
+    """The same, and the primary's host is lost: its copy alone has what clients were told."""
+    lab.fresh_guest(rate=50)
+    lab.deploy("--limit", "kvm,web1").good()
+    port = int(re.search(r'first-port="(\d+)"', lab.xml("kvm1"))[1]) + 1
+    probe.start(lab.lab, tmp_path)
+    lab.ssh("kvm1", f"ss --kill --tcp --numeric 'dport = :{port}'")
+    time.sleep(5)  # of acknowledgements, and some checkpoints
+    lab.power_off("kvm1")
+    before = lab.fingerprint(of=["kvm2"], graph=False)
+    refused = lab.failover("kvm1", "-e", "colo_lost=kvm1")
+    assert refused.code == 2, refused.text[-3000:]
+    assert "kvm1 lost its connection for the disks alone, and went on" in refused.said()
+    assert refused.changed == 0
+    assert lab.fingerprint(of=["kvm2"], graph=False) == before
+    lab.mend()
+    assert status(lab, tmp_path / "status.json")[1]["next"] == "lockstep.colo.start"
+    lab.playbook("start", "--limit", "web1").good()
+    guest.wait(lab.lab, timeout=120)
+    survivor.lost_nothing(lab, "kvm1", tmp_path)
+
+
+@pytest.mark.long
+def test_a_full_etc_does_not_keep_a_guest_from_serving(lab: Bed, tmp_path: Path) -> None:
+    """libvirt keeps its domains' XML there, and the record in it; the marker beside the images counts as well."""
+    lab.fresh_guest(rate=50)
+    boot = lab.get()
+    lab.deploy("--limit", "kvm,web1").good()
+    place = "/etc/libvirt/qemu"
+    lab.ssh(
+        "kvm2",
+        f"cp -a {place} /root/kept && mount -t tmpfs -o size=1m tmpfs {place} && cp -a /root/kept/. {place}"
+        f" && (cat /dev/zero > {place}/other || true)",
+    )
+    probe.start(lab.lab, tmp_path)
+    wait_for("acknowledgements", lambda: probe.report(tmp_path)["acks"]["count"] > 100)
+    lab.power_off("kvm1")
+    run = lab.failover("kvm1", "-e", "colo_lost=kvm1")
+    survivor.serves(lab, tmp_path)
+    assert run.code == 2, "that the domain's XML could not be written has to be said"
+    assert "No space left on device" in run.said()
+    assert "Free space there, and run again" in run.said()
+    lab.ssh("kvm2", f"rm {place}/other")
+    lab.failover("kvm1", "-e", "colo_lost=kvm1").good()
+    assert lab.get() == boot
+    survivor.left_nothing(lab, "kvm2")
+    survivor.lost_nothing(lab, "kvm2", tmp_path)
+    lab.mend()
+    lab.ssh("kvm2", f"umount {place}")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..observation.seen import Observation
+from . import current
 
 FIRST_GENERATION = 1
 
@@ -27,7 +28,8 @@ def completed(seen: Observation) -> bool:
 def outlived(primary: Observation, standby: Observation) -> bool:
     """Whether a standby has the guest as it ran last, and the primary ended otherwise than by its guest's will."""
     ended = not primary.domain.active and not primary.domain.powered_itself_off
-    return ended and standby.monitor is not None and standby.monitor.colo == "secondary" and completed(standby)
+    in_lockstep = standby.monitor is not None and standby.monitor.colo == "secondary" and completed(standby)
+    return ended and in_lockstep and not any(current.cut_from_disks(standby))
 
 
 def runs_a_guest(seen: Observation) -> bool:

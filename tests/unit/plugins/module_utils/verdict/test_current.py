@@ -73,6 +73,13 @@ def test_a_standby_whose_primary_lost_its_disks_alone_is_not_promoted(counts: di
             failover(seen, Fence("kvm1", True, ground=ground))
 
 
+def test_a_copy_that_lacks_writes_does_not_keep_the_primarys_from_being_started() -> None:
+    primary = recorded("protected-primary")
+    ended = replace(primary, domain=replace(primary.domain, state="shutoff", ended_by="crashed"), monitor=None)
+    assert pair.pair(ended, connected(migration=1, nbd=2)).next == "failover"
+    assert pair.pair(ended, connected(migration=1, nbd=1)).next == "start"
+
+
 def test_no_acceptance_of_two_guests_makes_an_old_copy_a_new_one() -> None:
     with pytest.raises(Refusal, match="last heard from kvm1"):
         failover(heard(3780), None, unfenced=True)
