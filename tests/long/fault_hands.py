@@ -88,8 +88,8 @@ class Hands:
     def _drop(self, *rules: str) -> None:
         nft = ["ip", "netns", "exec", self.bed.lab.lan_ns, "nft"]
         lines = ["add table bridge lab", "add chain bridge lab f { type filter hook forward priority 0; }"]
-        self._undo.append(lambda: run([*nft, "delete table bridge lab"]))
         run([*nft, "; ".join([*lines, *(f"add rule bridge lab f {rule}" for rule in rules)])])
+        self._undo.append(lambda: run([*nft, "delete table bridge lab"]))
 
     def _spoil(self, fault: str, host: str) -> None:
         storage = self.storage

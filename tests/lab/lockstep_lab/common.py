@@ -182,6 +182,7 @@ TOOLS = {  # command -> Debian package
     "mmdebstrap": "mmdebstrap",
     "systemd-nspawn": "systemd-container",
     "ip": "iproute2",
+    "nft": "nftables",
     "busybox": "busybox-static",
     "gcc": "gcc",
     "qemu-img": "qemu-utils",
