@@ -11,6 +11,7 @@ import os
 import signal
 
 import fault_cells as matrix
+import interpose
 from colo_bed import DIRECTORY, OTHER, Bed
 from fault_storage import Storage
 from lockstep_lab import hosts
@@ -107,21 +108,14 @@ class Steps:
     """The steps that the modules on a host have carried out, counted as tests/long/kills does, without a kill."""
 
     PLENTY = 1_000_000
-    COUNT, PYTHON = "/var/tmp/lockstep-steps", "/usr/local/bin/python3-counting"
 
     def __init__(self, bed: Bed, host: str) -> None:
-        root = bed.lab.host_root(host)
-        self._count = root / self.COUNT.lstrip("/")
-        self._count.write_text(str(self.PLENTY), encoding="ascii")
-        python = root / self.PYTHON.lstrip("/")
-        script = f'#!/bin/sh\nLOCKSTEP_COLO_KILL_AFTER={self.COUNT} exec /usr/bin/python3 "$@"\n'
-        python.write_text(script, encoding="ascii")
-        python.chmod(0o755)
-        self.variables = {host: {"ansible_python_interpreter": self.PYTHON}}
+        self._bed, self._host = bed, host
+        self.variables = interpose.arm(bed, host, self.PLENTY)
 
     def done(self) -> int:
-        text = self._count.read_text(encoding="ascii")
-        return self.PLENTY - int(text) if text else 0  # it is being written
+        left = interpose.left(self._bed, self._host)
+        return 0 if left is None else self.PLENTY - left
 
 
 def allocated(bed: Bed, host: str) -> int:

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,7 +33,6 @@ REMEDIES = {
     "connected": "Look at the firewalls of both hosts and the network between: the standby connects with the primary's "
     "replication address, on TCP ports of the pair's block",
 }
-KILL_AFTER = "LOCKSTEP_COLO_KILL_AFTER"
 
 
 @dataclass(frozen=True)
@@ -63,20 +60,6 @@ class Outcome:
     announced: tuple[Announced, ...] = ()
     damaged: dict[str, str] = field(default_factory=dict)  # images that were checked and found wrong: what is wrong
     changed: bool = False
-
-
-def _perhaps_killed() -> None:
-    """For tests: end here as kill -9 would, once as many steps were carried out as the file of KILL_AFTER says."""
-    path = os.environ.get(KILL_AFTER)
-    if not path:
-        return
-    with open(path, "r+", encoding="ascii") as file:
-        left = int(file.read())
-        file.seek(0)
-        file.truncate()
-        file.write(str(left - 1))
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Unfinished(Exception):
@@ -108,7 +91,6 @@ class Apply:
         outcome = self.outcome
         outcome.pivoted, outcome.finished = False, True
         for step in plan.steps:
-            _perhaps_killed()
             started = time.monotonic()
             # Changed from here on even if it fails half-way.
             outcome.changed = outcome.changed or step.changes

@@ -39,12 +39,24 @@ def save_and_restore(seen: Observation) -> Plan:
     return Plan((_forget(domain.uuid),) if domain.saved_by_us else (), seen)
 
 
+def rescue(_before: Observation, seen: Observation) -> Plan:
+    """A guest that was saved and then not restored goes on as it was, with vhost or without."""
+    domain = seen.domain
+    if domain is None or domain.active or not domain.saved_by_us or domain.saved_xml is None:
+        return Plan((), seen)
+    return Plan((_start(domain.uuid), _forget(domain.uuid)), _after(seen))
+
+
 def _restore(seen: Observation) -> Iterator[Step]:
     domain = seen.domain
     after = xml.without_vhost(domain.saved_xml)
     if after != domain.saved_xml:
         yield Step("have QEMU itself carry the saved guest's packets", "define_saved", {"xml": after})
-    yield Step("restore the guest", "start", {"uuid": domain.uuid}, RESTORE_TIMEOUT, serves=True)
+    yield _start(domain.uuid)
+
+
+def _start(uuid: str) -> Step:
+    return Step("restore the guest", "start", {"uuid": uuid}, RESTORE_TIMEOUT, serves=True)
 
 
 def _forget(uuid: str) -> Step:

@@ -174,7 +174,9 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
             lambda asked, seen: protect.primary(asked.wanted, seen, asked.peer), rescue=undo.rescue
         ),
         "present secondary": Goal(lambda asked, seen: listen.secondary(asked.wanted, seen, asked.peer)),
-        "absent": Goal(lambda asked, seen: undo.absent(seen, asked.peer), needs_peer=False),
+        "absent": Goal(
+            lambda asked, seen: undo.absent(seen, asked.peer), needs_peer=False, rescue=undo.rescue_from_undoing
+        ),
         "started": Goal(
             lambda asked, seen: start.start(seen, asked.peer, asked.unproven), role="primary", needs_peer=False
         ),
@@ -184,7 +186,9 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
             rescue=change_sides.keep,
         ),
         "expendable": Goal(lambda asked, seen: listen.expendable(seen, asked.peer), role="secondary", needs_peer=False),
-        "without_vhost": Goal(lambda _asked, seen: vhost.save_and_restore(seen), role="primary", needs_peer=False),
+        "without_vhost": Goal(
+            lambda _asked, seen: vhost.save_and_restore(seen), role="primary", needs_peer=False, rescue=vhost.rescue
+        ),
         "surviving": Goal(
             _survive, needs_peer=False, looks=_clients_first, rescue=survive.rescue, urgent=_is_proven,
             first=_doubt_fence,

@@ -58,6 +58,16 @@ def rescue(before: Observation, seen: Observation) -> Plan:
     return release(seen) if seen.monitor is None else undo(seen)
 
 
+def rescue_from_undoing(_before: Observation, seen: Observation) -> Plan:
+    """What frees a guest that was to go on alone when a step of that failed: the same once more, from where it is.
+
+    Its standby may not be promoted any more. A standby itself has no guest to be freed.
+    """
+    if seen.domain is None or not seen.domain.active or seen.record is None or seen.record.role == "secondary":
+        return Plan((), seen)
+    return release(seen) if seen.monitor is None else undo(seen)
+
+
 def release(seen: Observation) -> Plan:
     """Free QEMU from connections to a host that is gone, before it is asked anything: its main loop may hang there."""
     if not seen.peer_sockets:

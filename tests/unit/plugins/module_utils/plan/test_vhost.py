@@ -80,3 +80,19 @@ def test_what_follows_is_a_domain_that_can_be_protected() -> None:
 def test_what_is_not_ours_to_restore_is_refused(seen: Observation, words: str) -> None:
     with pytest.raises(Refusal, match=words):
         vhost.save_and_restore(seen)
+
+
+@pytest.mark.parametrize("seen", [SAVED, EDITED], ids=["saved", "edited"])
+def test_a_guest_that_was_saved_goes_on_when_a_step_fails(seen: Observation) -> None:
+    plan = vhost.rescue(RUNNING, seen)
+    assert [step.action for step in plan.steps] == ["start", "forget_save"]
+    assert plan.after.domain.state == "running"
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [PLAIN, RUNNING, SAVING, RESTORED, domain(state="shutoff", saved_by_us=True), replace(PLAIN, domain=None)],
+    ids=["no vhost", "running", "being saved", "restored", "save gone", "unknown"],
+)
+def test_nothing_is_started_that_runs_or_was_not_saved(seen: Observation) -> None:
+    assert vhost.rescue(RUNNING, seen).steps == ()

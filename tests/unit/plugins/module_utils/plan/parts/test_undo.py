@@ -41,6 +41,18 @@ def test_undoing_leaves_an_ordinary_domain_from_anywhere_and_killed_anywhere(nam
         assert alone(model.settle(left, absent))
 
 
+@pytest.mark.parametrize("name", [*STATES, *PROTECTED])
+def test_a_step_of_the_undoing_that_fails_leaves_the_guest_free_all_the_same(name: str) -> None:
+    before = recorded(name)
+    for left in model.walk(before, undo.absent(before, None).steps):
+        assert alone(model.settle(left, lambda now: undo.rescue_from_undoing(before, now)))
+
+
+def test_a_standby_that_cannot_be_ended_has_no_guest_to_be_freed() -> None:
+    seen = recorded("protected-secondary")
+    assert undo.rescue_from_undoing(seen, seen).steps == ()
+
+
 def test_without_a_pause_a_guest_is_freed_from_wherever_a_step_fails() -> None:
     before = without_pause("described-primary")
     for left in live():
