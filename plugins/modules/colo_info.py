@@ -48,6 +48,13 @@ options:
         O(uncompared) asks for it.
     type: bool
     default: false
+  trial:
+    description:
+      - Whether to ask libvirt and QEMU of this host whether they would start a standby of O(peer)'s guest.
+      - A domain like it is started, paused and without the disks that the guest writes to, and ended at once, also in
+        check mode; nothing is left of it. Not where RV(preflight) says already what is wrong, or the standby runs.
+    type: bool
+    default: false
   secrets:
     description:
       - Whether to return the domain's XML with its passwords, which M(lockstep.colo.colo_disk) needs on the standby's
@@ -186,6 +193,7 @@ def main() -> None:
             "monitor": {"type": "bool", "default": True},
             "watch": {"type": "float", "default": 0},
             "frames": {"type": "bool", "default": False},
+            "trial": {"type": "bool", "default": False},
             "secrets": {"type": "bool", "default": False, "no_log": False},
         },
         supports_check_mode=True,

@@ -29,8 +29,8 @@ def standby_of(primary_xml: str, record: Record) -> str:
     if record.role != "secondary":
         raise DomainXmlError(f"a standby's record is that of a secondary, not role {record.role}")
     root = tree.parse(primary_xml)
-    before = _forget_primary(root)
-    _forget_run(root)
+    before = forget_primary(root)
+    forget_run(root)
     for disk in record.disks:
         _point_disk(root, disk)
     for nic in record.nics:
@@ -71,7 +71,7 @@ def _remove_qcow2_options(driver: etree._Element) -> None:
         tree.remove(child)
 
 
-def _forget_primary(root: etree._Element) -> dict[str, bool]:
+def forget_primary(root: etree._Element) -> dict[str, bool]:
     """Take out the primary's record and -incoming, and tell what of their surroundings is not ours.
 
     A survivor's live XML shows the -incoming that it was once started with until its next cold start.
@@ -93,7 +93,7 @@ def _forget_primary(root: etree._Element) -> dict[str, bool]:
     return before
 
 
-def _forget_run(root: etree._Element) -> None:
+def forget_run(root: etree._Element) -> None:
     """Remove what libvirt made up for this run, on this host."""
     root.attrib.pop("id", None)
     for alias in root.findall("devices//alias"):

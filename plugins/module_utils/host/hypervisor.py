@@ -157,6 +157,10 @@ class Hypervisor:
         """Change the XML with which a managed save is restored."""
         self._call("define_saved", domain, xml)
 
+    def attempt(self, xml: str) -> None:
+        """Start a transient domain, its guest paused, and end it at once; LibvirtError where it does not start."""
+        self._call("attempt", xml, deadline=START_DEADLINE)
+
     def destroy(self, domain: str) -> None:
         self._call("destroy", domain, deadline=START_DEADLINE)
 
@@ -393,6 +397,12 @@ class _Session:
         lv = self.libvirt
         self.connection.createXML(xml, lv.VIR_DOMAIN_START_PAUSED | lv.VIR_DOMAIN_START_VALIDATE)
         self.found.clear()
+
+    def attempt(self, xml: str) -> None:
+        lv = self.libvirt
+        # With this connection it ends as well.
+        flags = lv.VIR_DOMAIN_START_PAUSED | lv.VIR_DOMAIN_START_VALIDATE | lv.VIR_DOMAIN_START_AUTODESTROY
+        self.connection.createXML(xml, flags).destroy()
 
     def start(self, name: str) -> None:
         self._domain(name).create()

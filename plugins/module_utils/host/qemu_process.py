@@ -16,6 +16,7 @@ from .processes import kill
 VHOST_DEVICE = "/dev/vhost-net"
 DELETED = " (deleted)"
 LAST_WORDS = 3  # lines of a log
+LOGS = "/var/log/libvirt/qemu"
 PID_FILE = "/run/libvirt/qemu/{}.pid"
 
 
@@ -48,15 +49,20 @@ def kill_emulator(domain: str, uuid: str, timeout: float) -> None:
         os.close(handle)
 
 
+def log_file(domain: str, directory: str = LOGS) -> str:
+    """Where libvirt and its QEMUs log."""
+    return f"{directory}/{domain}.log"
+
+
 def _log(domain: str, directory: str) -> str:
     """What libvirt and its QEMUs have logged of ``domain``; nothing where there is no log that can be read."""
     try:
-        return Path(directory, f"{domain}.log").read_text(encoding="utf-8", errors="replace")
+        return Path(log_file(domain, directory)).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
 
-def logged_end(domain: str, directory: str = "/var/log/libvirt/qemu") -> str | None:
+def logged_end(domain: str, directory: str = LOGS) -> str | None:
     """Why its QEMU ended last, as libvirt logged it; None where the log has no end after the last start.
 
     A start that was refused is logged as an end that has failed (libvirt 11.3, our measurement).
@@ -66,7 +72,7 @@ def logged_end(domain: str, directory: str = "/var/log/libvirt/qemu") -> str | N
     return found[-1] or None if found else None
 
 
-def last_words(domain: str, directory: str = "/var/log/libvirt/qemu") -> tuple[str, ...]:
+def last_words(domain: str, directory: str = LOGS) -> tuple[str, ...]:
     """What its QEMU said last before it ended by itself, at most LAST_WORDS lines without their time; else nothing.
 
     QEMU's own lines begin with the name of its program (error_report); libvirt logs the reason of each end after them.

@@ -343,6 +343,13 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What came of starting, and ending at once, a domain like the peer's on this host."""
+
+    refused: str | None = None  # in libvirt's words; None where it started
+
+
+@dataclass(frozen=True)
 class Announced:
     """Where a guest is on the network by one of its NICs, as its host's bridge has it."""
 
@@ -385,6 +392,7 @@ class Observation:
     uncompared: tuple[str, ...] | None = None  # kinds of frames it serves with that COLO does not compare; if watched
     latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few
     heard: Heard | None = None  # of a standby; None: unknown
+    trial: Trial | None = None  # None: not tried
     announced: tuple[Announced, ...] = ()  # of a guest that is to be reached here
     standby_lacks: str | None = None  # of a primary that was asked this alone: why a write did not reach its standby
     peer_answers: bool | None = None  # whether the kernel of the peer that is said to be lost answers; None: not asked

@@ -13,6 +13,7 @@ from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import Observation
 from ..observe.look import observe
+from ..observe.trial import trial as try_to_start
 from ..record.wanted import Wanted
 from ..verdict import pair, preflight, wishes
 from ..verdict.requirements.row import problems
@@ -29,12 +30,14 @@ def status(
     secrets: bool = False,
     verdict: bool = False,
     frames: bool = False,
+    trial: bool = False,
 ) -> dict[str, Any]:
     """What was seen, the phase, the problems, and what the host, the domain and the pair must have.
 
     ``monitor``: ask QEMU itself. ``seconds``: so long checkpoints are counted, and a sync is measured. ``secrets``:
     return the XML with its passwords. ``verdict``: over the pair, where a peer that is None could not be reached.
     ``frames``: watch the guest for those that COLO does not compare, where nobody has chosen what to do about them.
+    ``trial``: start a domain like the peer's here, and end it at once, where all else that its standby needs is there.
     """
     wanted, peer = request.wanted, request.peer
     sights = _sights(wanted, peer) if peer else {}
@@ -49,8 +52,12 @@ def status(
         counted = watch(hypervisor, request.domain, seconds)
         before, seen = seen, replace(look(), checkpoints=counted)
         rates = _rates(before, seen, time.monotonic() - began)
+    rows = preflight.seen_here(wanted, seen, peer)
+    if trial and peer and preflight.worth_a_trial(rows, seen, peer):
+        seen = replace(seen, trial=try_to_start(hypervisor, request.domain, peer.domain))
+        rows = preflight.seen_here(wanted, seen, peer)
     found = {
-        "preflight": [asdict(row) for row in preflight.seen_here(wanted, seen, peer)],
+        "preflight": [asdict(row) for row in rows],
         "unfit": [asdict(one) for one in problems(preflight.of_host(seen.host, wanted.directory))],
         **result.seen(seen, secrets=secrets),
     }

@@ -9,13 +9,14 @@ plan refuses with the rows that are wrong, ``colo_info`` returns all of them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ..observation.seen import Domain, Host, Observation
 from ..record.wanted import Wanted
 from .copies import guest_is_there
 from .requirements import copies, disks, domain, hosts, link, network, place
-from .requirements.row import Requirement
+from .requirements.row import WRONG, Requirement
 from .requirements.start_hook import start_hook
 from .wishes import stated
 
@@ -105,6 +106,7 @@ def _of_place(this: Domain, primary: Observation, standby: Observation) -> list[
         *network.network_filters(this, there),
         *place.listeners(this, standby),
         *place.identity(this, there),
+        *place.start(this, standby),
         *network.bridges(this, there),
         *network.forward_delay(this, here),
         *network.forward_delay(this, there),
@@ -132,6 +134,13 @@ def seen_here(wanted: Wanted, seen: Observation, peer: Observation | None) -> li
     if _described(primary):
         return of_pair(stated(wanted, primary), primary, standby, strict=False)
     return [*of_host(primary.host, wanted.directory), *of_host(standby.host, wanted.directory)]
+
+
+def worth_a_trial(rows: Iterable[Requirement], standby: Observation, primary: Observation) -> bool:
+    """Whether a start could say more than the rows do, and there is no standby yet. A guest can be taken off vhost."""
+    wrong = [row for row in rows if row.state == WRONG and row.requirement != "vhost"]
+    here = primary.domain
+    return not wrong and here is not None and here.active and not place.standby_runs(here, standby)
 
 
 def _described(seen: Observation) -> bool:

@@ -200,6 +200,18 @@ def _taken(wish: Listen, host: Host) -> bool:
     return False
 
 
+def start(domain: Domain, standby: Observation) -> list[Requirement]:
+    """What only a start could tell."""
+    row = Row("start", standby.host, "libvirt and QEMU start a domain like this one")
+    if standby.trial and standby.trial.refused:
+        row.wrong(
+            f"{standby.host.name} would not start the standby: {standby.trial.refused}",
+            f"Give {standby.host.name} what this speaks of, or take it out of the domain {domain.name} (virsh edit), "
+            "which takes effect at a cold start",
+        )
+    return row.found("they do" if standby.trial else "the standby runs" if standby_runs(domain, standby) else None)
+
+
 def identity(domain: Domain, there: Host) -> list[Requirement]:
     row = Row("UUID", there, "no other domain's")
     for known in there.domains:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation, Trial
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.run import status
 from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import Request
@@ -59,3 +59,17 @@ def test_the_guests_own_host_measures_how_far_the_standby_is_and_looks_at_nothin
     assert asked["options"]["peer_address"] == "10.77.0.2"
     assert {row["state"] for row in result["preflight"]} == {"ok", "unknown"}
     assert result["verdict"]["phase"] == "protected"
+
+
+@pytest.mark.parametrize("trial", [False, True])
+def test_a_start_is_tried_where_it_is_asked_for_and_said_in_a_row(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, trial: bool
+) -> None:
+    monkeypatch.setattr(status.preflight, "worth_a_trial", lambda *_known: True)
+    monkeypatch.setattr(status, "try_to_start", lambda *_what: Trial("the filter is missing"))
+    request = Request("web1", "kvm2", peer=recorded("unprotected-primary"))
+    result = status.status(None, request, verdict=True, trial=trial)
+    (row,) = [row for row in result["preflight"] if row["requirement"] == "start"]
+    assert row["state"] == ("wrong" if trial else "unknown")
+    assert ("the filter is missing" in row["found"]) is trial
+    assert bool(result["observation"]["trial"]) is trial

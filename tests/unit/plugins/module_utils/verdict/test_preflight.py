@@ -24,6 +24,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Passage,
     Space,
     StartHook,
+    Trial,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, listen, protect
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import MAX_NICS, PORT_RANGE
@@ -133,6 +134,7 @@ FIT = Pair(
         files={KERNEL: True},
         latency=0.3,
         passage=Passage(1500, passes=True),
+        trial=Trial(),
     ),
 )
 TARGETS = [disk.target for disk in RUNNING.domain.disks]
@@ -295,6 +297,7 @@ MORE: list[Violation] = [
         lambda p: p.there(domains=(KnownDomain("web1-old", UUID),)),
         "kvm2 has a domain web1-old with the UUID of this one",
     ),
+    ("start", WRONG, lambda p: p.seen_there(trial=Trial("no tap")), "kvm2 would not start the standby: no tap"),
     ("snapshots", NOTE, lambda p: p.domain(snapshots=("s1",)), "the domain has snapshots or checkpoints (s1)"),
     ("way back", WRONG, lambda p: at_node(p, "libvirt-9-odd"), "the guest uses block node libvirt-9-odd, and once"),
 ]
@@ -356,7 +359,7 @@ def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
     assert unknown == {
         "AppArmor", "start hook", "host shutdown", "clock", "latency", "link speed", "machine type", "accelerator",
         "CPU", "forward delay", "disk space", "disks in QEMU", "large packets", "networks", "network filters",
-        "listeners", "uncompared frames", "nftables",
+        "listeners", "uncompared frames", "nftables", "start",
     }  # fmt: skip
     assert {row.state for row in rows} == {OK, UNKNOWN}
 
@@ -623,3 +626,14 @@ def test_what_the_inventory_has_wrong_hides_nothing_else() -> None:
     assert "not an absolute one" in str(refusal.value)
     assert "of type volume" in str(refusal.value)
     wishes.sights(pair.wanted, pair.primary)
+
+
+def test_a_start_is_tried_only_where_it_could_say_more() -> None:
+    def worth(pair: Pair) -> bool:
+        return preflight.worth_a_trial(pair.rows, pair.standby, pair.primary)
+
+    assert worth(FIT)
+    assert worth(nic(FIT, driver="vhost"))
+    assert not worth(FIT.there(bridges=("br9",)))
+    assert not worth(FIT.domain(state="shutoff"))
+    assert not worth(replace(FIT, standby=replace(FIT.standby, domain=FIT.primary.domain)))
