@@ -51,6 +51,7 @@ STAGES: dict[str, list[str]] = {
         "tests/long/kills",
         "tests/long/devices",
         "tests/long/faults",
+        "tests/long/uncompared",
     ],
 }
 SHOWN = 60  # lines of a failed command
