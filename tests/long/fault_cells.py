@@ -41,6 +41,7 @@ DEPLOY = "deploy"  # the fault is over: deploy
 AGAIN = "the same again"  # the fault is over: the playbook that was under way, and deploy
 FAIL_OVER = "failover"  # the power taken from it: failover, its power back, deploy
 FAIL_OVER_UP = "failover, its host up"  # its domain is off: failover confirmed, deploy
+END_IT = "failover again"  # it answers, and its guest still runs: failover again, which ends that guest, deploy
 FAIL_OVER_OTHER = "failover, the other lost"  # the power taken from the other, with the fault still there
 UNPROTECT_IT = "unprotect"  # both hosts up, the fault over: unprotect frees the guest, deploy
 START = "start"  # both hosts up: start, deploy
@@ -66,11 +67,13 @@ class Expected:
     """What has to become of a cell, beside no write lost and no double answer.
 
     ``ways`` are tried in turn until one has led to a protected pair; the last one may fail no more. ``boots`` is how
-    often the guest may have been booted in the end.
+    often the guest may have been booted in the end. ``unknowable``: nothing could know that a lie was one, so that two
+    guests answered until somebody ended one; for how long is in the table.
     """
 
     ways: tuple[str, ...]
     boots: int = 1
+    unknowable: bool = False
 
 
 def excluded(cell: Cell) -> str | None:
@@ -151,6 +154,8 @@ def expected(cell: Cell) -> Expected:
 
 def _in_lockstep(cell: Cell) -> Expected:
     fault = cell.fault
+    if fault == FALSE_FENCE:
+        return Expected((END_IT,) if cell.side == PRIMARY else (DEPLOY,), unknowable=cell.side == PRIMARY)
     if fault == KILLED:
         return Expected((FAIL_OVER_UP,) if cell.side == PRIMARY else (DEPLOY,))
     if fault == REBOOT:  # README: it came back by itself

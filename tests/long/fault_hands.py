@@ -60,6 +60,11 @@ class Hands:
         else:
             raise ValueError(f"no hands for {fault}")
 
+    def silence(self, host: str) -> None:
+        """A host whose processes stand still, and whose kernel answers nobody: it looks like one without power."""
+        self.strike(matrix.CUT, host)
+        self.strike(matrix.FROZEN, host)
+
     def undo(self) -> None:
         """What lasted lasts no longer: the link mended, the disk has room, the host goes on. Power stays off."""
         while self._undo:
