@@ -112,7 +112,8 @@ def way_back(wanted: Wanted, seen: Observation) -> list[Requirement]:
     chosen = {disk.target for disk in wanted.disks}
     for disk in seen.domain.disks if seen.monitor else ():
         disk = states.below_filters(seen.monitor, disk)
-        if disk.target in chosen and disk.node and not graph.is_ours(disk.node):
+        ours = disk.node is not None and graph.is_ours(disk.node)
+        if disk.target in chosen and disk.type in IMAGE_TYPES and disk.node and not ours:  # others have a row already
             found = _found_again(seen, disk)
             if found != disk.node:
                 row.wrong(
