@@ -9,8 +9,8 @@
     summary           sentence, tone (good, warning, bad, unknown), phase, holder, since
     before, after     hosts (by name: state, message, phase, problems, notes, unfit, sync, observation), verdict,
                       channels
-    tasks             title, host, outcome, started, ended, seconds, served_after, changed, message, problems, steps,
-                      runs; or null where nobody said what was done
+    tasks             title, host, outcome, started, ended, seconds, served_after, unheard, changed, message, problems,
+                      steps, runs; or null where nobody said what was done
     fence             host, verified, method; or null
     client            outage_ms, outage_of, acknowledged, checked, lost, boots, kinds, ...; or null
 

@@ -17,11 +17,14 @@ STATES = {
     "syncing": ("{pair} runs{on}, still unprotected; its disks are being copied", "warning"),
     "protected": ("{pair} is protected: it serves{from_}, in lockstep with its standby", "good"),
     "stalled": ("{pair} stands still{on}: it waits for a checkpoint with its standby", "bad"),
-    "degraded": ("{pair}{on} has lost its other half; its clients are frozen until failover is run", "bad"),
+    "degraded": ("{pair}{on} is not in lockstep with its other half; its clients may be frozen", "bad"),
     "failed_over": ("{pair} serves{from_}, unprotected", "warning"),
     "powered_off": ("{pair} does not run{last}", "bad"),
     "stale": ("{pair} has only an old copy here; the other host has a newer one", "bad"),
 }
+
+UNHEARD = "unheard"  # failed over, and what the guest sends was not seen to leave its host
+FORMS = {**STATES, UNHEARD: ("{pair} {runs}unprotected, and clients do not reach it", "bad")}
 
 
 def summarise(document: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +35,7 @@ def summarise(document: dict[str, Any]) -> dict[str, Any]:
     since = served_at(task) if task else None
     if phase == "unprotected":
         holder = holder or _runs_on(document)
-    state, tone = _state(document["pair"], phase, holder)
+    state, tone = _state(document["pair"], UNHEARD if _unheard(document, phase) else phase, holder)
     if since:
         state += f", since {about(task)}{words.clock(since, '%Y-%m-%d %H:%M')}"
     parts = [state, *_client(document["client"])]
@@ -57,13 +60,17 @@ def summarise(document: dict[str, Any]) -> dict[str, Any]:
 def _state(pair: str, phase: str | None, holder: str | None) -> tuple[str, str]:
     if phase is None:
         return f"it is not known how {pair} is now", "unknown"
-    if phase not in STATES:
+    if phase not in FORMS:
         return f"{pair} is {phase}", "unknown"
-    form, tone = STATES[phase]
+    form, tone = FORMS[phase]
     on, from_ = (f" on {holder}", f" from {holder}") if holder else ("", "")
     runs = f"runs on {holder}, " if holder else "is "
     last = f"; the newest copy is on {holder}" if holder else ""
     return form.format(pair=pair, on=on, from_=from_, runs=runs, last=last), tone
+
+
+def _unheard(document: dict[str, Any], phase: str | None) -> bool:
+    return phase == "failed_over" and any(task["unheard"] for task in document["tasks"] or [])
 
 
 def _runs_on(document: dict[str, Any]) -> str | None:

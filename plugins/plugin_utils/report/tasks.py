@@ -29,6 +29,7 @@ def _task(task: dict[str, Any]) -> dict[str, Any]:
         "ended": words.iso(words.moment(task.get("ended"))),
         "seconds": given.number(result.get("seconds")),
         "served_after": given.number(result.get("served_after")),
+        "unheard": given.texts(result.get("unheard")),
         "changed": result.get("changed") if isinstance(result.get("changed"), bool) else None,
         "message": _text(result.get("msg")) if failed or result.get("skipped") else None,
         "problems": given.texts(result.get("problems")) if failed else [],

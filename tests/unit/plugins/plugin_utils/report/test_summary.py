@@ -13,7 +13,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.plugin_utils.report im
 SYNCING = "still unprotected; its disks are being copied"
 LOCKSTEP = "in lockstep with its standby"
 AGAIN = "is protected: it serves from kvm2"
-FROZEN = "has lost its other half; its clients are frozen until failover is run"
+FROZEN = "is not in lockstep with its other half; its clients may be frozen"
 
 
 def sentence(**options: Any) -> str:
@@ -43,6 +43,13 @@ def numbers(**options: Any) -> dict[str, tuple[str, str]]:
 def test_how_the_pair_is(primary: str | None, secondary: str | None, words: str, tone: str) -> None:
     found = cases.built(after=cases.side(primary, secondary))["summary"]
     assert (found["sentence"], found["tone"]) == (words, tone)
+
+
+def test_a_survivor_that_nobody_hears_is_not_said_to_serve() -> None:
+    tasks = [cases.task(unheard=["nothing that NIC 52:54:00:00:00:01 of the guest sends leaves this host by eth0"])]
+    found = document.build({**cases.FAILOVER, "tasks": tasks}, cases.MADE)["summary"]
+    assert found["sentence"].startswith("web1 runs on kvm2, unprotected, and clients do not reach it")
+    assert found["tone"] == "bad"
 
 
 def test_every_phase_has_its_words() -> None:
@@ -104,7 +111,7 @@ def test_a_task_that_failed_comes_first() -> None:
     failed = {"title": "Serve from the survivor", "host": "kvm2", "result": {"failed": True, "msg": "no fence"}}
     found = cases.built(runbook="failover", after=cases.side(None, "protected-secondary"), tasks=[failed])["summary"]
     assert found["sentence"].startswith(
-        "Failover did not come to its end: 'Serve from the survivor' failed on kvm2; web1 has"
+        "Failover did not come to its end: 'Serve from the survivor' failed on kvm2; web1 is not in lockstep"
     )
     assert found["tone"] == "bad"
 

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the collection tells of a guest is made after looking: every text that claims something of it is listed here.
+
+A new one has to be added, with what it was seen by; the long runs (tests/long/claims.py) hold them against a client.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import guest, pair
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACES = ("plugins/module_utils", "plugins/action", "plugins/plugin_utils", "plugins/filter")
+CLAIM = re.compile(
+    r"guests?\b[^.:]{0,40}\b(?:goes on|go on|runs\b|serves?\b|is free|unharmed|answers)|is protected|serves\{|"
+    r"would have served|\{runs\}",
+    re.IGNORECASE,
+)
+
+# What an observation showed; its place in the source, and how.
+SEEN = {
+    "Whether the guest on {} goes on is not known": "verdict/guest.py: no monitor answers",
+    "The guest goes on on {}": "verdict/guest.py: query-status runs, and no disk is parked",
+    "the guest runs on {} as well": "verdict/pair.py: both hosts were seen to run it",
+    "the guest runs alone, unprotected": "verdict/remarks.py: the record's role, of a domain that is active",
+    "another guest with this address answers": "verdict/reach.py: the bridge hears its address from another port",
+    "the guest serves with frames that": "requirements/network.py: the taps were watched",
+    "COLO never begins in QEMU {}, in which the guest runs": "requirements/domain.py: query-version of that QEMU",
+    "{pair} is protected: it serves{from_}": "report/summary.py: the verdict over both hosts, looked at once more",
+    "{pair} serves{from_}, unprotected": "report/summary.py: the verdict, unless clients were seen not to reach it",
+    "{pair} {runs}unprotected": "report/summary.py: the domain was seen to run",
+    "{pair} {runs}unprotected, and clients do not": "report/summary.py: the domain was seen to run",
+    "the guest is free to serve, ": "report/timeline.py: served_after, of a step that was carried out",
+}
+# What is to be done, or what would be so if something else were: nothing is claimed to be so.
+NOT_CLAIMED = (
+    "wait until the guest runs by itself",
+    "let the guest go on",
+    "that the guest runs by itself",
+    "as soon as the guest runs here",
+    "If the guest runs on {}",
+    "Protect it from the host that the guest runs on",
+    "persistent, and its guest runs",
+    "A guest that was started before an upgrade runs in the old QEMU",
+    "none that the guest serves with",
+    "it sees which has the guest, and goes on from there",
+    "it sees which host has the guest, and goes on from there",
+    "and it serves over IPv4 alone while it is protected",
+    "guests go on",  # a restart of libvirtd, in a remedy
+    "failover serves from there",
+    "answers and checkpoints wait",
+)
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Where a text stands, and the text, with {} for what is put in; no docstrings."""
+    for place in PLACES:
+        for path in sorted((ROOT / place).rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+            inner |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.JoinedStr):
+                    words = "".join(str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+                    words = node.value
+                else:
+                    continue
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", words
+
+
+def test_every_text_that_claims_something_of_the_guest_is_known_and_seen() -> None:
+    found = {where: words for where, words in texts() if CLAIM.search(words)}
+    assert len(found) > len(SEEN) / 2, "the texts are not found any more"
+    unknown = {
+        where: words for where, words in found.items() if not any(known in words for known in (*SEEN, *NOT_CLAIMED))
+    }
+    assert unknown == {}
+
+
+def test_every_claim_that_is_listed_is_still_made() -> None:
+    said = " ".join(words for _where, words in texts())
+    assert [claim for claim in SEEN if claim not in said] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_guest_is_said_to_go_on_only_where_its_qemu_was_seen_to_run_on_its_own_disks(name: str) -> None:
+    seen = recorded(name)
+    goes_on = bool(
+        seen.monitor
+        and seen.monitor.running
+        and not any(disk.node == graph.park(disk.target) for disk in seen.domain.disks)
+    )
+    assert guest.in_words(seen).startswith("The guest goes on on") is goes_on
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pair_is_said_to_be_protected_only_where_both_hosts_were_seen(name: str) -> None:
+    assert pair.pair(recorded(name), None).phase != "protected"
