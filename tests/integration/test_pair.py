@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import PURE_QUERIES
+from ansible_collections.lockstep.colo.plugins.module_utils.observe.monitor import PURE_QUERIES
 from colo_bed import Bed
 
 NBD_PORT = 21601

@@ -53,6 +53,7 @@ from module_utils.domain import reading as domain
 from module_utils.host.checkpoints import watch
 from module_utils.host.hypervisor import Hypervisor
 from module_utils.observation import codec
+from module_utils.observation.depth import THOROUGH, UNASKED, Sights
 from module_utils.observation import seen as observation
 from module_utils.observe import look as observe
 from module_utils.plan import listen as plan_standby
@@ -63,8 +64,8 @@ given = json.load(sys.stdin)
 hypervisor = Hypervisor()
 directory = Wanted().directory
 
-def look(**options):
-    return observe.observe(hypervisor, given["domain"], directory, host_name=given["host"], **options)
+def look(depth=THOROUGH, sights=Sights()):
+    return observe.observe(hypervisor, given["domain"], directory, depth, sights, host_name=given["host"])
 
 def tell(name, seen):
     data = codec.to_data(seen)
@@ -76,7 +77,7 @@ def tell(name, seen):
 if "name" in given:
     seconds = given.get("watch", 0)
     counted = watch(hypervisor, given["domain"], seconds) if seconds else None
-    tell(given["name"], replace(look(monitor=given.get("monitor", True)), checkpoints=counted))
+    tell(given["name"], replace(look(THOROUGH if given.get("monitor", True) else UNASKED), checkpoints=counted))
     sys.exit()
 peer = codec.from_data(observation.Observation, given["peer"])
 half = plan_primary.primary if given["role"] == "primary" else plan_standby.secondary

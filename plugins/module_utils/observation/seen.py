@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..record.pair import Record
+from .depth import THOROUGH
 
 MONITOR_CHARDEV = "charmonitor"  # libvirt's name for it
 DISCONNECTED = "disconnected:"  # before the address of a socket in query-chardev that nobody is connected with
@@ -312,7 +313,6 @@ class Monitor:
     iothreads: tuple[str, ...] = ()
     # Of a primary in lockstep: why a write did not reach the standby, whose copy lacks it while checkpoints go on.
     lost_writes: str | None = None
-    brief: bool = False  # only what a standby's promotion has to know was asked
 
     @property
     def socket_directory(self) -> str | None:
@@ -376,6 +376,7 @@ class Heard:
 class Observation:
     host: Host
     domain: Domain | None = None
+    depth: str = THOROUGH  # how deep this look went, one of depth's
     monitor: Monitor | None = None
     monitor_problem: str | None = None
     images: dict[str, Image] = field(default_factory=dict)

@@ -75,20 +75,24 @@ def _peer_problems(seen: Observation, peer: Observation | None, unproven: bool) 
             f"this copy is stale: generation {seen.generation}, and {there} has {peer.generation}",
             f"Start the domain on {there}",
         )
-    elif peer.record is None:
-        return  # it has no copy
-    elif peer.record.role != "secondary":
-        if peer.generation == seen.generation:
-            yield Problem(
-                f"both hosts have a copy of generation {peer.record.generation} that ran alone",
-                "Compare the two guests' disks, and undefine the domain on the host whose copy is to be given up",
-            )
-    elif copies.outlived(seen, peer):
+    elif peer.record and peer.record.role == "secondary":
+        yield from _standby_problems(seen, peer)
+    elif peer.record and peer.generation == seen.generation:
+        yield Problem(
+            f"both hosts have a copy of generation {peer.record.generation} that ran alone",
+            "Compare the two guests' disks, and undefine the domain on the host whose copy is to be given up",
+        )
+
+
+def _standby_problems(seen: Observation, standby: Observation) -> Iterator[Problem]:
+    """Why the standby's copy may be needed yet."""
+    there = seen.record.peer.host
+    if copies.outlived(seen, standby):
         yield Problem(
             f"the standby on {there} still has the guest as it ran last",
             "Serve from there with lockstep.colo.failover; or destroy the standby, and run again",
         )
-    elif not seen.domain.active and peer.domain.active and copies.completed(peer):
+    elif not seen.domain.active and standby.domain.active and copies.completed(standby):
         yield Problem(
             f"the standby on {there} may still be promoted: it would be an old copy as soon as the guest runs here",
             "Run colo_pair with state expendable there first; the playbook start does",

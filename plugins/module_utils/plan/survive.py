@@ -12,6 +12,7 @@ from ..domain import editing as xml
 from ..domain import reading
 from ..lockstep import graph, states
 from ..lockstep.frames import barrier
+from ..observation.depth import BRIEF
 from ..observation.seen import Monitor, Observation
 from ..verdict import copies, current, pair
 from ..verdict.fence import SAID, Fence, unproven
@@ -121,7 +122,7 @@ def newest(seen: Observation) -> Plan:
 def promote(seen: Observation) -> Plan:
     """Make a standby the guest, where it is certain that the primary has ended."""
     steps = [*newest(seen).steps, *_serve(seen)]
-    if seen.monitor.brief:  # the clients come first; what is to be tidied up is looked at afterwards
+    if seen.depth == BRIEF:  # the clients come first; what is to be tidied up is looked at afterwards
         *before, last = steps
         return Plan((*before, replace(last, pivot=True)), _ordinary(seen))
     return Plan((*steps, *_tidy(_served(seen))), _ordinary(seen))

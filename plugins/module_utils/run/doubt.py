@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from ..observation.depth import SILENT
 from ..observation.seen import Heard, Observation
 from ..observe import silence
 from ..plan import survive
 from ..verdict.fence import SAID, WORD, Fence
 from ..verdict.problem import refuse_if
-from .depths import SILENT, Look
+
+Look = Callable[[str], Observation]  # at a depth
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 from ..errors import ColoError
 from ..host.hypervisor import Hypervisor
+from ..observation.depth import BRIEF, GIVEN_UP, QUICK, SILENT, THOROUGH, Sights
 from ..observation.seen import Observation
 from ..observe.look import observe
 from ..plan import change_sides, describe, drill, give_up, listen, protect, start, survive, vhost
@@ -29,8 +29,7 @@ from ..verdict import fence as fences
 from ..verdict.fence import Fence
 from . import doubt
 from .converge import Rescue, Result, converge
-from .depths import BRIEF, GIVEN_UP, QUICK, SILENT, THOROUGH, Look
-from .doubt import Found
+from .doubt import Found, Look
 from .session import open_session
 
 
@@ -72,7 +71,7 @@ def _clients_first(request: Request, look: Look) -> Callable[[], Observation]:
     def next_look() -> Observation:
         depth = depths.pop(0) if depths else QUICK
         seen = look(depth)
-        if depth is not SILENT:
+        if depth != SILENT:
             return seen
         if seen.record is None or seen.record.role != "secondary":
             depths.clear()
@@ -91,16 +90,16 @@ def _without_qemu(_request: Request, look: Look) -> Callable[[], Observation]:
     return next_look
 
 
-def _nothing(_request: Request) -> dict[str, Any]:
-    return {}
+def _nothing(_request: Request) -> Sights:
+    return Sights()
 
 
-def _standbys_place(request: Request) -> dict[str, Any]:
-    return wishes.sights(request.wanted, request.peer) if request.peer else {}
+def _standbys_place(request: Request) -> Sights:
+    return wishes.sights(request.wanted, request.peer) if request.peer else Sights()
 
 
-def _what_is_not_compared(request: Request) -> dict[str, Any]:
-    return {"uncompared": request.wanted.uncompared}
+def _what_is_not_compared(request: Request) -> Sights:
+    return Sights(uncompared=request.wanted.uncompared)
 
 
 def _never(_request: Request) -> bool:
@@ -152,7 +151,7 @@ class Goal:
     role: str | None = None
     needs_peer: bool = True
     looks: Callable[[Request, Look], Callable[[], Observation]] = _thoroughly
-    sights: Callable[[Request], dict[str, Any]] = _nothing
+    sights: Callable[[Request], Sights] = _nothing
     rescue: Rescue | None = None
     urgent: Callable[[Request], bool] = _never
     first: Callable[[Request, Look], Found] = _no_doubt
@@ -228,11 +227,11 @@ def reach(
 def _look(goal: Goal, request: Request, hypervisor: Hypervisor) -> Look:
     sights = goal.sights(request)
 
-    def look(depth: Mapping[str, Any]) -> Observation:
+    def look(depth: str) -> Observation:
         if request.check and request.projected is not None:
             return request.projected
         where = request.domain, request.wanted.directory
-        return observe(hypervisor, *where, host_name=request.host, **depth, **sights)
+        return observe(hypervisor, *where, depth, sights, host_name=request.host)
 
     return look
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
+from ..observation.depth import THOROUGH, UNASKED, Sights
 from ..observation.seen import Observation
 from ..observe.look import observe
 from ..observe.trial import trial as try_to_start
@@ -40,13 +41,13 @@ def status(
     ``trial``: start a domain like the peer's here, and end it at once, where all else that its standby needs is there.
     """
     wanted, peer = request.wanted, request.peer
-    sights = _sights(wanted, peer) if peer else {}
+    depth, sights = THOROUGH if monitor else UNASKED, _sights(wanted, peer) if peer else Sights()
 
-    def look(**more: Any) -> Observation:
-        where = request.domain, wanted.directory
-        return observe(hypervisor, *where, host_name=request.host, monitor=monitor, **sights, **more)
+    def look(uncompared: str | None = None) -> Observation:
+        more = replace(sights, uncompared=uncompared)
+        return observe(hypervisor, request.domain, wanted.directory, depth, more, host_name=request.host)
 
-    seen, rates = look(**({"uncompared": wanted.uncompared} if frames else {})), {}
+    seen, rates = look(wanted.uncompared if frames else None), {}
     if seconds and seen.monitor:
         began = time.monotonic()
         counted = watch(hypervisor, request.domain, seconds)
@@ -69,12 +70,12 @@ def status(
     return found
 
 
-def _sights(wanted: Wanted, peer: Observation) -> dict[str, Any]:
+def _sights(wanted: Wanted, peer: Observation) -> Sights:
     """What to look at besides: how far the peer is, and what a standby of its guest would find here."""
     record = peer.record
     address = wanted.peer_address or (record.local.address if record else None)
     there = record is None or record.role != "secondary"
-    return {"peer_address": address, **(wishes.sights(wanted, peer) if there else {})}
+    return replace(wishes.sights(wanted, peer) if there else Sights(), peer_address=address)
 
 
 def _rates(before: Observation, after: Observation, seconds: float) -> dict[str, int]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..lockstep import graph, states
@@ -82,47 +83,58 @@ def _secondary_phase(seen: Observation) -> str:
 def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
     """The verdict over a pair; None for a host that could not be reached. Which is which the records say."""
     seen = [one for one in (primary, secondary) if one is not None]
-    missing = len(seen) < 2
     holders = [one for one in seen if one.record and one.record.role != "secondary" and not given_away(one)]
     if not holders:
-        return _without_holder(seen, missing)
+        return _without_holder(seen, len(seen) < 2)
     holder = max(holders, key=lambda one: one.generation)
     other = next((one for one in seen if one is not holder), None)
-    state = phase(holder, other)
     halves = [holder] if other is None else [holder, other]
+    state, doubts = _of_both(holder, other)
     problems = [words for half in halves for words in remarks.problems(half)]
-    if state == "protected" and (other is None or phase(other) != "protected"):
-        state = "degraded"
+    problems += [*doubts, *_about_the_copies(state, holder, other)]
+    notes = tuple(words for half in halves for words in remarks.notes(half))
+    return Verdict(state, holder.host.name, tuple(problems), notes, next_playbook(state, holder, other))
+
+
+def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[str]]:
+    """The phase of both halves together, and why it is less than the holder's own."""
+    state = phase(holder, other)
+    if state != "protected":
+        return state, []
+    if other is None or phase(other) != "protected":
         where = other.host.name if other else "the other host"
-        problems.append(f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen")
-    if state == "protected" and not completed(other):
-        state = "syncing"
-        problems.append(
+        return "degraded", [f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen"]
+    if not completed(other):
+        words = (
             f"the standby on {other.host.name} may not be promoted: it is not written down that it has completed a "
             "checkpoint since its last sync; deploy sees to that"
         )
+        return "syncing", [words]
+    return state, []
+
+
+def _about_the_copies(state: str, holder: Observation, other: Observation | None) -> Iterator[str]:
+    """What an operator should know of the other host's copy."""
+    if other is None:
+        return
+    there = other.host.name
     if state == "protected" and _left_behind(holder.domain, other.domain):
-        problems.append(
-            f"what the guest wrote to its UEFI variables has not reached the standby on {other.host.name}: after a "
-            "failover it starts with the older ones; unprotect and deploy, when it suits you, bring them there"
+        yield (
+            f"what the guest wrote to its UEFI variables has not reached the standby on {there}: after a failover it "
+            "starts with the older ones; unprotect and deploy, when it suits you, bring them there"
         )
-    if state == "powered_off" and other is not None and outlived(holder, other):
-        problems.append(
-            f"the standby on {other.host.name} still has the guest as it ran last: failover serves from there, and it "
-            "is lost when that standby ends"
+    if state == "powered_off" and outlived(holder, other):
+        yield (
+            f"the standby on {there} still has the guest as it ran last: failover serves from there, and it is lost "
+            "when that standby ends"
         )
-    if other is not None and runs_a_guest(other) and runs_a_guest(holder):
-        problems.append(
-            f"the guest runs on {other.host.name} as well, and two guests answer: end the one whose writes are to be "
-            "given up"
+    if runs_a_guest(other) and runs_a_guest(holder):
+        yield f"the guest runs on {there} as well, and two guests answer: end the one whose writes are to be given up"
+    elif other.record and other.generation < holder.generation:
+        yield (
+            f"the copy on {there} is stale (generation {other.generation}, the newest is {holder.generation}); deploy "
+            "makes a standby of it"
         )
-    elif other is not None and other.record and other.generation < holder.generation:
-        problems.append(
-            f"the copy on {other.host.name} is stale (generation {other.generation}, "
-            f"the newest is {holder.generation}); deploy makes a standby of it"
-        )
-    notes = tuple(words for half in halves for words in remarks.notes(half))
-    return Verdict(state, holder.host.name, tuple(problems), notes, next_playbook(state, holder, other))
 
 
 def _left_behind(here: Domain, there: Domain) -> bool:

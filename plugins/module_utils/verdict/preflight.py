@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ..observation.depth import ASKS_QEMU
 from ..observation.seen import Domain, Host, Observation
 from ..record.wanted import Wanted
 from .copies import guest_is_there
@@ -145,4 +146,4 @@ def worth_a_trial(rows: Iterable[Requirement], standby: Observation, primary: Ob
 
 def _described(seen: Observation) -> bool:
     """Whether more is known of the domain than its state: a QEMU that may hang was not asked."""
-    return seen.domain is not None and bool(seen.domain.inactive_xml)
+    return seen.domain is not None and seen.depth in ASKS_QEMU

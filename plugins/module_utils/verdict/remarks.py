@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from ..errors import ColoError
 from ..lockstep import abilities, frames, states
+from ..observation.depth import WHOLE_DOMAIN
 from ..observation.seen import Domain, Observation
 from ..record.pair import ALLOW
 from . import channels, current, reach
@@ -19,7 +20,12 @@ STOPPED_BY_A_DISK = "'io-error' -> 'colo'"
 
 def _proxy_notes(seen: Observation) -> list[str]:
     """What was changed by hand where packets are compared: answers may go out that the standby never gave."""
-    if seen.record.role == "alone" or seen.monitor is None or seen.monitor.brief or seen.monitor.colo == "none":
+    if (
+        seen.record.role == "alone"
+        or seen.monitor is None
+        or seen.depth not in WHOLE_DOMAIN
+        or seen.monitor.colo == "none"
+    ):
         return []
     try:
         return [f"the packet proxy was changed, deploy will {drift.mending}" for drift in states.drifted(seen)]
@@ -49,64 +55,82 @@ def _frame_problems(seen: Observation) -> Iterator[str]:
 
 
 def problems(seen: Observation) -> list[str]:
-    """What is wrong with this host's half of the pair."""
-    found = []
-    if seen.monitor_problem:
-        found.append(f"{seen.host.name}: {seen.monitor_problem}")
-    domain, record = seen.domain, seen.record
-    if domain is None or record is None:
-        return found
+    """What is wrong with this host's half of the pair, each with the host's name before it."""
+    found = [seen.monitor_problem] if seen.monitor_problem else []
+    if seen.record is not None:
+        found += [
+            *_how_it_runs(seen),
+            *_lost_writes(seen),
+            *_standby_problems(seen),
+            *_proxy_notes(seen),
+            *_frame_problems(seen),
+            *channels.cut(seen),
+            *reach.unheard(seen),
+        ]
+        if seen.domain.autostart and seen.record.role != "alone":
+            found.append("autostart is on, so that an old copy could start by itself")
+    return [f"{seen.host.name}: {words}" for words in found]
+
+
+def _how_it_runs(seen: Observation) -> Iterator[str]:
+    """What may end the guest here, or has ended its QEMU, or keeps it unprotected."""
+    domain, peer = seen.domain, seen.record.peer
     for path in seen.removed_images:
-        found.append(f"{seen.host.name}: {path} was removed, and QEMU still has it open: it is lost when QEMU ends")
-    if record.role == "alone":
-        found.append(f"{seen.host.name}: the guest runs alone, unprotected, since a failover")
+        yield f"{path} was removed, and QEMU still has it open: it is lost when QEMU ends"
+    if seen.record.role == "alone":
+        yield "the guest runs alone, unprotected, since a failover"
         if seen.peer_answers:  # asked in a failover alone, whose fence was believed
-            found.append(f"{record.peer.host} answers on {record.peer.address} after its fence: see whether that works")
+            yield f"{peer.host} answers on {peer.address} after its fence: see whether that works"
         if states.half_taken_over(seen):
-            found.append(f"{seen.host.name}: that failover was cut off, the guest may not be reachable: run it again")
+            yield "that failover was cut off, the guest may not be reachable: run it again"
     elif not domain.active and domain.last_words:
-        found.append(f"{seen.host.name}: its QEMU ended with: {'; '.join(domain.last_words)}{_meaning(domain)}")
-    if seen.monitor and seen.monitor.lost_writes:
-        found.append(
-            f"{seen.host.name}: a write of the guest did not reach the standby ({seen.monitor.lost_writes}): the copy "
-            f"on {record.peer.host} lacks it and must not be promoted; see to its disk and the link, deploy renews it"
-        )
-    if _formed_earlier(seen):
-        found.append(
-            f"{seen.host.name}: an earlier version formed this pair, and a write that fails on the primary's own disk "
-            "is not told to the guest: unprotect and deploy, when it suits you"
-        )
-    for disk in domain.disks:
-        if disk.failed_writes:
-            found.append(
-                f"{seen.host.name}: {disk.failed_writes} writes of the guest to disk {disk.target} failed since it was "
-                "started, and it was told so: see to the disk and its space"
-            )
-    if record.role == "secondary" and domain.active and (last := current.silent(seen)):
-        since = f"{last.at}, {current.ago(last.seconds)} ago"
-        found.append(f"{seen.host.name}: the standby last heard from {record.peer.host} at {since}")
-    if seen.monitor and seen.monitor.colo == "secondary":
-        found += [f"{seen.host.name}: {problem.what}" for problem in current.cut_from_disks(seen)]
-    if seen.monitor and record.role == "secondary":
-        up = [nic.tap for nic in domain.nics if nic.tap_up and seen.monitor.colo != "none"]
-        found += [f"{seen.host.name}: link {tap} of the standby is up, its packets reach the network" for tap in up]
-    said = [*_proxy_notes(seen), *_frame_problems(seen), *channels.cut(seen), *reach.unheard(seen)]
-    found += [f"{seen.host.name}: {words}" for words in said]
-    if domain.autostart and record.role != "alone":
-        found.append(f"{seen.host.name}: autostart is on, so that an old copy could start by itself")
-    return found
-
-
-def _formed_earlier(seen: Observation) -> bool:
-    if seen.monitor is None or seen.monitor.brief or seen.record.role != "primary":
-        return False
-    return any(states.one_write_suffices(seen.monitor, disk.target) for disk in seen.record.disks)
+        yield f"its QEMU ended with: {'; '.join(domain.last_words)}{_meaning(domain)}"
 
 
 def _meaning(domain: Domain) -> str:
     if any(STOPPED_BY_A_DISK in line for line in domain.last_words):
         return " (a write to one of its images failed: look at their space, and at the disk below them)"
     return ""
+
+
+def _lost_writes(seen: Observation) -> Iterator[str]:
+    """Writes that failed, and those whose failing nobody would be told."""
+    if seen.monitor and seen.monitor.lost_writes:
+        yield (
+            f"a write of the guest did not reach the standby ({seen.monitor.lost_writes}): the copy "
+            f"on {seen.record.peer.host} lacks it and must not be promoted; see to its disk and the link, deploy "
+            "renews it"
+        )
+    if _formed_earlier(seen):
+        yield (
+            "an earlier version formed this pair, and a write that fails on the primary's own disk is not told to the "
+            "guest: unprotect and deploy, when it suits you"
+        )
+    for disk in seen.domain.disks:
+        if disk.failed_writes:
+            yield (
+                f"{disk.failed_writes} writes of the guest to disk {disk.target} failed since it was started, and it "
+                "was told so: see to the disk and its space"
+            )
+
+
+def _formed_earlier(seen: Observation) -> bool:
+    if seen.monitor is None or seen.depth not in WHOLE_DOMAIN or seen.record.role != "primary":
+        return False
+    return any(states.one_write_suffices(seen.monitor, disk.target) for disk in seen.record.disks)
+
+
+def _standby_problems(seen: Observation) -> Iterator[str]:
+    """Whether a standby hears its primary, and nobody hears the standby."""
+    if seen.record.role != "secondary":
+        return
+    if seen.domain.active and (last := current.silent(seen)):
+        yield f"the standby last heard from {seen.record.peer.host} at {last.at}, {current.ago(last.seconds)} ago"
+    if seen.monitor and seen.monitor.colo == "secondary":
+        yield from (problem.what for problem in current.cut_from_disks(seen))
+    if seen.monitor and seen.monitor.colo != "none":
+        for tap in [nic.tap for nic in seen.domain.nics if nic.tap_up]:
+            yield f"link {tap} of the standby is up, its packets reach the network"
 
 
 def notes(seen: Observation) -> list[str]:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
+from ..observation.depth import Sights
 from ..observation.seen import Observation
 from ..record import images
 from ..record.pair import Record
@@ -40,17 +40,13 @@ def stated(wanted: Wanted, primary: Observation) -> Wanted:
     return replace(wanted, disks=tuple(WantedDisk(disk.target, disk.format or "") for disk in writable))
 
 
-def sights(wanted: Wanted, primary: Observation) -> dict[str, Any]:
+def sights(wanted: Wanted, primary: Observation) -> Sights:
     """What ``observe`` has to look at on the host where the primary's standby is to be."""
     domain, record = primary.domain, primary.record
     if domain is None:
-        return {}
+        return Sights()
     chosen = {disk.target: disk for disk in recorded(wanted, record).disks} if record else {}
     chosen |= {disk.target: disk for disk in stated(wanted, primary).disks}
     disks = originals.of_primary(replace(wanted, disks=tuple(chosen.values())), domain)
     copies_there = images.files(images.of_standby(wanted, None, images.home(wanted.directory, domain.uuid), disks))
-    return {
-        "uuid": domain.uuid,
-        "images": [(path, kind) for path, kind, _size in copies_there],
-        "files": domain.files,
-    }
+    return Sights(domain.uuid, tuple((path, kind) for path, kind, _size in copies_there), domain.files)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.host import files, links, marker, sockets
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import BRIEF, THOROUGH, Sights
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Cpu,
     Emulator,
@@ -16,7 +17,6 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Image,
     KnownDomain,
     Link,
-    Migration,
     Monitor,
     Network,
     Node,
@@ -24,13 +24,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Space,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import emulator, equipment, look, surroundings
-from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import (
-    _failed_writes,
-    _lost_writes,
-    _writers,
-    migration,
-    observe,
-)
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import monitor as monitor_reading
+from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import observe
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import fixture
 
 DIRECTORY = "/var/lib/libvirt/images/colo"
@@ -104,8 +99,10 @@ def a_host_that_says_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> list[s
 
 
 def test_everything_that_the_preflight_needs_is_seen(asked: list[str]) -> None:
-    images = [("/elsewhere/vda.qcow2", "qcow2"), (f"{DIRECTORY}/u/vda.active.qcow2", "qcow2")]
-    seen = observe(Libvirt(), "web1", DIRECTORY, images=images, files=["/iso"], peer_address="10.77.0.1")
+    images = (("/elsewhere/vda.qcow2", "qcow2"), (f"{DIRECTORY}/u/vda.active.qcow2", "qcow2"))
+    sights = Sights(images=images, files=("/iso",), peer_address="10.77.0.1")
+    seen = observe(Libvirt(), "web1", DIRECTORY, THOROUGH, sights)
+    assert seen.depth == THOROUGH
     assert (seen.domain.type, seen.domain.cpu_mode, seen.domain.nvram) == ("qemu", "custom", "file")
     assert seen.domain.files == ("/usr/bin/qemu-system-x86_64", "/usr/share/OVMF/OVMF_CODE_4M.fd")
     assert (seen.host.cpu, seen.host.kvm, seen.host.speed("10.77.0.2")) == (Cpu("AMD EPYC"), True, 1000)
@@ -135,7 +132,7 @@ def test_what_qemu_says_of_the_disks_is_kept_of_a_guest_with_a_variable_store(
     asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monitor = Monitor("running", True, "11.1.3", "none", nodes={"libvirt-1-format": Node("qcow2", "/i", 268435456)})
-    monkeypatch.setattr(look, "read_monitor", lambda *unused: (monitor, {"vda": "libvirt-1-format"}))
+    monkeypatch.setattr(monitor_reading, "read_monitor", lambda *unused: (monitor, {"vda": "libvirt-1-format"}))
     monkeypatch.setattr(files, "digest", lambda path: f"digest of {path}")
     domain = observe(Libvirt(runs=True), "web1", DIRECTORY).domain
     assert domain.nvram_digest == "digest of /var/lib/libvirt/qemu/nvram/fix-q35_VARS.fd"
@@ -143,83 +140,5 @@ def test_what_qemu_says_of_the_disks_is_kept_of_a_guest_with_a_variable_store(
 
 
 def test_a_failover_asks_for_nothing_that_it_can_do_without(asked: list[str]) -> None:
-    observe(Libvirt(), "web1", DIRECTORY, thorough=False, brief=True)
+    assert observe(Libvirt(), "web1", DIRECTORY, BRIEF).depth == BRIEF
     assert {line.split()[0] for line in asked} == {"machine_id", "read"}
-
-
-LISTENS = {"socket-address": [{"port": "21600", "ipv4": True, "host": "10.77.0.2", "type": "inet"}]}
-
-
-@pytest.mark.parametrize(
-    ("said", "status"),
-    [
-        pytest.param(LISTENS, "setup", id="a standby of 7.2.22 that waits for the guest"),
-        pytest.param({"status": "setup", **LISTENS}, "setup", id="one of 10.0.13"),
-        pytest.param({}, "none", id="one that has not been told to wait, of either"),
-    ],
-)
-def test_whether_a_standby_waits_is_seen_in_each_generation(said: dict, status: str) -> None:
-    capabilities = [{"state": False, "capability": "xbzrle"}, {"state": True, "capability": "x-colo"}]
-    answers = {
-        "query-migrate": said,
-        "query-migrate-capabilities": capabilities,
-        "query-migrate-parameters": {"x-checkpoint-delay": 20000},
-    }
-    assert migration(answers.__getitem__) == Migration(status, None, ("x-colo",), 20000)
-
-
-def test_why_qemu_will_not_migrate_is_kept_in_its_words() -> None:
-    reason = "Migration is disabled when using feature 'peer mode' in device 'ivshmem'"
-    answers = {
-        "query-migrate": {"blocked-reasons": [reason]},
-        "query-migrate-capabilities": [],
-        "query-migrate-parameters": {},
-    }
-    assert migration(answers.__getitem__).blocked == (reason,)
-
-
-def test_the_devices_that_may_write_are_told_from_media_jobs_and_exports() -> None:
-    """As QEMU 10.0.13 and 11.1.3 answer x-debug-query-block-graph."""
-    kinds = {
-        1: ("block-backend", "/machine/peripheral/virtio-disk0/virtio-backend"),
-        2: ("block-backend", "cd0"),
-        3: ("block-backend", ""),
-        4: ("block-job", "colo-vda-sync"),
-        5: ("block-driver", "colo-vda"),
-        6: ("block-driver", "libvirt-1-format"),
-    }
-    graph = {
-        "nodes": [{"id": number, "type": kind, "name": name} for number, (kind, name) in kinds.items()],
-        "edges": [
-            {"parent": 1, "child": 5, "name": "root", "perm": ["write", "consistent-read"]},
-            {"parent": 2, "child": 6, "name": "root", "perm": ["consistent-read"]},
-            {"parent": 3, "child": 6, "name": "root", "perm": ["write"]},
-            {"parent": 4, "child": 6, "name": "main node", "perm": ["write"]},
-            {"parent": 5, "child": 6, "name": "children.0", "perm": ["write"]},
-        ],
-    }
-    assert _writers(graph) == {"/machine/peripheral/virtio-disk0/virtio-backend": "colo-vda"}
-
-
-def test_writes_that_failed_are_counted_by_the_alias_of_their_device() -> None:
-    """As QEMU 10.0 names devices: by the path of their backend; what is no device has no name."""
-    stats = {"failed_wr_operations": 2, "failed_flush_operations": 1, "failed_rd_operations": 9}
-    told = [
-        {"device": "", "qdev": "/machine/peripheral/virtio-disk0/virtio-backend", "stats": stats},
-        {"device": "", "qdev": "/machine/peripheral/scsi0-0-0-1", "stats": {**stats, "failed_wr_operations": 0}},
-        {"device": "", "stats": {}},
-    ]
-    found = _failed_writes(told)
-    assert (found["virtio-disk0"], found["scsi0-0-0-1"]) == (3, 1)
-
-
-@pytest.mark.parametrize(
-    ("answer", "why"),
-    [
-        ({"error": False}, None),
-        ({"error": True, "desc": "I/O error occurred"}, "I/O error occurred"),
-        ({"error": True}, "QEMU gives no reason"),
-    ],
-)
-def test_why_a_write_did_not_reach_the_standby(answer: dict[str, Any], why: str | None) -> None:
-    assert _lost_writes({"query-xen-replication-status": answer}.__getitem__) == why

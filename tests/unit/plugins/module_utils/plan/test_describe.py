@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import reading
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import Sights
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Domain, Image, Marker, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
@@ -307,8 +308,8 @@ def test_what_was_complete_stays_so_only_in_its_generation() -> None:
 
 def test_images_to_look_at_are_those_that_will_be_made() -> None:
     made = {step.arguments["path"] for step in secondary().steps if step.action == "create_image"}
-    assert {path for path, _format in wishes.sights(Wanted(), DESCRIBED)["images"]} == made
-    assert wishes.sights(Wanted(), EMPTY) == {}
+    assert {path for path, _format in wishes.sights(Wanted(), DESCRIBED).images} == made
+    assert wishes.sights(Wanted(), EMPTY) == Sights()
 
 
 def test_a_standby_goes_altogether_and_nothing_else_with_it() -> None:
@@ -326,4 +327,4 @@ def test_a_standby_goes_altogether_and_nothing_else_with_it() -> None:
 def test_the_fixtures_are_what_they_are_taken_for() -> None:
     assert isinstance(STANDBY.marker, Marker)
     assert isinstance(RUNNING.domain, Domain)
-    assert set(STANDBY.images) == {path for path, _format in wishes.sights(Wanted(), DESCRIBED)["images"]}
+    assert set(STANDBY.images) == {path for path, _format in wishes.sights(Wanted(), DESCRIBED).images}

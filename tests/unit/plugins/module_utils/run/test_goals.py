@@ -64,13 +64,12 @@ class Host:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seen: Observation) -> None:
         self.depths: list[str] = []
         self.options: dict[str, Any] = {}
-        names = {id(getattr(goals, name)): name for name in ("SILENT", "GIVEN_UP", "BRIEF", "QUICK", "THOROUGH")}
-        by_options = {tuple(sorted(getattr(goals, name).items())): name for name in names.values()}
 
-        def observe(_hypervisor: Any, domain: str, directory: str, *, host_name: str | None, **options: Any) -> Any:
-            depth = {key: options.pop(key) for key in ("thorough", "monitor", "brief", "standby") if key in options}
-            self.depths.append(by_options[tuple(sorted(depth.items()))])
-            self.options = {"domain": domain, "directory": directory, "host_name": host_name, **options}
+        def observe(
+            _libvirt: Any, domain: str, directory: str, depth: str, sights: Any, *, host_name: str | None
+        ) -> Any:
+            self.depths.append(depth.upper())
+            self.options = {"domain": domain, "directory": directory, "host_name": host_name, "sights": sights}
             return seen
 
         monkeypatch.setattr(goals, "observe", observe)
@@ -118,7 +117,7 @@ def test_everything_else_is_looked_at_thoroughly(monkeypatch: pytest.MonkeyPatch
     request = Request("web1", "kvm2", wanted=Wanted(directory="/d"), peer=recorded("described-primary"))
     assert host.looks(name, request, 2) == ["THOROUGH", "THOROUGH"]
     assert (host.options["domain"], host.options["directory"], host.options["host_name"]) == ("web1", "/d", "kvm2")
-    assert ("images" in host.options) is (name in ("described secondary", "plain secondary"))
+    assert bool(host.options["sights"].images) is (name in ("described secondary", "plain secondary"))
 
 
 @pytest.mark.parametrize("name", sorted(name for name, goal in GOALS.items() if goal.needs_peer))

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import THOROUGH, Sights
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation, Trial
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.run import status
@@ -18,8 +19,8 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 def observations_that_are_recorded(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     asked: dict[str, Any] = {"seen": recorded("unprotected-secondary")}
 
-    def observe(_hypervisor: Any, _name: str, _directory: str, **options: Any) -> Any:
-        asked["options"] = options
+    def observe(_hypervisor: Any, _name: str, _directory: str, depth: str, sights: Sights, *, host_name: str) -> Any:
+        asked.update(depth=depth, sights=sights, host_name=host_name)
         return asked["seen"]
 
     monkeypatch.setattr(status, "observe", observe)
@@ -38,15 +39,15 @@ def test_alone_a_host_is_held_against_what_every_host_needs(asked: dict[str, Any
         "QEMU", "libvirt", "AppArmor", "start hook", "host shutdown",
     ]  # fmt: skip
     assert result["unfit"] == []
-    assert set(asked["options"]) == {"host_name", "monitor"}
+    assert (asked["depth"], asked["sights"], asked["host_name"]) == (THOROUGH, Sights(), "kvm2")
 
 
 def test_where_the_peer_has_the_guest_this_host_is_seen_as_its_standbys(asked: dict[str, Any]) -> None:
     primary = recorded("unprotected-primary")
     result = look(peer=primary, address="10.77.0.9", peer_address="10.77.0.1")
-    assert asked["options"]["uuid"] == primary.domain.uuid
-    assert asked["options"]["peer_address"] == "10.77.0.1"
-    assert len(asked["options"]["images"]) == 3 * len(primary.domain.disks)
+    assert asked["sights"].uuid == primary.domain.uuid
+    assert asked["sights"].peer_address == "10.77.0.1"
+    assert len(asked["sights"].images) == 3 * len(primary.domain.disks)
     (wrong,) = [row for row in result["preflight"] if row["state"] == "wrong"]
     assert (wrong["requirement"], wrong["host"]) == ("replication address", "kvm2")
     assert "10.77.0.9 is not an address of kvm2" in wrong["found"]
@@ -55,8 +56,7 @@ def test_where_the_peer_has_the_guest_this_host_is_seen_as_its_standbys(asked: d
 def test_the_guests_own_host_measures_how_far_the_standby_is_and_looks_at_nothing_of_it(asked: dict[str, Any]) -> None:
     asked["seen"] = recorded("protected-primary")
     result = look(peer=recorded("protected-secondary"))
-    assert set(asked["options"]) == {"host_name", "monitor", "peer_address"}
-    assert asked["options"]["peer_address"] == "10.77.0.2"
+    assert asked["sights"] == Sights(peer_address="10.77.0.2")
     assert {row["state"] for row in result["preflight"]} == {"ok", "unknown"}
     assert result["verdict"]["phase"] == "protected"
 

@@ -62,7 +62,7 @@ def rows(xml: str, **wanted: Any) -> list[Requirement]:
     """What is wrong with a pair of it, of the whole table."""
     primary: Observation = replace(HERE, domain=seen(xml))
     what = wishes.stated(Wanted(**wanted), primary)
-    assert wishes.sights(what, primary)["uuid"] == UUID
+    assert wishes.sights(what, primary).uuid == UUID
     table = preflight.of_pair(what, primary, replace(THERE, domain=None))
     assert len(table) > 20
     return [row for row in table if row.state == WRONG and row.requirement in ("devices", "disks")]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import Sights
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Cpu,
     ForwardDelay,
@@ -543,18 +544,18 @@ def test_what_a_pair_is_made_of_can_be_told_from_its_record() -> None:
 
 
 def test_what_has_to_be_looked_at_is_what_a_standby_would_have() -> None:
-    assert wishes.sights(Wanted(), FIT.standby) == {}
+    assert wishes.sights(Wanted(), FIT.standby) == Sights()
     sights = wishes.sights(Wanted(), FIT.primary)
-    assert sights["uuid"] == UUID
-    assert sights["files"] == (KERNEL,)
-    assert {path for path, _kind in sights["images"]} == {
+    assert sights.uuid == UUID
+    assert sights.files == (KERNEL,)
+    assert {path for path, _kind in sights.images} == {
         f"{HOME}/{target}.{layer}qcow2" for target in TARGETS for layer in ("", "active.", "hidden.")
     }
 
 
 def test_a_disk_that_is_not_stated_is_looked_at_where_the_record_has_it() -> None:
     stated = Wanted(disks=(replace(WANTED.disks[1], path="/other/vdb.qcow2"),))
-    found = {path for path, _kind in wishes.sights(stated, DESCRIBED)["images"]}
+    found = {path for path, _kind in wishes.sights(stated, DESCRIBED).images}
     assert {f"{HOME}/vda.qcow2", "/other/vdb.qcow2"} <= found
     assert len(found) == 6
 
