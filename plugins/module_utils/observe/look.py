@@ -244,6 +244,7 @@ def _sockets(record: Record | None) -> dict[str, Any]:
         "peer_sockets": sockets.peer_sockets(peer, kinds),
         "stuck_sockets": sockets.stuck_sockets(peer, kinds),
         "connections": counts,
+        "without_writes": silence.without_writes(record) if record.role == "secondary" else None,
     }
 
 

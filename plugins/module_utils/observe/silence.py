@@ -50,6 +50,20 @@ def heard(record: Record) -> Heard | None:
     return Heard(at, round(seconds, 1))
 
 
+def without_writes(record: Record) -> float | None:
+    """Seconds from the last write that reached a disk of this standby to its last checkpoint; None where it has none.
+
+    Its copy of a disk is written for its primary alone; the hidden image is emptied at each checkpoint, and filled
+    before a first write to the copy.
+    """
+    found = []
+    for disk in record.disks:
+        written, emptied = _changed(disk.path), _changed(disk.hidden)
+        if written is not None and emptied is not None:
+            found.append(round(emptied - written, 3))
+    return max(found, default=None)
+
+
 def _changed(path: str | None) -> float | None:
     try:
         return os.stat(path).st_mtime if path else None

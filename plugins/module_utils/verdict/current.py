@@ -16,6 +16,7 @@ from .problem import Problem
 
 PROMOTE_WITHIN = 300  # seconds of silence
 ANY_LENGTH = -1  # of silence
+IN_FLIGHT = 0.1  # seconds; the kernel acknowledges what came within 0.04
 ALIVE_WITHIN = 10.0  # seconds; a primary in lockstep sends at each checkpoint, and each write of its guest
 
 
@@ -35,13 +36,18 @@ def left_behind(seen: Observation, within: float) -> Iterator[Problem]:
 
 
 def cut_from_disks(seen: Observation) -> Iterator[Problem]:
-    """Why this standby may lack writes: a connection of its primary's disks is closed, and that of checkpoints is not.
+    """Why this standby may lack writes: a connection of its primary's disks is closed, that of checkpoints is not, and
+    a checkpoint came since.
 
     A primary whose QEMU has ended has closed all of them, one that fell silent none. But one that lost those of the
-    disks alone goes on, and makes checkpoints, each of which takes away what did not arrive.
+    disks alone goes on, and makes checkpoints, each of which takes away what did not arrive. Where none came after the
+    last write that did, nothing is gone: so it is when the host comes back, and knows nothing of a connection over
+    which its kernel is still told that this write is done.
     """
     known = seen.connections
     if not known or not known.get("migration") or known.get("nbd", 0) >= len(seen.record.disks):
+        return
+    if seen.without_writes is not None and seen.without_writes <= IN_FLIGHT:
         return
     primary = seen.record.peer.host
     yield Problem(

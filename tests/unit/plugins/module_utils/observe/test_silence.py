@@ -105,3 +105,23 @@ def test_after_the_connections_the_hidden_images_tell(monkeypatch: pytest.Monkey
     assert (heard.seconds, heard.at) == (60.0, "2026-09-21 14:12:20 UTC")
     monkeypatch.setattr(connections, "last_received", lambda *unused: 2.5)
     assert silence.heard(replace(RECORD, disks=disks)).seconds == 2.5
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds"),
+    [([(100.0, 101.5)], 1.5), ([(100.0, 99.0)], -1.0), ([(100.0, 99.0), (50.0, 98.0)], 48.0), ([(None, 99.0)], None)],
+    ids=["a checkpoint came after it", "a write came last", "the disk that was written to least", "no image"],
+)
+def test_a_checkpoint_after_the_last_write_is_seen(
+    tmp_path: Path, times: list[tuple[float | None, float]], seconds: float | None
+) -> None:
+    disks = []
+    for number, moments in enumerate(times):
+        paths = [tmp_path / f"vd{number}.{kind}" for kind in ("qcow2", "hidden.qcow2")]
+        for path, moment in zip(paths, moments, strict=True):
+            if moment is not None:
+                path.touch()
+                os.utime(path, (moment, moment))
+        own = {"target": f"vd{number}", "path": str(paths[0]), "hidden": str(paths[1])}
+        disks.append(replace(RECORD.disks[0], **own))
+    assert silence.without_writes(replace(RECORD, disks=tuple(disks))) == seconds

@@ -45,8 +45,8 @@ def test_the_refusal_asks_the_question_with_the_time_and_the_way_out() -> None:
         failover(heard(None), FENCED)
 
 
-def connected(**counts: int) -> Observation:
-    return replace(heard(3), connections=counts)
+def connected(without_writes: float | None = 2.0, **counts: int) -> Observation:
+    return replace(heard(3), connections=counts, without_writes=without_writes)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,12 @@ def test_a_standby_whose_primary_lost_its_disks_alone_is_not_promoted(counts: di
     for ground in fence.SAID:
         with pytest.raises(Refusal, match=r"lost its connection for the disks alone.*lockstep\.colo\.start"):
             failover(seen, Fence("kvm1", True, ground=ground))
+
+
+@pytest.mark.parametrize(("seconds", "lacks"), [(-1.5, False), (0.04, False), (0.5, True), (None, True)])
+def test_without_a_checkpoint_since_the_last_write_nothing_is_gone(seconds: float | None, lacks: bool) -> None:
+    """As on a host whose primary has lost its power, and is up again: its kernel resets what it is still told."""
+    assert any(current.cut_from_disks(connected(seconds, migration=1, nbd=1))) is lacks
 
 
 def test_a_copy_that_lacks_writes_does_not_keep_the_primarys_from_being_started() -> None:
