@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from colo_bed import DIRECTORY, ONE_DISK, VIRSH, Bed, Run, wait_for
-from lockstep_lab import guest, probe
+from lockstep_lab import guest, hosts, probe
 from lockstep_lab.guest import IMAGES
 
 pytestmark = pytest.mark.long  # some two minutes each
@@ -227,6 +227,27 @@ def test_a_survivor_that_is_heard_says_nothing_of_it(lab: Bed) -> None:
     assert "see the guest's frames leave" in run.text or run.code == 0
     assert lab.get(patience=20) == boot
     assert not [words for words in status(lab)["problems"] if "NIC" in words]
+
+
+# What cannot be seen
+
+
+def test_status_names_each_host_that_tells_nothing_and_why(lab: Bed) -> None:
+    fresh(lab)
+    lab.deploy().good()
+    with lab.lab.lock():
+        hosts.set_cut(lab.lab, "kvm2", True)
+    time.sleep(5)
+    cut = status(lab)
+    assert (cut["holder"], cut["next"]) == ("kvm1", "lockstep.colo.failover"), cut
+    assert cut["phase"] in ("degraded", "stalled"), cut
+    assert any(re.match(r"kvm2 could not be observed: \w", words) for words in cut["problems"]), cut
+    for host in ("kvm1", "kvm2"):
+        lab.power_off(host)
+    off = status(lab)
+    assert (off["phase"], off["holder"]) == ("unknown", None), off
+    assert [words.partition(" ")[0] for words in off["problems"]] == ["kvm1", "kvm2"], off
+    lab.mend()
 
 
 # What libvirt keeps of a domain
