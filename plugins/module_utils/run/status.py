@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, replace
 from typing import Any
 
+from ..errors import Timeout
 from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
 from ..observation.depth import THOROUGH, UNASKED, Sights
@@ -45,12 +46,22 @@ def status(
 
     def look(uncompared: str | None = None) -> Observation:
         more = replace(sights, uncompared=uncompared)
-        return observe(hypervisor, request.domain, wanted.directory, depth, more, host_name=request.host)
+        where = request.domain, wanted.directory
+        try:
+            return observe(hypervisor, *where, depth, more, host_name=request.host)
+        except Timeout as error:  # libvirt's lock of a domain is held while its QEMU hangs
+            if depth != THOROUGH:
+                raise
+            unasked = observe(hypervisor, *where, UNASKED, more, host_name=request.host)
+            return replace(unasked, monitor_problem=error.what)
 
     seen, rates = look(wanted.uncompared if frames else None), {}
     if seconds and seen.monitor:
         began = time.monotonic()
-        counted = watch(hypervisor, request.domain, seconds)
+        try:
+            counted = watch(hypervisor, request.domain, seconds)
+        except Timeout:  # the next look says why
+            counted = None
         before, seen = seen, replace(look(), checkpoints=counted)
         rates = _rates(before, seen, time.monotonic() - began)
     rows = preflight.seen_here(wanted, seen, peer)

@@ -128,6 +128,8 @@ def _about_the_copies(state: str, holder: Observation, other: Observation | None
             f"the standby on {there} still has the guest as it ran last: failover serves from there, and it is lost "
             "when that standby ends"
         )
+    if state == "unprotected":
+        yield from _begun(other)
     if runs_a_guest(other) and runs_a_guest(holder):
         yield f"the guest runs on {there} as well, and two guests answer: end the one whose writes are to be given up"
     elif other.record and other.generation < holder.generation:
@@ -135,6 +137,18 @@ def _about_the_copies(state: str, holder: Observation, other: Observation | None
             f"the copy on {there} is stale (generation {other.generation}, the newest is {holder.generation}); deploy "
             "makes a standby of it"
         )
+
+
+def _begun(other: Observation) -> Iterator[str]:
+    """What a deploy has left that did not come to its end."""
+    if other.record is None or other.record.role != "secondary":
+        return
+    ready = "waits for its guest" if phase(other) == "listening" else "is not whole"
+    how = ready if other.domain.active else "does not run"
+    yield (
+        f"a deploy did not come to its end: {other.host.name} has a standby that {how}; deploy goes on with it, and "
+        "unprotect takes it away"
+    )
 
 
 def _left_behind(here: Domain, there: Domain) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import Timeout
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import THOROUGH, Sights
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation, Trial
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
@@ -73,3 +74,30 @@ def test_a_start_is_tried_where_it_is_asked_for_and_said_in_a_row(
     assert row["state"] == ("wrong" if trial else "unknown")
     assert ("the filter is missing" in row["found"]) is trial
     assert bool(result["observation"]["trial"]) is trial
+
+
+def test_where_libvirt_waits_for_a_qemu_that_hangs_what_it_knows_without_it_is_told(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def observe(_hypervisor: Any, _name: str, _directory: str, depth: str, *_sights: Any, **_options: Any) -> Any:
+        if depth == status.THOROUGH:
+            raise Timeout("libvirt did not answer describe within 10 s")
+        return recorded("degraded-unasked-primary")
+
+    monkeypatch.setattr(status, "observe", observe)
+    result = look()
+    assert result["verdict"]["phase"] == "degraded"
+    assert result["verdict"]["holder"]
+    assert any("libvirt did not answer describe" in words for words in result["verdict"]["problems"])
+
+
+def test_a_watch_that_libvirt_does_not_answer_is_no_end_of_the_look(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watch(*_what: Any) -> None:
+        raise Timeout("libvirt did not answer events within 11 s")
+
+    asked["seen"] = recorded("protected-primary")
+    monkeypatch.setattr(status, "watch", watch)
+    result = status.status(None, Request("web1", "kvm1", peer=recorded("protected-secondary")), seconds=5, verdict=True)
+    assert result["verdict"]["holder"] == "kvm1"

@@ -80,3 +80,20 @@ def test_what_is_harmless_is_no_problem() -> None:
     seen = recorded("protected-primary")
     assert any("tainted" in words for words in remarks.notes(seen))
     assert not any("tainted" in words for words in remarks.problems(seen))
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "words"),
+    [
+        ("described-primary", "listening-secondary", "kvm2 has a standby that waits for its guest"),
+        ("described-primary", "described-secondary", "kvm2 has a standby that does not run"),
+        ("described-primary", "half-in-secondary", "kvm2 has a standby that"),
+        ("described-primary", "unprotected-secondary", None),
+        ("protected-primary", "protected-secondary", None),
+        ("failed-over-primary", "stale-secondary", None),
+    ],
+)
+def test_what_a_deploy_left_half_made_is_named(primary: str, secondary: str, words: str | None) -> None:
+    found = [one for one in pair.pair(recorded(primary), recorded(secondary)).problems if "did not come to its" in one]
+    assert bool(found) is bool(words), found
+    assert not words or words in found[0]
