@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.lockstep.colo.plugins.plugin_utils.guarded import GuardedAction
 
 MEBIBYTE = 1 << 20
 
@@ -28,17 +28,22 @@ def killed(once: dict[str, Any]) -> bool:
     return bool(once.get("failed")) and (once.get("rc") == SIGKILL or "Killed" in said.split())
 
 
-class ActionModule(ActionBase):
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
+def _bytes(job: Any, key: str) -> int:
+    """Of a disk's job as its host tells it; 0 for what is no number."""
+    value = job.get(key) if isinstance(job, dict) else None
+    return value if isinstance(value, int) else 0
+
+
+class ActionModule(GuardedAction):
+    _supports_async = False
+
+    def said(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any], **how: Any) -> dict[str, Any]:
+        result: dict[str, Any] = {}
         limit = float(arguments.get("sync_timeout") or 0)
         began, last, changed, steps, done = time.monotonic(), None, False, [], []
         first: str | None = None
         while True:
-            once = self._execute_module(
-                module_name="lockstep.colo.colo_pair", module_args=arguments, task_vars=task_vars
-            )
+            once = super().said(module, arguments, task_vars, **how)
             if killed(once):
                 once["msg"] = KILLED.format(self._task.args.get("name"))
             changed = changed or once.get("changed", False)
@@ -57,7 +62,7 @@ class ActionModule(ActionBase):
 
     def _show(self, sync: dict[str, dict[str, Any]], last: tuple[float, int] | None) -> tuple[float, int]:
         """One line for each run of the module: percent, rate and time left, over all disks."""
-        done, total = (sum(job[key] for job in sync.values()) for key in ("done", "total"))
+        done, total = (sum(_bytes(job, key) for job in sync.values()) for key in ("done", "total"))
         now = time.monotonic()
         percent = 100 * done / total if total else 0
         text = f"{self._task.args.get('name')}: {percent:.1f} % of {total // MEBIBYTE} MiB copied"

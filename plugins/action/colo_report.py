@@ -29,6 +29,7 @@ FENCE = {
 }
 SPEC = {
     "path": {"type": "path", "required": True},
+    "mode": {"type": "str", "default": "0600"},
     "runbook": {"type": "str", "required": True},
     "pair": {"type": "str"},
     "before": {"type": "dict"},
@@ -51,6 +52,7 @@ class ActionModule(ActionBase):
         options = given.plain(options)
         options["pair"] = options["pair"] or str((task_vars or {}).get("inventory_hostname", ""))
         options["probe"] = _probe(options["probe"])
+        mode = _mode(options.pop("mode"))
         made = datetime.now(timezone.utc)  # noqa: UP017 - a control node may have an older Python than the hosts
         try:
             report = document.build(options, made)
@@ -64,8 +66,8 @@ class ActionModule(ActionBase):
             return result
         result.update(html=html, json=data)
         try:
-            _write(Path(data), json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-            _write(Path(html), page.render(report))
+            _write(Path(data), json.dumps(report, indent=1, ensure_ascii=False) + "\n", mode)
+            _write(Path(html), page.render(report), mode)
         except OSError as error:
             raise AnsibleActionFail(
                 f"the report cannot be written: {error}. Give a path that can be written"
@@ -98,7 +100,14 @@ def _stem(path: str, name: str) -> str:
     return str(found.with_suffix("") if found.suffix in SUFFIXES else found)
 
 
-def _write(path: Path, text: str) -> None:
+def _mode(text: str) -> int:
+    """The permissions that octal digits name."""
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise AnsibleActionFail(f"mode: {text!r} are no permissions. Give octal digits in quotes, such as '0640'")
+    return int(text, 8)
+
+
+def _write(path: Path, text: str, mode: int) -> None:
     """Whole or not at all: whoever reads it meanwhile sees the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -106,7 +115,7 @@ def _write(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

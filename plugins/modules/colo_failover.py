@@ -58,6 +58,11 @@ options:
       - What was observed on the other host, where that is the proof - the registered result of
         M(lockstep.colo.colo_fence), M(lockstep.colo.colo_info) or M(lockstep.colo.colo_pair) there.
     type: raw
+  job:
+    description:
+      - The C(ansible_job_id) of an earlier task of this module with C(async), to hear how it went instead. Until it has
+        ended, the result is not C(finished).
+    type: str
   promote_within:
     description:
       - Seconds for which a standby may have heard nothing from its primary. After a longer silence, or one of which the
@@ -170,6 +175,7 @@ def main() -> None:
             "fence": {"type": "dict", "options": FENCE},
             **modules.HANDOVER,
             "peer": {"type": "raw"},
+            "job": {"type": "str"},
             "promote_within": {"type": "int", "default": 300},
             "i_accept_that_two_guests_may_run": {"type": "bool", "default": False},
         },

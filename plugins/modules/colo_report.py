@@ -51,6 +51,12 @@ options:
       - Directories are made where they are missing. A relative path begins where C(ansible-playbook) was called.
     type: path
     required: true
+  mode:
+    description:
+      - The permissions of both files, in octal digits. They name hosts, addresses, paths and devices, so by default
+        only their owner may read them.
+    type: str
+    default: "0600"
   runbook:
     description: What was run, such as V(deploy), V(failover) or V(status).
     type: str

@@ -52,6 +52,7 @@ STAGES: dict[str, list[str]] = {
         "tests/long/devices",
         "tests/long/faults",
         "tests/long/uncompared",
+        "tests/long/hostile",
     ],
 }
 SHOWN = 60  # lines of a failed command

@@ -10,6 +10,7 @@ not have is unknown: None, or nothing of a list.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +19,14 @@ from .depth import THOROUGH
 
 MONITOR_CHARDEV = "charmonitor"  # libvirt's name for it
 DISCONNECTED = "disconnected:"  # before the address of a socket in query-chardev that nobody is connected with
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def check_uuid(text: str) -> None:
+    """ValueError for what libvirt does not write as a UUID: it becomes the name of a directory."""
+    if not _UUID.fullmatch(text):
+        raise ValueError(f"{text[:60]!r} is no UUID")
 
 
 @dataclass(frozen=True)
@@ -246,6 +255,7 @@ class Domain:
     nics: tuple[Nic, ...] = ()
     unsupported: tuple[str, ...] = ()
     untried: dict[str, str] = field(default_factory=dict)  # what nobody has tried with COLO: its name, and in words
+    foreign: dict[str, str] = field(default_factory=dict)  # files, programs and rights of the host that it asks for
     listens: tuple[Listen, ...] = ()
     network_filters: tuple[str, ...] = ()
     snapshots: tuple[str, ...] = ()  # and checkpoints: what libvirt keeps of them, on this host
@@ -256,6 +266,9 @@ class Domain:
     ended_by: str | None = None  # of a domain that is shut off, libvirt's reason: shutdown, destroyed, crashed, ...
     deleted: tuple[str, ...] = ()  # files that the running QEMU has open and that are no longer there
     last_words: tuple[str, ...] = ()  # of a QEMU that ended other than its guest or a person wanted: its log's end
+
+    def __post_init__(self) -> None:
+        check_uuid(self.uuid)
 
     @property
     def powered_itself_off(self) -> bool:

@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ..domain import asks, needs, reading
-from ..domain.devices import NicElement
-from ..domain.unsupported import unsupported_in, untried_in
+from ..domain import reading
+from ..domain.described import described
 from ..errors import ColoError
 from ..host import files as host
 from ..host import frames, leaving, links, notes, qemu_process, sockets
@@ -161,8 +160,8 @@ def _glimpse(found: dict[str, Any] | None) -> Domain | None:
 
 
 def _domain(found: dict[str, Any]) -> Domain:
-    current = found["live_xml"] or found["inactive_xml"]
     files = qemu_process.open_files(found["name"]) if found["live_xml"] else ()
+    told = described(found["inactive_xml"], found["live_xml"])
     return Domain(
         name=found["name"],
         uuid=found["uuid"],
@@ -173,29 +172,9 @@ def _domain(found: dict[str, Any]) -> Domain:
         saved_by_us=notes.is_noted(found["uuid"]),
         persistent=found["persistent"],
         autostart=found["autostart"],
-        machine=reading.machine(current),
-        memory=reading.memory_bytes(current),
-        vcpus=reading.vcpus(current),
-        emulator=reading.emulator(current),
         inactive_xml=found["inactive_xml"],
         live_xml=found["live_xml"],
-        type=reading.virt_type(current),
-        cpu_mode=reading.cpu_mode(current),
-        huge_page=reading.huge_page(current),
-        nvram=reading.nvram(current),
-        files=tuple(needs.files(current)),
-        processors=tuple(needs.processors(current)),
-        numa_nodes=tuple(needs.numa_nodes(current)),
-        partition=needs.partition(current),
-        record=reading.read_record(found["inactive_xml"]),
-        live_record=reading.read_record(found["live_xml"]) if found["live_xml"] else None,
-        live_incoming=bool(found["live_xml"]) and reading.has_incoming(found["live_xml"]),
-        disks=tuple(reading.disks(current)),
-        nics=tuple(_nic(element) for element in reading.nics(current)),
-        unsupported=tuple(unsupported_in(current)),
-        untried=untried_in(current),
-        listens=tuple(asks.listens(current)),
-        network_filters=tuple(asks.network_filters(current)),
+        **{**told, "nics": tuple(replace(nic, tap_up=_is_up(nic)) for nic in told["nics"])},
         snapshots=tuple(found["snapshots"]),
         tainted=tuple(found["tainted"]),
         vhost=qemu_process.VHOST_DEVICE in files,
@@ -205,26 +184,14 @@ def _domain(found: dict[str, Any]) -> Domain:
     )
 
 
+def _is_up(nic: Nic) -> bool | None:
+    return links.link_up(nic.tap) if nic.tap else None
+
+
 def _ended_by(found: dict[str, Any]) -> str | None:
     """libvirt takes a start that was refused, as by our hook, for the reason why it is off: that hides the real one."""
     hidden = found["ended_by"] == "failed"
     return (qemu_process.logged_end(found["name"]) if hidden else None) or found["ended_by"]
-
-
-def _nic(element: NicElement) -> Nic:
-    return Nic(
-        mac=element.mac,
-        model=element.model,
-        type=element.type,
-        bridge=element.source if element.type in ("bridge", "network") else None,
-        driver=element.driver,
-        driver_element=element.driver_element,
-        queues=element.queues,
-        alias=element.alias,
-        tap=element.tap,
-        tap_up=links.link_up(element.tap) if element.tap else None,
-        network=element.network,
-    )
 
 
 def _uncompared(domain: Domain) -> tuple[str, ...]:

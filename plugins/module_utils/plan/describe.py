@@ -22,6 +22,7 @@ from ..verdict import copies, guest, originals, preflight, wishes
 from ..verdict.problem import Problem, refuse_if
 from ..verdict.requirements.link import free_block
 from ..verdict.requirements.row import problems
+from .parts import fit
 from .parts.frames import let_pass
 from .step import Plan, Step
 
@@ -78,6 +79,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         refuse_if([*_lasting(seen.record, record), *_lasting_images(seen.record, record)])
     source = _known(peer)
     after = standby_of(source.inactive_xml, record)
+    refuse_if(fit.of_standby(wanted, peer, after, record))
     settled = reading.read_record(after)
     directory = images.home(wanted.directory, source.uuid)
     marker = _marker(source.uuid, settled)

@@ -19,7 +19,7 @@ from ..record.wanted import Wanted
 from ..verdict import copies, current, halves
 from ..verdict.problem import Problem, Refusal, refuse_if
 from . import effects
-from .parts import layers
+from .parts import fit, layers
 from .parts.frames import let_pass
 from .step import Plan, Step, qmp
 
@@ -40,10 +40,9 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     if not seen.domain.active:
         steps += _unfinished(seen)
         # As the guest runs now, which the persistent XML need not say.
-        now = {
-            "uuid": seen.domain.uuid,
-            "xml": standby_of(peer.domain.live_xml, replace(seen.record, complete=None)),
-        }
+        live = standby_of(peer.domain.live_xml, replace(seen.record, complete=None))
+        refuse_if(fit.of_standby(wanted, peer, live, seen.record))
+        now = {"uuid": seen.domain.uuid, "xml": live}
         steps.append(Step("start the standby, paused, waiting for the guest", "start_paused", now, pivot=True))
         seen = effects.started(seen, peer)
     steps += _standby_steps(seen)

@@ -61,6 +61,8 @@ def _primary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> I
     if seen.monitor is None:
         return
     yield from halves.peer_problems(seen.record, peer)
+    if peer.record is None:
+        return
     if seen.monitor.migration.status == "colo":
         if peer.monitor is None or not (peer.monitor.colo == "secondary" or states.listens(peer)):
             yield Problem(

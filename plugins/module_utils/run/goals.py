@@ -10,9 +10,10 @@ look, not whether another run may be ended, not what frees the guest when a step
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from ..domain.described import read_anew
 from ..errors import ColoError
 from ..host.hypervisor import Hypervisor
 from ..observation.depth import BRIEF, GIVEN_UP, QUICK, SILENT, THOROUGH, Sights
@@ -214,6 +215,8 @@ def reach(
         raise ColoError(f"a {request.role} cannot be {name}", remedy=f"State role {goal.role}, on its host")
     if goal.needs_peer and request.peer is None:
         raise ColoError("the other host is unreachable", remedy="Bring it back first; after a loss, run colo_failover")
+    if request.peer is not None:
+        request = replace(request, peer=read_anew(request.peer, request.domain))
     urgent, found = goal.urgent(request), []
 
     def first(hypervisor: Hypervisor) -> None:

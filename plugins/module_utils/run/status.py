@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, replace
 from typing import Any
 
+from ..domain.described import read_anew
 from ..errors import Timeout
 from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
@@ -42,6 +43,8 @@ def status(
     ``trial``: start a domain like the peer's here, and end it at once, where all else that its standby needs is there.
     """
     wanted, peer = request.wanted, request.peer
+    if peer is not None and request.domain:
+        peer = read_anew(peer, request.domain)
     depth, sights = THOROUGH if monitor else UNASKED, _sights(wanted, peer) if peer else Sights()
 
     def look(uncompared: str | None = None) -> Observation:

@@ -75,6 +75,7 @@ def _of_domain(wanted: Wanted, seen: Observation, this: Domain) -> list[Requirem
     return [
         *domain.machine(this, seen),
         *domain.devices(wanted, this, seen),
+        *domain.files_and_rights(wanted, this, seen),
         *domain.variable_store(this, seen),
         *disks.disks(wanted, this, seen),
         *disks.way_back(wanted, seen),

@@ -97,6 +97,19 @@ def devices(wanted: Wanted, domain: Domain, seen: Observation) -> list[Requireme
     return row.found("known")
 
 
+def files_and_rights(wanted: Wanted, domain: Domain, seen: Observation) -> list[Requirement]:
+    """Where the domain asks its hosts for more than its own; ``wanted`` names what the operator knows of."""
+    row = Row("files and rights", seen.host, "none of the host's but those in their places")
+    for name, words in domain.foreign.items():
+        if name not in wanted.devices_unproven:
+            row.wrong(
+                f"its XML asks the standby's host for something that is not the guest's: {words}",
+                "Change it in the domain (virsh edit); it takes effect at a cold start. If you know it, and want it on "
+                f"both hosts, name it in colo_devices_unproven: [{name!r}]",
+            )
+    return row.found("none")
+
+
 def variable_store(domain: Domain, seen: Observation) -> list[Requirement]:
     """The standby's UEFI variable store has the path of the primary's, so it must be a file of each host.
 

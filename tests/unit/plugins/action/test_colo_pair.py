@@ -11,7 +11,15 @@ from ansible_collections.lockstep.colo.plugins.action import colo_pair
 
 
 def run(*results: dict[str, Any]) -> dict[str, Any]:
-    task = SimpleNamespace(args={"name": "web1"}, check_mode=False, async_val=0, environment=None, diff=False)
+    task = SimpleNamespace(
+        action="lockstep.colo.colo_pair",
+        args={"name": "web1"},
+        check_mode=False,
+        async_val=0,
+        environment=None,
+        diff=False,
+        delegate_to=None,
+    )
     action = colo_pair.ActionModule(task, MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock())
     action._execute_module = MagicMock(side_effect=results)
     return action.run(task_vars={})
@@ -38,6 +46,10 @@ def test_a_run_that_another_one_ended_says_by_what_and_what_to_look_at(unreadabl
 
 def test_what_a_module_says_itself_stays() -> None:
     assert run({"failed": True, "msg": "host kvm1: no"})["msg"] == "host kvm1: no"
+
+
+def test_no_progress_that_a_host_makes_up_ends_the_run_with_a_traceback() -> None:
+    assert run({"finished": False, "sync": {"vda": 7, "vdb": {"done": "x"}}}, {"finished": True})["changed"] is False
 
 
 def test_a_long_sync_is_waited_for_by_short_runs() -> None:

@@ -35,7 +35,7 @@ def test_both_files_are_written_and_named(tmp_path: Path) -> None:
     assert Path(found["html"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert found["msg"].startswith("web7 serves from kvm2, unprotected, since")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["report.html", "report.json"]
-    assert (tmp_path / "new" / "report.html").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "new" / "report.html").stat().st_mode & 0o777 == 0o600
 
 
 def test_check_mode_writes_nothing_and_says_so(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Libvirt:
         xml = fixture("q35")
         found = {
             "name": name,
-            "uuid": "u",
+            "uuid": "11111111-2222-3333-4444-555555555555",
             "state": "running" if self.runs else "shutoff",
             "persistent": True,
             "autostart": False,

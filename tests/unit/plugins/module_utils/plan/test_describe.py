@@ -260,7 +260,7 @@ SHARED = replace(
             DESCRIBED,
             "generation 1, not older than the primary's",
         ),
-        (changed(STANDBY, uuid="other"), DESCRIBED, "another domain of this name"),
+        (changed(STANDBY, uuid="11111111-2222-3333-4444-555555555555"), DESCRIBED, "another domain of this name"),
         (changed(STANDBY, record=None), DESCRIBED, "has this domain already, and not from a pair"),
         (
             recording(recorded("protected-primary"), role="alone"),

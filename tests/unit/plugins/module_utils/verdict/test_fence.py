@@ -82,7 +82,7 @@ def test_what_was_not_given_up_is_not_taken_for_it(peer: Observation, words: str
 
 def test_another_domain_proves_nothing() -> None:
     other = with_record(GIVEN_UP, "shutoff", handed_over=True)
-    other = replace(other, domain=replace(other.domain, uuid="another"))
+    other = replace(other, domain=replace(other.domain, uuid="11111111-2222-3333-4444-555555555555"))
     assert "another domain" in why(STANDBY, ENDED, other)
 
 

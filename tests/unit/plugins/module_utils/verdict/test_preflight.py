@@ -244,6 +244,12 @@ MORE: list[Violation] = [
         "bound to processors 7, 9, which kvm2 does",
     ),
     ("NUMA placement", WRONG, lambda p: p.domain(numa_nodes=(1,)), "bound to NUMA nodes 1, which kvm2 does not have"),
+    (
+        "files and rights",
+        WRONG,
+        lambda p: p.domain(foreign={"path /etc/shadow": "devices/disk/source@file is /etc/shadow"}),
+        "asks the standby's host for something that is not the guest's: devices/disk/source@file is /etc/shadow",
+    ),
     ("resource partition", NOTE, lambda p: p.domain(partition="/vip"), "/vip, and its limits are those of each host"),
     ("disks in QEMU", WRONG, lambda p: p.in_monitor(writers={"virtio0": "#block7"}), "through the device virtio0"),
     ("migration", WRONG, lambda p: blocked(p, "a device"), "QEMU will not migrate this guest: a device"),

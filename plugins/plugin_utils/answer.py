@@ -1,0 +1,100 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a managed host may say to the control node: known keys, of known types, of bounded sizes.
+
+A host may have been taken over. Ansible makes variables of whatever its modules return as ``ansible_facts``, above the
+inventory and the roles' defaults, for the host that the task was for: here that is the pair. So nothing but what is
+named here goes on to the play.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+KNOWN: dict[str, tuple[type, ...]] = {
+    "ansible_job_id": (str,),
+    "began": (str,),
+    "changed": (bool,),
+    "diff": (list, dict),
+    "done": (list,),
+    "drill": (dict,),
+    "failed": (bool,),
+    "finished": (bool, int),
+    "heard": (dict,),
+    "invocation": (dict,),
+    "missing_libraries": (list,),
+    "module_stderr": (str,),
+    "module_stdout": (str,),
+    "msg": (str,),
+    "notes": (list,),
+    "observation": (dict,),
+    "phase": (str,),
+    "preflight": (list,),
+    "problems": (list,),
+    "rc": (int,),
+    "results_file": (str,),
+    "seconds": (int, float),
+    "served_after": (int, float, type(None)),
+    "skipped": (bool,),
+    "started": (bool, int),
+    "steps": (list,),
+    "sync": (dict,),
+    "unfit": (list,),
+    "verdict": (dict,),
+}
+DEEPEST = 24  # levels
+LONGEST = 1 << 20  # characters of one text; a domain's XML is some 10,000
+MOST = 200_000  # values in all
+LARGEST = 16 << 20  # characters in all
+OWN = "colo_"  # what the names of the collection's variables begin with
+
+
+class Unbelievable(ValueError):
+    """An answer that no module of the collection gives."""
+
+
+def accepted(said: dict[str, Any]) -> dict[str, Any]:
+    """Of what a module returned, what the play may see; ``Unbelievable`` where that is of another type or size."""
+    kept = {key: value for key, value in said.items() if key in KNOWN}
+    for key, value in kept.items():
+        if not _is(value, KNOWN[key]):
+            raise Unbelievable(f"{key} is of type {type(value).__name__}")
+    _measure(kept)
+    return kept
+
+
+def _is(value: Any, kinds: tuple[Any, ...]) -> bool:
+    return isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
+
+
+def _measure(whole: Any) -> None:
+    """Whether it is data of a size that a module returns; no recursion, whose depth the host would choose."""
+    values = characters = 0
+    level: list[Any] = [whole]
+    for _depth in range(DEEPEST):
+        below: list[Any] = []
+        for value in level:
+            values += 1
+            if isinstance(value, str):
+                characters += len(value)
+                if len(value) > LONGEST:
+                    raise Unbelievable(f"a text of {len(value)} characters")
+            elif isinstance(value, dict):
+                below += [*value, *value.values()]
+            elif isinstance(value, (list, tuple)):
+                below += value
+            elif value is not None and not isinstance(value, (bool, int, float)):
+                raise Unbelievable(f"a value of type {type(value).__name__}")
+            if values + len(below) > MOST or characters > LARGEST:
+                raise Unbelievable("more than any module returns")
+        if not below:
+            return
+        level = below
+    raise Unbelievable(f"nested deeper than {DEEPEST} levels")
+
+
+def planted(facts: Iterable[str]) -> list[str]:
+    """Of the names of a host's facts, those of the collection's own variables: no host is to set them."""
+    return sorted(str(name) for name in facts if str(name).startswith(OWN))

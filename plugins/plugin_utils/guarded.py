@@ -1,0 +1,64 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How every module of the collection is run: what its host answers is data, and no more than that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from . import answer
+
+PLANTED = (
+    "{host} has told Ansible facts that are variables of this collection: {names}. No module does that; the host may "
+    "have been taken over, or a play of yours keeps such facts. Nothing was done. Look at that host, then run again "
+    "with --flush-cache, and without what gathers facts from it"
+)
+UNBELIEVABLE = (
+    "{host} answered what no module of this collection says: {why}. The host may have been taken over, or its Python "
+    "is not what it should be. Look at it; nothing of this answer was believed"
+)
+
+
+class GuardedAction(ActionBase):
+    """Runs the module of the same name, and keeps of its answer what ``answer.accepted`` does."""
+
+    _supports_async = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        if refused := self.refused(task_vars or {}):
+            return {**result, **refused}
+        wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
+        result.update(self.said(self._task.action, dict(self._task.args), task_vars or {}, wrap_async=wrap_async))
+        if not wrap_async:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def refused(self, task_vars: dict[str, Any]) -> dict[str, Any] | None:
+        """A failure where a fact of one of the hosts has the name of a variable of ours: it might be in force."""
+        hostvars = task_vars.get("hostvars") or {}
+        named = (task_vars.get(key) for key in ("inventory_hostname", "colo_primary", "colo_secondary"))
+        for host in dict.fromkeys([*named, self._task.delegate_to]):
+            facts = hostvars[host].get("ansible_facts") if isinstance(host, str) and host in hostvars else None
+            if names := answer.planted(facts or ()):
+                return {"failed": True, "msg": PLANTED.format(host=host, names=", ".join(names))}
+        return None
+
+    def said(
+        self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any], *, wrap_async: bool = False
+    ) -> dict[str, Any]:
+        """What the module answers on its host, as far as it is believed."""
+        said = self._execute_module(
+            module_name=module, module_args=arguments, task_vars=task_vars, wrap_async=wrap_async
+        )
+        try:
+            kept = answer.accepted(said)
+        except answer.Unbelievable as why:
+            host = self._task.delegate_to or task_vars.get("inventory_hostname", "the host")
+            return {"failed": True, "finished": True, "msg": UNBELIEVABLE.format(host=host, why=why)}
+        if self._discovered_interpreter_key:  # this control node's own finding, for the connection alone
+            kept["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
+        return kept

@@ -1,0 +1,143 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A KVM host that was taken over answers what it likes: the control node, its variables and the other hosts stay whole.
+
+Its Python is a program that says what an attacker would; Ansible and the playbooks are real.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COLLECTIONS = ROOT / ".cache" / "collections"
+PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+FENCE = """
+- name: Fence as the inventory says
+  ansible.builtin.copy: {content: "", dest: "{{ inventory_dir }}/fenced-as-stated", mode: "0600"}
+  delegate_to: localhost
+"""
+PLANTED = {
+    "colo_fence_tasks": "fence/command.yml",
+    "colo_fence_verify_command": ["true"],
+    "colo_i_accept_that_two_guests_may_run": True,
+    "colo_report_directory": "/etc",
+    "colo_address": "192.0.2.66",
+    "discovered_interpreter_python": "/nowhere",
+}
+
+
+class Bed:
+    """An inventory of which kvm1 is lost and kvm2 says ``answer``."""
+
+    def __init__(self, directory: Path, answer: dict[str, Any] | str) -> None:
+        self.directory = directory
+        self.owned = directory / "owned"
+        planted = {**PLANTED, "colo_fence_command": ["touch", str(self.owned)]}
+        said = json.dumps({**answer, "ansible_facts": planted}) if isinstance(answer, dict) else answer
+        (directory / "answer").write_text(said, encoding="utf-8")
+        self._program("kvm2", f"cat {directory / 'answer'}")
+        self._program("kvm1", "exit 1")
+        (directory / "fence.yml").write_text(FENCE, encoding="utf-8")
+        pair = {
+            "colo_primary": "kvm1",
+            "colo_secondary": "kvm2",
+            "colo_disks": [{"target": "vda", "format": "raw"}],
+            "colo_fence_tasks": str(directory / "fence.yml"),
+            "colo_report_directory": "",
+            "ansible_python_interpreter": sys.executable,
+        }
+        inventory = {
+            "all": {
+                "vars": {"ansible_connection": "local", "ansible_become": False},
+                "children": {"kvm": {"hosts": self._hosts()}, "colo_pairs": {"hosts": {"web1": pair}}},
+            }
+        }
+        (directory / "hosts.yml").write_text(json.dumps(inventory), encoding="utf-8")
+
+    def _hosts(self) -> dict[str, dict[str, str]]:
+        return {
+            name: {"colo_address": address, "ansible_python_interpreter": str(self.directory / name)}
+            for name, address in (("kvm1", "10.0.0.1"), ("kvm2", "10.0.0.2"))
+        }
+
+    def _program(self, name: str, does: str) -> None:
+        program = self.directory / name
+        program.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        program.chmod(0o755)
+
+    def play(self, playbook: str, *arguments: str) -> str:
+        """All that Ansible says."""
+        environment = {
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_LOCAL_TEMP": str(self.directory / "tmp"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_HOME": str(self.directory / "home"),
+            "PATH": "/usr/bin:/bin",
+            "LC_ALL": "C.UTF-8",
+        }
+        command = [str(PLAYBOOK), "-i", str(self.directory / "hosts.yml"), playbook, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
+        return done.stdout + done.stderr
+
+
+SEEN = {"changed": False, "phase": "degraded", "problems": [], "notes": [], "sync": {}, "observation": {"domain": None}}
+
+
+def test_no_fact_of_a_host_becomes_the_command_that_fences_another(tmp_path: Path) -> None:
+    bed = Bed(tmp_path, SEEN)
+    said = bed.play("lockstep.colo.failover")
+    assert not bed.owned.exists(), said
+    assert (tmp_path / "fenced-as-stated").exists(), said
+
+
+def test_what_a_core_module_brought_back_is_refused_by_name(tmp_path: Path) -> None:
+    bed = Bed(tmp_path, SEEN)
+    play = tmp_path / "play.yml"
+    play.write_text(
+        """
+- name: A play of somebody's, which makes facts of what a host says
+  hosts: web1
+  gather_facts: false
+  tasks:
+    - ansible.builtin.command: {argv: ["true"]}
+      delegate_to: kvm2
+    - ansible.builtin.import_role: {name: lockstep.colo.failover}
+""",
+        encoding="utf-8",
+    )
+    said = bed.play(str(play))
+    assert not bed.owned.exists(), said
+    assert "facts that are variables of this collection: colo_address, colo_fence_command" in " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({**SEEN, "phase": ["protected"]}, "phase is of type list"),
+        ({**SEEN, "changed": "yes"}, "changed is of type str"),
+        ({**SEEN, "observation": {"name": "x" * (2 << 20)}}, "a text of 2097152 characters"),
+        ('{"observation": ' + "{" + '"a": {' * 60 + "}" * 61 + "}", "nested deeper than 24 levels"),
+        ({**SEEN, "steps": [[0]] * 300_000}, "more than any module returns"),
+    ],
+)
+def test_an_answer_of_another_shape_or_size_is_refused(
+    tmp_path: Path, answer: dict[str, Any] | str, words: str
+) -> None:
+    said = Bed(tmp_path, answer).play("lockstep.colo.status")
+    assert words in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("playbook", ["deploy", "status", "failover", "switchover", "start", "unprotect", "drill"])
+def test_no_playbook_ends_in_a_traceback(tmp_path: Path, playbook: str) -> None:
+    bed = Bed(tmp_path, {**SEEN, "observation": 7, "sync": {"a": 1}, "verdict": {}, "finished": False})
+    said = bed.play(f"lockstep.colo.{playbook}", "--limit", "web1")
+    assert "Traceback" not in said
+    assert not bed.owned.exists()

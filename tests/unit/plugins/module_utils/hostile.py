@@ -1,0 +1,215 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Observations as a host would make them up that was taken over, and what may come of them on the other host.
+
+A case is a number: the same number is the same case. What a mutated observation leads to is a refusal in words, or a
+plan that touches nothing but the pair's own; never another exception.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.described import described, read_anew
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.marks import QEMU_NAMESPACE
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import Unreadable, from_data, to_data
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.change_sides import Handover
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step
+from ansible_collections.lockstep.colo.plugins.module_utils.record import images
+from ansible_collections.lockstep.colo.plugins.module_utils.run import result
+from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import GOALS, Fence, Request
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, preflight
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, WANTED, recorded
+
+DOMAIN = "web1"
+NAMED_PATHS = {disk.path for disk in WANTED.disks if disk.path}
+TEXTS = (
+    "",
+    " ",
+    "../../../../etc/cron.d/x",
+    "/etc/passwd",
+    "x" * 5000,
+    "a\x00b",
+    "a\nb",
+    "';id;'",
+    "$(id)",
+    "{{ lookup('pipe', 'id') }}",
+    "<x/>",
+    "&amp;",
+    "\ud800",
+    "☃",
+    "-rf",
+    "NaN",
+    "tcp:0.0.0.0:4444",
+    "0.0.0.0",
+    "::1%lo",
+)
+NUMBERS = (-1, 0, 1, 2**31, 2**63 - 1, 2**63, 2**70, -(2**70), 0.5, float("nan"), float("inf"), 1e308)
+OTHERS = (None, True, False, [], {}, [[]], {"": {}}, [None], {"x": "y"})
+DEVICES = (
+    "<filesystem type='mount'><source dir='/'/><target dir='x'/></filesystem>",
+    "<emulator>/tmp/x</emulator>",
+    "<disk type='file' device='cdrom'><source file='/etc/shadow'/><target dev='sdy'/><readonly/></disk>",
+    "<disk type='block' device='disk'><source dev='/dev/sda'/><target dev='vdz'/></disk>",
+    "<console type='file'><source path='/etc/cron.d/x'/></console>",
+    "<hostdev mode='subsystem' type='usb'><source><vendor id='1'/><product id='2'/></source></hostdev>",
+)
+BESIDE = (
+    "<seclabel type='static' model='dac'><label>root:root</label></seclabel>",
+    "<seclabel type='none'/>",
+    "<os><type>hvm</type><kernel>/etc/shadow</kernel></os>",
+    f"<commandline xmlns='{QEMU_NAMESPACE}'><arg value='-drive'/><arg value='file=/etc/shadow'/></commandline>",
+    "<uuid>../../x</uuid>",
+    "<name>database</name>",
+)
+
+# Which two recordings go together, and what is done then; without goals, anything.
+FITTING: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("unprotected-primary", "unprotected-secondary", ("described primary",)),
+    ("unprotected-secondary", "described-primary", ("described secondary",)),
+    ("described-secondary", "described-primary", ("described secondary", "present secondary")),
+    ("described-primary", "listening-secondary", ("present primary",)),
+    ("mirror-ready-primary", "listening-secondary", ("present primary",)),
+    ("protected-primary", "protected-secondary", ()),
+    ("protected-secondary", "protected-primary", ()),
+    ("degraded-secondary", "stale-primary", ("surviving",)),
+    ("stale-primary", "failed-over-secondary", ("plain secondary", "described secondary", "given_up")),
+    ("protected-primary", "degraded-secondary", ("surviving", "given_up", "absent")),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    number: int
+    seen: str
+    peer: str
+    goal: str
+    changed: tuple[str, ...]
+
+
+def _spot(rng: random.Random, data: Any) -> tuple[Any, ...]:
+    """A way into the data, each key of a level as likely as the others, however much is below it."""
+    where: list[Any] = []
+    while isinstance(data, (dict, list)) and data and (not where or rng.random() < 0.9):
+        where.append(rng.choice(sorted(data) if isinstance(data, dict) else range(len(data))))
+        data = data[where[-1]]
+    return tuple(where)
+
+
+def _mutated_xml(rng: random.Random, xml: str) -> str:
+    kind = rng.randrange(8)
+    if kind == 0:
+        return xml[: rng.randrange(len(xml) or 1)]
+    if kind == 1:
+        return f'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>{xml.replace("hvm", "&b;")}'
+    if kind == 2:
+        return xml.replace("</devices>", f"{rng.choice(DEVICES)}</devices>")
+    if kind == 3:
+        return xml.replace("</domain>", f"{rng.choice(BESIDE)}</domain>")
+    if kind == 4:
+        return "<a>" * 20_000
+    if kind == 5:
+        words = xml.split("'") if "'" in xml else xml.split('"')
+        if len(words) > 3:
+            words[rng.randrange(1, len(words), 2)] = str(rng.choice((*TEXTS, *NUMBERS)))
+        return "'".join(words) if "'" in xml else '"'.join(words)
+    if kind == 6:
+        lines = xml.splitlines()
+        del lines[rng.randrange(len(lines) or 1) : rng.randrange(len(lines) or 1)]
+        return "\n".join(lines)
+    at = rng.randrange(len(xml) or 1)
+    return xml[:at] + rng.choice("<>&'\"/\x00é") + xml[at + 1 :]
+
+
+def _mutated(rng: random.Random, value: Any, key: Any) -> Any:
+    if isinstance(value, str) and str(key).endswith("_xml") and rng.random() < 0.9:
+        return _mutated_xml(rng, value)
+    if rng.random() < 0.6:
+        same = [one for one in (*TEXTS, *NUMBERS, *OTHERS) if type(one) is type(value)]
+        return copy.deepcopy(rng.choice(same or [None]))
+    if isinstance(value, dict) and rng.random() < 0.4:
+        return {**value, rng.choice(TEXTS): rng.choice((*TEXTS, *NUMBERS, *OTHERS))}
+    if isinstance(value, list) and rng.random() < 0.4:
+        return value * rng.choice((0, 2, 3))
+    return copy.deepcopy(rng.choice((*TEXTS, *NUMBERS, *OTHERS)))
+
+
+def make(number: int, forced: tuple[str, str, str] | None = None) -> tuple[Case, Any]:
+    """The case of this number, and the other host's observation in it, as JSON would bring it.
+
+    ``forced``: the two recordings and what is done then.
+    """
+    rng = random.Random(number)
+    seen, peer, goal = rng.choice(NAMES), rng.choice(NAMES), rng.choice(sorted(GOALS))
+    if rng.random() < 0.8:
+        seen, peer, goals = rng.choice(FITTING)
+        goal = rng.choice(goals or (goal,))
+    seen, peer, goal = forced or (seen, peer, goal)
+    data = json.loads(json.dumps(to_data(recorded(peer))))
+    changed = []
+    for _time in range(rng.choice((1, 1, 1, 2, 3))):
+        way = list(_spot(rng, data))
+        domain = data.get("domain")
+        if rng.random() < 0.2 and isinstance(domain, dict) and domain:
+            telling = [key for key in ("inactive_xml", "live_xml", "record", "uuid", "name") if domain.get(key)]
+            way = ["domain", rng.choice(telling or sorted(domain))]
+        last, owner = way.pop(), data
+        for step in way:
+            owner = owner[step]
+        if isinstance(owner, dict) and rng.random() < 0.1:
+            del owner[last]
+        else:
+            owner[last] = _mutated(rng, owner[last], last)
+        changed.append(".".join(map(str, (*way, last))))
+    return Case(number, seen, peer, goal, tuple(changed)), data
+
+
+def run(number: int, forced: tuple[str, str, str] | None = None) -> str | None:
+    """What came of the case that may not: the step or the exception, in words; None where all is well."""
+    case, data = make(number, forced)
+    try:
+        complaint = _outcome(case, data)
+    except (*result.FAILURES, Unreadable):
+        return None
+    except Exception as error:
+        return f"{case}: {type(error).__name__}: {error}"
+    return f"{case}: {complaint}" if complaint else None
+
+
+def _outcome(case: Case, data: Any) -> str | None:
+    seen, peer = recorded(case.seen), read_anew(from_data(Observation, data), DOMAIN)
+    pair.pair(seen, peer)
+    list(preflight.seen_here(WANTED, seen, peer))
+    result.seen(peer)
+    role = "secondary" if "secondary" in case.goal else "primary"
+    wanted = WANTED if role == "primary" else replace(WANTED, address=None, peer_address=None)
+    request = Request(DOMAIN, "kvm1", role, wanted, peer, fence=Fence("kvm2", "ended"), handover=Handover("t", 1.0))
+    plan = GOALS[case.goal].decide(request, seen)
+    own = images.home(WANTED.directory, seen.domain.uuid if seen.domain else peer.domain.uuid)
+    known = {path for record in (seen.record,) if record for path, _kind, _size in images.files(record.disks)}
+    if seen.record is None or seen.record.role != "secondary":
+        known |= {disk.source for disk in (seen.domain.disks if seen.domain else ()) if disk.source}
+    return next(filter(None, (_outside(step, own, known) for step in plan.steps)), None)
+
+
+def _outside(step: Step, own: str, known: set[str]) -> str | None:
+    """What a step touches that is not the pair's own."""
+    arguments = step.arguments
+    for key in ("path", "directory"):
+        path = arguments.get(key, own)
+        if step.action != "qmp" and not (path == own or path.startswith(f"{own}/") or path in known | NAMED_PATHS):
+            return f"{step.title} touches {path}"
+    if step.action in ("define", "start_paused"):
+        told = described(arguments["xml"], None)
+        asked = {**told["foreign"], **dict.fromkeys(told["unsupported"], ""), **told["untried"]}
+        if asked:
+            return f"{step.title} with {', '.join(asked)}"
+        for disk in told["disks"]:
+            if not disk.readonly and not str(disk.source).startswith(f"{own}/") and disk.source not in known:
+                return f"{step.title} with the disk {disk.source}"
+    return None

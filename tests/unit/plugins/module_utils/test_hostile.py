@@ -1,0 +1,51 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A short run of the hostile observations; tests/long/hostile tries 100,000 of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation import codec
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import fit
+from ansible_collections.lockstep.colo.plugins.module_utils.record import images
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import hostile
+
+CASES, PARTS = 600, 4
+DESCRIBED = ("unprotected-secondary", "described-primary", "described secondary")
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_made_up_observation_does_more_than_be_refused(part: int) -> None:
+    assert list(filter(None, map(hostile.run, range(part, CASES, PARTS)))) == []
+
+
+def nothing(*_arguments: object) -> Iterator[object]:
+    yield from ()
+
+
+def as_it_came(_kind: object, data: object, _where: str) -> object:
+    return data
+
+
+def where_the_primary_has_it(_wanted: object, _old: object, _directory: str, disk: DiskRecord) -> DiskRecord:
+    return replace(disk, active=f"{disk.path}.active", hidden=f"{disk.path}.hidden")
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "planted"),
+    [
+        (fit, "of_standby", nothing),
+        (codec, "_scalar", as_it_came),
+        (images, "_standby_disk", where_the_primary_has_it),
+    ],
+    ids=["a standby is defined as it came", "no type is checked", "the peer says where the images are"],
+)
+def test_a_fault_that_is_planted_is_found(
+    monkeypatch: pytest.MonkeyPatch, where: object, what: str, planted: object
+) -> None:
+    monkeypatch.setattr(where, what, planted)
+    assert any(hostile.run(number, DESCRIBED) for number in range(1500))
