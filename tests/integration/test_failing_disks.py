@@ -89,6 +89,10 @@ def test_a_standby_that_lacks_a_write_is_named_and_renewed(lab: Bed, tmp_path: P
     wait_for("the pair to be called other than protected", named, timeout=60)
     assert said["phase"] == "degraded", said
     assert any("did not reach the standby" in words for words in said["problems"]), said
+    assert any("lost its connection for the disks alone" in words for words in said["problems"]), said
+    refused = lab.failover("kvm1", "-e", "colo_lost=kvm1", "-e", "colo_doubt_timeout=15")
+    assert refused.code == 2, "a guest was ended for a standby that lacks what it was told"
+    assert "a write of the guest did not reach the standby" in refused.said()
     lab.deploy().good()
     assert status(lab, tmp_path / "status.json")[0] == 0
     lab.power_off("kvm1")
