@@ -408,8 +408,8 @@ class Observation:
     heard: Heard | None = None  # of a standby; None: unknown
     trial: Trial | None = None  # None: not tried
     announced: tuple[Announced, ...] = ()  # of a guest that is to be reached here
-    # Of a standby: seconds from the last write of its primary that reached a disk to its last checkpoint, the most of
-    # all disks; less than 0 where writes came after it.
+    # Of a standby that has too few connections for its disks: seconds from the last write that reached a disk to what
+    # was heard of checkpoints last, the most of all disks; less than 0 where a write came last.
     without_writes: float | None = None
     standby_lacks: str | None = None  # of a primary that was asked this alone: why a write did not reach its standby
     peer_answers: bool | None = None  # whether the kernel of the peer that is said to be lost answers; None: not asked

@@ -51,17 +51,18 @@ def heard(record: Record) -> Heard | None:
 
 
 def without_writes(record: Record) -> float | None:
-    """Seconds from the last write that reached a disk of this standby to its last checkpoint; None where it has none.
+    """Seconds from the last write that reached a disk of this standby to what it heard of checkpoints last, the most of
+    all disks; None where nothing tells.
 
-    Its copy of a disk is written for its primary alone; the hidden image is emptied at each checkpoint, and filled
-    before a first write to the copy.
+    Its copy of a disk is written for its primary alone, and nothing but checkpoints comes over the migration's channel.
     """
-    found = []
-    for disk in record.disks:
-        written, emptied = _changed(disk.path), _changed(disk.hidden)
-        if written is not None and emptied is not None:
-            found.append(round(emptied - written, 3))
-    return max(found, default=None)
+    now = time.time()
+    ports = [channel.port for channel in record.channels() if channel.kind == "migration"]
+    since = connections.last_received(record.peer.address, ports)
+    written = [_changed(disk.path) for disk in record.disks]
+    if since is None or None in written:
+        return None
+    return max((round(now - since - last, 3) for last in written), default=None)
 
 
 def _changed(path: str | None) -> float | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,20 +109,25 @@ def test_after_the_connections_the_hidden_images_tell(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("times", "seconds"),
-    [([(100.0, 101.5)], 1.5), ([(100.0, 99.0)], -1.0), ([(100.0, 99.0), (50.0, 98.0)], 48.0), ([(None, 99.0)], None)],
-    ids=["a checkpoint came after it", "a write came last", "the disk that was written to least", "no image"],
+    ("written", "heard", "seconds"),
+    [([20.0], 3.0, 17.0), ([3.0], 4.0, -1.0), ([20.0, 5.0], 4.0, 16.0), ([None], 3.0, None), ([20.0], None, None)],
+    ids=["a checkpoint came after it", "a write came last", "the disk that was written to least", "no image", "none"],
 )
 def test_a_checkpoint_after_the_last_write_is_seen(
-    tmp_path: Path, times: list[tuple[float | None, float]], seconds: float | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    written: list[float | None],
+    heard: float | None,
+    seconds: float | None,
 ) -> None:
-    disks = []
-    for number, moments in enumerate(times):
-        paths = [tmp_path / f"vd{number}.{kind}" for kind in ("qcow2", "hidden.qcow2")]
-        for path, moment in zip(paths, moments, strict=True):
-            if moment is not None:
-                path.touch()
-                os.utime(path, (moment, moment))
-        own = {"target": f"vd{number}", "path": str(paths[0]), "hidden": str(paths[1])}
-        disks.append(replace(RECORD.disks[0], **own))
-    assert silence.without_writes(replace(RECORD, disks=tuple(disks))) == seconds
+    now, asked, disks = time.time(), [], []
+    for number, ago in enumerate(written):
+        path = tmp_path / f"vd{number}.qcow2"
+        if ago is not None:
+            path.touch()
+            os.utime(path, (now - ago, now - ago))
+        disks.append(replace(RECORD.disks[0], target=f"vd{number}", path=str(path)))
+    monkeypatch.setattr(connections, "last_received", lambda peer, ports: asked.append((peer, ports)) or heard)
+    found = silence.without_writes(replace(RECORD, disks=tuple(disks)))
+    assert found == (None if seconds is None else pytest.approx(seconds, abs=0.5))
+    assert asked == [("10.77.0.1", [RECORD.first_port])], "the migration's alone"
