@@ -133,10 +133,11 @@ def test_a_full_root_does_not_keep_a_guest_from_serving(lab: Bed, tmp_path: Path
     boot = lab.get()
     lab.deploy("--limit", "kvm,web1").good()
     places = ("/etc/libvirt/qemu", "/var/tmp", "/tmp", "/root")
-    small = "mkdir /mnt/kept && mount --bind {0} /mnt/kept && mount -t tmpfs -o size=1m,mode=0755 tmpfs {0}"
-    small += " && cp -a /mnt/kept/. {0} && umount /mnt/kept && rmdir /mnt/kept; cat /dev/zero > {0}/other || true"
     for place in places:
-        lab.ssh("kvm2", small.format(place))
+        small = f"kept=$(mktemp -d -p /run) && mode=$(stat -c %a {place}) && cp -a {place}/. $kept"
+        small += f" && mount -t tmpfs -o size=8m,mode=$mode tmpfs {place} && cp -a $kept/. {place}"
+        small += f" && rm -r $kept && (head -c 9M /dev/zero > {place}/other || true)"
+        lab.ssh("kvm2", small)
     probe.start(lab.lab, tmp_path)
     wait_for("acknowledgements", lambda: probe.report(tmp_path)["acks"]["count"] > 100)
     lab.power_off("kvm1")
