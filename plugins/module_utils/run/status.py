@@ -19,7 +19,7 @@ from ..observe.look import observe
 from ..observe.trial import trial as try_to_start
 from ..record.wanted import Wanted
 from ..verdict import pair, preflight, wishes
-from ..verdict.requirements.row import problems
+from ..verdict.requirements.row import WRONG, problems
 from . import result
 from .goals import Request
 
@@ -80,7 +80,7 @@ def status(
         found["sync"][name]["rate"] = rate
     if verdict:
         found["phase"] = pair.phase(seen, peer)
-        found["verdict"] = asdict(pair.pair(seen, peer))
+        found["verdict"] = asdict(pair.pair(seen, peer, [row for row in rows if row.state == WRONG]))
     return found
 
 

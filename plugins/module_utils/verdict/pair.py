@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..lockstep import graph, states
@@ -14,6 +14,7 @@ from ..observation.seen import Domain, Observation
 from . import channels, current, remarks
 from .copies import completed, given_away, outlived, runs_a_guest
 from .next import next_playbook
+from .requirements.row import Requirement
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,11 @@ def _secondary_phase(seen: Observation) -> str:
     return "degraded"
 
 
-def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
-    """The verdict over a pair; None for a host that could not be reached. Which is which the records say."""
+def pair(primary: Observation | None, secondary: Observation | None, unmet: Iterable[Requirement] = ()) -> Verdict:
+    """The verdict over a pair; None for a host that could not be reached. Which is which the records say.
+
+    ``unmet``: what the hosts have not (any more) of what a pair needs, for which a new standby would be refused.
+    """
     seen = [one for one in (primary, secondary) if one is not None]
     holders = [one for one in seen if one.record and one.record.role != "secondary" and not given_away(one)]
     if not holders:
@@ -90,10 +94,15 @@ def pair(primary: Observation | None, secondary: Observation | None) -> Verdict:
     other = next((one for one in seen if one is not holder), None)
     halves = [holder] if other is None else [holder, other]
     state, doubts = _of_both(holder, other)
-    problems = [words for half in halves for words in remarks.problems(half)]
+    ended = other is not None and not (other.domain and other.domain.active)
+    problems = [words for half in halves for words in remarks.problems(half, peer_ended=ended)]
     problems += [*doubts, *_about_the_copies(state, holder, other)]
     notes = tuple(words for half in halves for words in remarks.notes(half))
-    return Verdict(state, holder.host.name, tuple(problems), notes, next_playbook(state, holder, other))
+    leads_on = next_playbook(state, holder, other)
+    if leads_on == "deploy" and state == "degraded" and (refused := [row.found for row in unmet]):
+        leads_on = "unprotect"
+        problems.append(f"a new standby would be refused: {'; '.join(refused)}. unprotect frees the guest")
+    return Verdict(state, holder.host.name, tuple(problems), notes, leads_on)
 
 
 def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[str]]:

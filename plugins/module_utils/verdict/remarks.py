@@ -54,8 +54,11 @@ def _frame_problems(seen: Observation) -> Iterator[str]:
         )
 
 
-def problems(seen: Observation) -> list[str]:
-    """What is wrong with this host's half of the pair, each with the host's name before it."""
+def problems(seen: Observation, *, peer_ended: bool = False) -> list[str]:
+    """What is wrong with this host's half of the pair, each with the host's name before it.
+
+    ``peer_ended``: the other half was seen to have no QEMU, with which nothing can be connected.
+    """
     found = [seen.monitor_problem] if seen.monitor_problem else []
     if seen.record is not None:
         found += [
@@ -64,7 +67,7 @@ def problems(seen: Observation) -> list[str]:
             *_standby_problems(seen),
             *_proxy_notes(seen),
             *_frame_problems(seen),
-            *channels.cut(seen),
+            *(() if peer_ended else channels.cut(seen)),
             *reach.unheard(seen),
         ]
         if seen.domain.autostart and seen.record.role != "alone":

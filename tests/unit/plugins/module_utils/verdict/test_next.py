@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.row import Requirement
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
 
 PLAYBOOKS = Path(__file__).resolve().parents[5] / "playbooks"
@@ -97,3 +98,25 @@ def test_what_a_deploy_left_half_made_is_named(primary: str, secondary: str, wor
     found = [one for one in pair.pair(recorded(primary), recorded(secondary)).problems if "did not come to its" in one]
     assert bool(found) is bool(words), found
     assert not words or words in found[0]
+
+
+def crashed_standby() -> Observation:
+    return ended(recorded("protected-secondary"), "crashed")
+
+
+def test_where_a_new_standby_would_be_refused_the_guest_is_freed_first() -> None:
+    holder = recorded("degraded-primary")
+    full = Requirement("disk space", "kvm2", "756 MiB", "kvm2 has 0 MiB free for images", "wrong", "Free space there")
+    assert pair.pair(holder, crashed_standby()).next == "deploy"
+    found = pair.pair(holder, crashed_standby(), [full])
+    assert (found.phase, found.next) == ("degraded", "unprotect")
+    assert "kvm2 has 0 MiB free for images" in found.problems[-1]
+    assert pair.pair(holder, None, [full]).next == "failover"
+
+
+def test_a_standby_that_has_ended_is_not_said_to_be_kept_off_by_a_firewall() -> None:
+    holder = recorded("degraded-primary")
+    cut = {**holder.monitor.chardevs, "colo-net0-mirror": "disconnected:tcp:10.77.0.1:21602,server=on"}
+    seen = replace(holder, monitor=replace(holder.monitor, chardevs=cut))
+    assert "firewalls" in " ".join(pair.pair(seen, recorded("degraded-secondary")).problems)
+    assert "firewalls" not in " ".join(pair.pair(seen, crashed_standby()).problems)
