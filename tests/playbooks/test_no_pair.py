@@ -78,6 +78,21 @@ def test_with_a_pair_a_playbook_has_it(collections, words):
     assert "web1" in run.stdout
 
 
+@pytest.mark.parametrize(
+    ("playbook", "words"),
+    [*((playbook, ("--tags", "nothing")) for playbook in PLAYBOOKS), ("status", ("--skip-tags", "all"))],
+)
+def test_no_tag_leaves_a_pair_out(collections, playbook, words):
+    run = play(collections, playbook, GOOD, "--list-tasks", *words)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "lockstep.colo." in run.stdout
+    assert run.stdout.count("TAGS: [always]") > 2, run.stdout
+
+
+def test_a_playbook_that_begins_in_its_middle_is_not_green(collections):
+    refused(play(collections, "status", GOOD, "--start-at-task", "nothing"), "cannot begin in its middle")
+
+
 def test_the_syntax_of_a_playbook_can_be_checked_without_an_inventory(collections):
     run = play(collections, "deploy", "", "--syntax-check")
     assert run.returncode == 0, run.stdout + run.stderr
