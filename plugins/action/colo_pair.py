@@ -13,19 +13,7 @@ from ansible_collections.lockstep.colo.plugins.plugin_utils.guarded import Guard
 
 MEBIBYTE = 1 << 20
 
-SIGKILL = 128 + 9  # as a shell tells it
-KILLED = (
-    "this run was ended while it worked on domain {}, most likely by a failover that was fenced: that ends other runs. "
-    "See with lockstep.colo.status how the pair is now; nothing that this run had begun has to be finished first"
-)
-
 display = Display()
-
-
-def killed(once: dict[str, Any]) -> bool:
-    """Whether the module said nothing and its process was killed: Ansible then only tells that it cannot read it."""
-    said = "".join(str(once.get(key, "")) for key in ("module_stdout", "module_stderr"))
-    return bool(once.get("failed")) and (once.get("rc") == SIGKILL or "Killed" in said.split())
 
 
 def _bytes(job: Any, key: str) -> int:
@@ -44,8 +32,6 @@ class ActionModule(GuardedAction):
         first: str | None = None
         while True:
             once = super().said(module, arguments, task_vars, **how)
-            if killed(once):
-                once["msg"] = KILLED.format(self._task.args.get("name"))
             changed = changed or once.get("changed", False)
             steps, done = steps + once.get("steps", []), done + once.get("done", [])
             if once.get("failed") or self._task.check_mode or once.get("finished", True):

@@ -57,8 +57,8 @@ def colo_hosts(within_limit: list[str], groups: dict[str, list[str]], group: str
         return group
     if context.CLIARGS.get("start_at_task"):  # where it has no such task, Ansible ends with 0
         raise AnsibleFilterError(
-            "No pair is looked at: a playbook of this collection cannot begin in its middle. Nothing was done. Leave out "
-            "--start-at-task: every run goes on from what it finds."
+            "No pair is looked at: a playbook of this collection cannot begin in its middle. Nothing was done. Leave "
+            "out --start-at-task: every run goes on from what it finds."
         )
     for name in (PAIRS, group):
         if not groups.get(name):

@@ -42,6 +42,7 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "steps": (list,),
     "sync": (dict,),
     "unfit": (list,),
+    "unheard": (list,),
     "verdict": (dict,),
 }
 DEEPEST = 24  # levels

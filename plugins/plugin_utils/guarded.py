@@ -21,6 +21,18 @@ UNBELIEVABLE = (
     "is not what it should be. Look at it; nothing of this answer was believed"
 )
 
+SIGKILL = 128 + 9  # as a shell tells it
+KILLED = (
+    "this run was ended while it worked on domain {}, most likely by a failover that was fenced: that ends other runs. "
+    "See with lockstep.colo.status how the pair is now; nothing that this run had begun has to be finished first"
+)
+
+
+def killed(said: dict[str, Any]) -> bool:
+    """Whether the module said nothing and its process was killed: Ansible then only tells that it cannot read it."""
+    words = "".join(str(said.get(key, "")) for key in ("module_stdout", "module_stderr"))
+    return bool(said.get("failed")) and (said.get("rc") == SIGKILL or "Killed" in words.split())
+
 
 class GuardedAction(ActionBase):
     """Runs the module of the same name, and keeps of its answer what ``answer.accepted`` does."""
@@ -59,6 +71,8 @@ class GuardedAction(ActionBase):
         except answer.Unbelievable as why:
             host = self._task.delegate_to or task_vars.get("inventory_hostname", "the host")
             return {"failed": True, "finished": True, "msg": UNBELIEVABLE.format(host=host, why=why)}
+        if killed(kept):
+            kept["msg"] = KILLED.format(arguments.get("name"))
         if self._discovered_interpreter_key:  # this control node's own finding, for the connection alone
             kept["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return kept
