@@ -13,13 +13,14 @@ from typing import Any
 
 from ..errors import ColoError, LibvirtError, Timeout
 from ..host import files as host
-from ..host import frames, leaving, links, notes, processes, qemu_process, sockets
+from ..host import frames, given_way, leaving, links, notes, processes, qemu_process, sockets
 from ..host import marker as marker_file
 from ..host.checkpoints import watch
 from ..host.files import NO_ROOM
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import DISCONNECTED, Announced, Checkpoints
 from ..plan.step import Plan, Step
+from ..record.given_way import GaveWay
 from . import handover
 from .isolated import Answers, Isolated
 from .moving import Moving
@@ -125,9 +126,11 @@ class Apply:
 
     def _define(self, _step: Step, xml: str) -> None:
         self.hypervisor.define(xml)
+        given_way.forget(given_way.GAVE_WAY, self.domain)  # the record, which is in the XML, has taken it in
 
     def _undefine(self, _step: Step) -> None:
         self.hypervisor.undefine(self.domain)
+        given_way.forget(given_way.GAVE_WAY, self.domain)
 
     def _record(self, _step: Step, xml: str | None, live: bool, marked: bool = False) -> None:
         try:
@@ -135,6 +138,7 @@ class Apply:
         except LibvirtError as error:
             if not marked or error.errno not in NO_ROOM:
                 raise
+        given_way.forget(given_way.GAVE_WAY, self.domain)
 
     def _autostart(self, _step: Step, on: bool) -> None:
         self.hypervisor.set_autostart(self.domain, on)
@@ -201,6 +205,9 @@ class Apply:
             raise ColoError(
                 f"QEMU still runs (process {', '.join(map(str, left))})", remedy="Take the power from this host"
             )
+
+    def _give_way(self, _step: Step, note: GaveWay) -> None:
+        given_way.note(given_way.GAVE_WAY, self.domain, note)
 
     def _receive_handover(self, step: Step, address: str, port: int, peer: str, token: str) -> None:
         handover.wait(address, port, peer, token, step.timeout)

@@ -81,10 +81,10 @@ def protect(root: etree._Element, record: Record) -> None:
         remove_empty_commandline(root, record)
     for nic in record.nics:
         _set_driver(root, nic.mac)
-    _write_record(root, record)
+    write_record(root, record)
 
 
-def _write_record(root: etree._Element, record: Record) -> None:
+def write_record(root: etree._Element, record: Record) -> None:
     element, old = xml.to_element(record), record_element(root)
     validate(element)
     if old is not None:

@@ -40,11 +40,12 @@ def importable() -> bool:
 
 @dataclass(frozen=True)
 class Event:
-    """One QMP event; ``when`` is time.monotonic() of this host."""
+    """One QMP event of ``domain``; ``when`` is time.monotonic() of this host."""
 
     when: float
     name: str
     data: dict[str, Any]
+    domain: str = ""
 
 
 class Hypervisor:
@@ -125,6 +126,10 @@ class Hypervisor:
         """The collection's records of all domains on this host: domain name to XML."""
         return self._call("records")
 
+    def paired(self) -> dict[str, tuple[str, str]]:
+        """The domains on this host that have a record of the collection: by UUID their name and the record's XML."""
+        return self._call("paired")
+
     def stock(self) -> dict[str, Any]:
         """What domains of this libvirt can refer to by name.
 
@@ -177,8 +182,8 @@ class Hypervisor:
     def del_iothread(self, domain: str, number: int) -> None:
         self._call("del_iothread", domain, number)
 
-    def watch(self, domain: str) -> None:
-        """Begin to collect the QMP events of ``domain``, for :meth:`events`."""
+    def watch(self, domain: str | None) -> None:
+        """Begin to collect the QMP events of ``domain``, or of all, for :meth:`events`."""
         self._call("watch", domain)
 
     def events(self, patience: float = 0.0) -> list[Event]:
@@ -263,7 +268,7 @@ class _Session:
         libvirt.registerErrorHandler(lambda *unused: None, None)
         libvirt.virEventRegisterDefaultImpl()
         self.connection = libvirt.open(uri)
-        self.seen: list[tuple[float, str, dict[str, Any]]] = []
+        self.seen: list[tuple[float, str, dict[str, Any], str]] = []
         self.arrived = threading.Condition()
         self.loop: threading.Thread | None = None
         self.found: dict[str, Any] = {}
@@ -281,6 +286,7 @@ class _Session:
             "name": domain.name(),
             "uuid": domain.UUIDString(),
             "state": self._state(domain),
+            "ended_by": self._ended_by(domain),
             "persistent": bool(domain.isPersistent()),
             "record": self._record(domain),
         }
@@ -384,6 +390,10 @@ class _Session:
         found = {domain.name(): self._record(domain) for domain in self.connection.listAllDomains()}
         return {name: record for name, record in found.items() if record is not None}
 
+    def paired(self) -> dict[str, tuple[str, str]]:
+        found = {one.UUIDString(): (one.name(), self._record(one)) for one in self.connection.listAllDomains()}
+        return {uuid: known for uuid, known in found.items() if known[1] is not None}
+
     def define(self, xml: str) -> None:
         self.connection.defineXMLFlags(xml, self.libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
         self.found.clear()
@@ -426,23 +436,24 @@ class _Session:
     def del_iothread(self, name: str, number: int) -> None:
         self._domain(name).delIOThread(number, self.libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
-    def watch(self, name: str) -> None:
+    def watch(self, name: str | None) -> None:
         if self.loop is None:
             self.loop = threading.Thread(target=self._run_loop, daemon=True)
             self.loop.start()
-            self.qemu.qemuMonitorEventRegister(self.connection, self._domain(name), None, self._keep, None, 0)
+            domain = self._domain(name) if name else None
+            self.qemu.qemuMonitorEventRegister(self.connection, domain, None, self._keep, None, 0)
 
     def _run_loop(self) -> None:
         while True:
             self.libvirt.virEventRunDefaultImpl()
 
     def _keep(self, *event: Any) -> None:
-        _connection, _domain, name, _seconds, _micros, details, _opaque = event
+        _connection, domain, name, _seconds, _micros, details, _opaque = event
         with self.arrived:
-            self.seen.append((time.monotonic(), name, json.loads(details) if details else {}))
+            self.seen.append((time.monotonic(), name, json.loads(details) if details else {}, domain.name()))
             self.arrived.notify()
 
-    def events(self, patience: float) -> list[tuple[float, str, dict[str, Any]]]:
+    def events(self, patience: float) -> list[tuple[float, str, dict[str, Any], str]]:
         with self.arrived:
             self.arrived.wait_for(lambda: self.seen, patience)
             seen, self.seen = self.seen, []

@@ -5,13 +5,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import socket
+import struct
 from pathlib import Path
 
+from ..errors import CommandFailed
 from ..record.address import canonical
 from .command import run
 
 IFF_UP = 0x1
+SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914  # netdevice(7)
+IFNAMSIZ = 16
+IFREQ = struct.Struct(f"{IFNAMSIZ}sH22x")  # its name, its flags
 
 
 def devices() -> dict[str, str]:
@@ -40,4 +47,11 @@ def link_up(device: str) -> bool | None:
 
 def set_link(device: str, *, up: bool) -> None:
     """Set a network device of this host administratively up or down; CommandFailed where there is no such device."""
-    run("ip", "link", "set", "dev", device, "up" if up else "down")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        name = device.encode()[:IFNAMSIZ].ljust(IFNAMSIZ, b"\0")
+        try:
+            flags = IFREQ.unpack(fcntl.ioctl(any_socket, SIOCGIFFLAGS, IFREQ.pack(name, 0)))[1]
+            flags = flags | IFF_UP if up else flags & ~IFF_UP
+            fcntl.ioctl(any_socket, SIOCSIFFLAGS, IFREQ.pack(name, flags))
+        except OSError as error:
+            raise CommandFailed(f"the link {device} cannot be set {'up' if up else 'down'}: {error.strerror}") from None

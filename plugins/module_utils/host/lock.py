@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from ..errors import ColoError
+from ..record.pair import RUN_DIRECTORY
 from .notes import run_directory
 
 LOCK_POLL = 0.1  # seconds
@@ -48,6 +49,14 @@ def lock(domain: str, holder: str, patience: float, *, take_over: bool = False) 
         file.write(holder)
         file.flush()
         yield other if take_over else None
+
+
+def last_run(domain: str) -> int:
+    """When a run last began to work on ``domain``, by the file system's clock; 0 for none since the host booted."""
+    try:
+        return os.stat(f"{RUN_DIRECTORY}/{domain}.lock").st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _locked_now(file: TextIO) -> bool:

@@ -10,6 +10,7 @@ import itertools
 import os
 import select
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Timeout
@@ -29,6 +30,45 @@ def _is(process: Path, uuid: str) -> bool:
     except OSError:
         return False
     return any(pair == (b"-uuid", uuid.encode("ascii")) for pair in itertools.pairwise(words))
+
+
+@dataclass(frozen=True)
+class Held:
+    """A process that is held by a pidfd: the number is not another's while it is. ``handle`` is readable once it ended.
+
+    ``name`` is its number and the time at which it started, in the kernel's ticks since this boot: no other has both.
+    """
+
+    handle: int
+    name: str
+
+
+def hold(uuid: str) -> Held | None:
+    """The QEMU of the domain, where there is one; close the handle in the end."""
+    for process in emulators(uuid):
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(process)
+            place = Path(PROC, str(process))
+            try:
+                if _is(place, uuid):
+                    started = (
+                        (place / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+                    )
+                    return Held(handle, f"{process} {started}")
+            except OSError:
+                pass
+            os.close(handle)
+    return None
+
+
+def _started(process: Path) -> str:
+    """Field 22 of proc(5)'s stat, counted behind the name of the program, which may have spaces in it."""
+    return (process / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+
+
+def boot_id() -> str:
+    """Of this boot of the kernel."""
+    return Path(PROC, "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def end_emulators(uuid: str, timeout: float) -> None:

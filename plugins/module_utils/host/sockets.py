@@ -35,15 +35,23 @@ class _Socket(NamedTuple):
 
 
 def _tcp() -> Iterable[_Socket]:
-    """Every TCP socket of this namespace (proc(5), /proc/net/tcp)."""
+    """Every TCP socket of this namespace."""
+    return map(_socket, _lines())
+
+
+def _lines() -> Iterable[list[str]]:
+    """The fields of each in proc(5)'s /proc/net/tcp."""
     for table in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/net", table).read_text(encoding="ascii").splitlines()[1:]
         except FileNotFoundError:  # no IPv6 in this kernel
             continue
         for line in lines:
-            fields = line.split()
-            yield _Socket(*_endpoint(fields[1]), *_endpoint(fields[2]), fields[3], int(fields[6], 16))
+            yield line.split()
+
+
+def _socket(fields: list[str]) -> _Socket:
+    return _Socket(*_endpoint(fields[1]), *_endpoint(fields[2]), fields[3], int(fields[6], 16))
 
 
 def _endpoint(text: str) -> tuple[str, int]:
@@ -78,6 +86,11 @@ def stuck_sockets(peer: str, ports: Iterable[int]) -> tuple[str, ...]:
     return tuple(sorted(str(one) for one in _with(peer, ports) if one.sent_again >= RETRANSMITTED))
 
 
+def closed_sockets(peer: str, ports: Iterable[int]) -> tuple[str, ...]:
+    """Those of the connections that are not established (any more): one of both ends has closed them."""
+    return tuple(sorted(str(one) for one in _with(peer, ports) if one.state != TCP_ESTABLISHED))
+
+
 def connections(peer: str, ports: Iterable[int]) -> dict[int, int]:
     """How many connections with ``peer`` neither end has closed, by port; one that was cut in silence is among them."""
     open_ones = [one for one in _with(peer, ports) if one.state == TCP_ESTABLISHED]
@@ -85,10 +98,13 @@ def connections(peer: str, ports: Iterable[int]) -> dict[int, int]:
 
 
 def _with(peer: str, ports: Iterable[int]) -> Iterable[_Socket]:
-    wanted = set(ports)
-    for one in _tcp():
-        ours = one.peer == peer and (one.port in wanted or one.peer_port in wanted)
-        if ours and one.state not in (TCP_SYN_SENT, TCP_LISTEN):
+    """Only those with one of the ports are decoded: a host may have thousands of others."""
+    wanted = {f"{port:04X}" for port in ports}
+    for fields in _lines():
+        if wanted.isdisjoint(end.rpartition(":")[2] for end in fields[1:3]):
+            continue
+        one = _socket(fields)
+        if one.peer == peer and one.state not in (TCP_SYN_SENT, TCP_LISTEN):
             yield one
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..record.pair import Record
+from .automation import Automation
 from .depth import THOROUGH
 
 MONITOR_CHARDEV = "charmonitor"  # libvirt's name for it
@@ -402,6 +403,7 @@ class Observation:
     passage: Passage | None = None  # of large packets to the peer's replication address; None where none were sent
     connections: dict[str, int] | None = None  # that neither end has closed, by the kind of their channel
     stuck_sockets: tuple[str, ...] = ()  # those of peer_sockets over which nothing is acknowledged
+    closed_sockets: tuple[str, ...] = ()  # those of peer_sockets that are not established (any more)
     barrier: Barrier | None = None
     uncompared: tuple[str, ...] | None = None  # kinds of frames it serves with that COLO does not compare; if watched
     latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few
@@ -412,6 +414,7 @@ class Observation:
     # was heard of checkpoints last, the most of all disks; less than 0 where a write came last.
     without_writes: float | None = None
     standby_lacks: str | None = None  # of a primary that was asked this alone: why a write did not reach its standby
+    automation: Automation | None = None  # what this host's watcher is told and says of it; None: not looked at
     peer_answers: bool | None = None  # whether the kernel of the peer that is said to be lost answers; None: not asked
 
     @property

@@ -11,16 +11,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ..domain import reading
+from ..domain import editing, reading
 from ..domain.described import described
 from ..errors import ColoError
+from ..host import automation, frames, given_way, leaving, links, notes, qemu_process, sockets
 from ..host import files as host
-from ..host import frames, leaving, links, notes, qemu_process, sockets
 from ..host import marker as marker_file
 from ..host.hypervisor import Hypervisor
 from ..lockstep.frames import PASSED, serves, to_watch
 from ..observation.depth import ASKS_QEMU, QUICK, THOROUGH, WHOLE_HOST, Sights
 from ..observation.seen import Announced, Domain, Host, Nic, Observation
+from ..record import given_way as gave_way
 from ..record import images as image_files
 from ..record import xml as record_xml
 from ..record.pair import Record
@@ -76,6 +77,8 @@ def _with_frames(seen: Observation, sights: Sights) -> Observation:
     domain, record = seen.domain, seen.record
     if record and (seen.depth == THOROUGH or (seen.depth == QUICK and record.role == "alone")):
         seen = replace(seen, barrier=frames.barrier(domain.uuid))
+    if record and seen.depth in (QUICK, THOROUGH):
+        seen = replace(seen, automation=automation.automation(domain.uuid))
     if sights.uncompared and domain and domain.active and to_watch(sights.uncompared, record):
         seen = replace(seen, uncompared=_uncompared(domain))
     return seen
@@ -156,12 +159,27 @@ def _glimpse(found: dict[str, Any] | None) -> Domain | None:
         return None
     text = found.pop("record")
     unknown = {"autostart": False, "machine": "", "memory": 0, "vcpus": 0, "emulator": None, "inactive_xml": ""}
-    return Domain(**found, **unknown, record=record_xml.from_xml(text) if text else None)
+    return Domain(**found, **unknown, record=_record(found, record_xml.from_xml(text) if text else None))
+
+
+def _record(found: dict[str, Any], record: Record | None) -> Record | None:
+    """What is written in the domain, and beside it."""
+    note = given_way.noted(given_way.GAVE_WAY, found["name"]) if record else None
+    return gave_way.with_note(record, found["uuid"], note)
+
+
+def _with_note(found: dict[str, Any]) -> str:
+    """The inactive XML, in which the record is what is written in the domain, and beside it."""
+    xml = found["inactive_xml"]
+    record = reading.read_record(xml)
+    noted = _record(found, record)
+    return xml if noted == record else editing.with_record(xml, noted)
 
 
 def _domain(found: dict[str, Any]) -> Domain:
     files = qemu_process.open_files(found["name"]) if found["live_xml"] else ()
-    told = described(found["inactive_xml"], found["live_xml"])
+    inactive = _with_note(found)
+    told = described(inactive, found["live_xml"])
     return Domain(
         name=found["name"],
         uuid=found["uuid"],
@@ -172,7 +190,7 @@ def _domain(found: dict[str, Any]) -> Domain:
         saved_by_us=notes.is_noted(found["uuid"]),
         persistent=found["persistent"],
         autostart=found["autostart"],
-        inactive_xml=found["inactive_xml"],
+        inactive_xml=inactive,
         live_xml=found["live_xml"],
         **{**told, "nics": tuple(replace(nic, tap_up=_is_up(nic)) for nic in told["nics"])},
         snapshots=tuple(found["snapshots"]),
@@ -212,6 +230,7 @@ def _sockets(record: Record | None) -> dict[str, Any]:
     return {
         "peer_sockets": sockets.peer_sockets(peer, kinds),
         "stuck_sockets": sockets.stuck_sockets(peer, kinds),
+        "closed_sockets": sockets.closed_sockets(peer, kinds),
         "connections": counts,
         "without_writes": silence.without_writes(record) if asked else None,
     }

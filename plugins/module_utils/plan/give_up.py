@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ..domain import editing as xml
 from ..observation.seen import Observation
-from ..record.pair import Record
+from ..record.given_way import GaveWay, given_up
 from ..verdict import copies, current, fence
 from ..verdict.problem import Problem, refuse_if
 from . import effects
@@ -33,15 +33,28 @@ def give_up(seen: Observation, survivor: Observation) -> Plan:
         after = effects.ended(seen)
     steps.append(Step("see that no process of the domain is left", "see_ended", {"uuid": uuid}))
     if after.record and not fence.given_up(after) and after.generation >= survivor.generation:
-        record = _given_up(after.record)
+        record = given_up(after.record)
         text = xml.with_metadata_element(record)
         steps.append(Step("write that this copy is given up", "record", {"xml": text, "live": False}))
         after = replace(after, domain=replace(after.domain, record=record))
     return Plan(tuple(steps), after)
 
 
-def _given_up(record: Record) -> Record:
-    return replace(record, handed_over=True) if record.role == "primary" else replace(record, complete=None)
+def give_way(seen: Observation, *, end: bool = False) -> Plan:
+    """Write down, durably and at once, that the half whose QEMU has ended here is not started again.
+
+    ``end``: end it first, since it hangs. The other host is told afterwards, and goes on alone; so libvirt, which is
+    still clearing up after the QEMU, is not waited for.
+    """
+    if seen.record is None or seen.record.role == "alone":
+        refuse_if([Problem("there is no half of a pair here that could give way", "Look with lockstep.colo.status")])
+    uuid, record = seen.domain.uuid, seen.record
+    steps = [Step("end the QEMU of this host, which hangs", "end_emulator", {"uuid": uuid}, END_TIMEOUT)] if end else []
+    steps.append(Step("see that no process of the domain is left", "see_ended", {"uuid": uuid}))
+    note = GaveWay(uuid, record.generation, record.role)
+    steps.append(Step("note that this half is not started again", "give_way", {"note": note}))
+    domain = replace(seen.domain, state="shutoff", record=given_up(record))
+    return Plan(tuple(steps), replace(seen, domain=domain, monitor=None))
 
 
 def _own_problems(seen: Observation, survivor: Observation) -> Iterator[Problem]:

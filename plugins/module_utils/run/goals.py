@@ -31,7 +31,7 @@ from ..verdict.fence import Fence
 from . import doubt
 from .converge import Rescue, Result, converge
 from .doubt import Found, Look
-from .session import open_session
+from .session import LOCK_PATIENCE, open_session
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,12 @@ def _thoroughly(_request: Request, look: Look) -> Callable[[], Observation]:
 def _clients_first(request: Request, look: Look) -> Callable[[], Observation]:
     """First without asking QEMU, which may be waiting for the dead; then what a promotion has to know; then all.
 
-    In check mode no connection is reset, and QEMU is asked with a deadline. At a handover nobody is dead.
+    In check mode no connection is reset, and QEMU is asked with a deadline. At a handover nobody is dead, and a standby
+    does not wait for a primary whose host says that it has ended.
     """
-    depths = [] if request.check else [BRIEF] if request.handover else [SILENT, BRIEF]
+    told = request.fence is not None and request.fence.ground == fences.TOLD
+    nobody_is_dead = request.handover or (told and request.role == "secondary")
+    depths = [] if request.check else [BRIEF] if nobody_is_dead else [SILENT, BRIEF]
 
     def next_look() -> Observation:
         depth = depths.pop(0) if depths else QUICK
@@ -79,6 +82,11 @@ def _clients_first(request: Request, look: Look) -> Callable[[], Observation]:
         return seen if seen.peer_sockets else next_look()
 
     return next_look
+
+
+def _silently(_request: Request, look: Look) -> Callable[[], Observation]:
+    """Of a QEMU that has ended, or hangs: what libvirt tells without it, and the record."""
+    return lambda: look(SILENT)
 
 
 def _without_qemu(_request: Request, look: Look) -> Callable[[], Observation]:
@@ -197,18 +205,28 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
             lambda asked, seen: give_up.give_up(seen, asked.peer), looks=_without_qemu, urgent=_always,
             first=_refuse_first,
         ),
+        "given_way": Goal(lambda _asked, seen: give_up.give_way(seen), needs_peer=False, looks=_silently),
+        "ended": Goal(lambda _asked, seen: give_up.give_way(seen, end=True), needs_peer=False, looks=_silently),
         "drilled": Goal(lambda asked, seen: drill.drill(seen, asked.peer, asked.questions)),
     }
 )  # fmt: skip
 
 
 def reach(
-    name: str, request: Request, *, uri: str, holder: str, ended: Callable[[str], None] = lambda _other: None
+    name: str,
+    request: Request,
+    *,
+    uri: str,
+    holder: str,
+    ended: Callable[[str], None] = lambda _other: None,
+    patience: float = LOCK_PATIENCE,
+    hypervisor: Hypervisor | None = None,
 ) -> Result:
     """Bring the domain to the goal of this name, alone at it; in check mode only say how.
 
-    ``uri``: libvirt's. ``holder``: this run in words, for others that wait for it; ``ended`` is told those of a run
-    that was ended for this one. Raises one of result.FAILURES.
+    ``uri``: libvirt's; ``hypervisor``: one that is connected with it already. ``holder``: this run in words, for others
+    that wait for it; ``ended`` is told those of a run that was ended for this one, and ``patience`` is seconds to wait
+    for one that is not. Raises one of result.FAILURES.
     """
     goal = GOALS[name]
     if goal.role and request.role not in (None, goal.role):
@@ -222,9 +240,12 @@ def reach(
     def first(hypervisor: Hypervisor) -> None:
         found.append(goal.first(request, _look(goal, request, hypervisor)))
 
-    alone = None if request.check else holder
-    with open_session(uri, request.domain, alone, urgent=urgent, ended=ended, first=first) as hypervisor:
-        return run(goal, request, hypervisor, *found)
+    session = open_session(
+        uri, request.domain, None if request.check else holder, urgent=urgent, ended=ended, first=first,
+        patience=patience, connected=hypervisor,
+    )  # fmt: skip
+    with session as connected:
+        return run(goal, request, connected, *found)
 
 
 def _look(goal: Goal, request: Request, hypervisor: Hypervisor) -> Look:

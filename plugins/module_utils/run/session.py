@@ -31,15 +31,18 @@ def open_session(
     urgent: bool = False,
     ended: Callable[[str], None] = lambda _other: None,
     first: Callable[[Hypervisor], None] = lambda _hypervisor: None,
+    patience: float = LOCK_PATIENCE,
+    connected: Hypervisor | None = None,
 ) -> Iterator[Hypervisor]:
-    """The libvirt at ``uri``, while this run is the only one that works on ``domain``.
+    """The libvirt at ``uri``, while this run is the only one that works on ``domain``; the one that is ``connected``
+    with it already, where there is one.
 
     ``holder``: this run in words, for others that wait; None for one that changes nothing, and is not alone. Another
-    run is waited for; one that is ``urgent`` ends it instead, and ``ended`` is told the words of it. ``first`` may
-    refuse before that.
+    run is waited for, ``patience`` seconds long; one that is ``urgent`` ends it instead, and ``ended`` is told the
+    words of it. ``first`` may refuse before that.
     """
-    alone = lock(domain, holder, LOCK_PATIENCE, take_over=urgent) if holder else contextlib.nullcontext()
-    with Hypervisor(uri) as hypervisor:
+    alone = lock(domain, holder, patience, take_over=urgent) if holder else contextlib.nullcontext()
+    with contextlib.nullcontext(connected) if connected else Hypervisor(uri) as hypervisor:
         first(hypervisor)
         with alone as other:
             if other:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..lockstep import graph
 from ..observation.seen import DISCONNECTED, Observation
 
@@ -22,3 +24,16 @@ def cut(seen: Observation) -> list[str]:
     silent = [f"nothing sent over {socket.replace(' ', ' to ')} is acknowledged" for socket in seen.stuck_sockets]
     remedy = ": see what the firewalls and the network between the hosts do with these ports"
     return [f"{words}{remedy}" for words in [*apart, *silent]]
+
+
+def parted(seen: Observation) -> bool:
+    """Whether nothing is left of the connections with the peer but what the peer has closed, or does not acknowledge.
+
+    A QEMU that ends closes them all; one whose host does not answer any more leaves them as they are.
+    """
+    return none_left(seen.peer_sockets, seen.stuck_sockets, seen.closed_sockets)
+
+
+def none_left(peer_sockets: Iterable[str], stuck_sockets: Iterable[str], closed_sockets: Iterable[str]) -> bool:
+    """The same, for one who has looked at the sockets alone."""
+    return set(peer_sockets) <= {*closed_sockets, *stuck_sockets}

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..observation.seen import Observation
+from ..observation.word import Half
+from . import channels
 from .problem import Problem
 
 COMMAND = "command"  # a command took the power, and another verified that it is gone
 WORD = "word"  # a person says that the host has no power
 ENDED = "ended"  # the other host was seen: its QEMU has ended, and its copy is given up
 DRILL = "drill"  # the other host was seen: its standby is cut off the network, and may not be promoted
-GROUNDS = (COMMAND, WORD, ENDED, DRILL)
+TOLD = "told"  # the other host's watcher says that its QEMU has ended, and this host's has lost the connection
+GROUNDS = (COMMAND, WORD, ENDED, DRILL, TOLD)
 SAID = (COMMAND, WORD)  # what the other host itself does not show
 ACCEPT = "-e colo_i_accept_that_two_guests_may_run=true"
 
@@ -24,13 +27,15 @@ ACCEPT = "-e colo_i_accept_that_two_guests_may_run=true"
 class Fence:
     """Why the end of ``host``, by its name in the record, is believed.
 
-    ``verified`` is the outcome of what was only said; what the other host shows is proven from its observation.
+    ``verified`` is the outcome of what was only said; what the other host shows is proven from its observation, and
+    what its watcher told from ``told``.
     """
 
     host: str
     verified: bool = False
     method: str = ""
     ground: str = COMMAND
+    told: Half | None = None
 
 
 def urgent(fence: Fence | None, unfenced: bool) -> bool:
@@ -47,6 +52,8 @@ def unproven(seen: Observation, fence: Fence | None, peer: Observation | None) -
         yield Problem(f"{fence.host} was fenced, and the peer is {there.host}", "Fence the right host")
     elif fence.ground in SAID:
         yield from _not_verified(seen, fence)
+    elif fence.ground == TOLD:
+        yield from _not_told(seen, fence.told)
     elif peer is None or peer.host.machine_id != there.machine_id:
         yield Problem(
             f"nothing was observed of {there.host}, whose end is said to have been seen",
@@ -122,3 +129,23 @@ def _not_drilled(seen: Observation, peer: Observation) -> Iterator[Problem]:
             f"the standby on {peer.host.name} is on the network: it would answer beside the guest",
             "Run lockstep.colo.deploy first, which takes its links down",
         )
+
+
+def _not_told(seen: Observation, told: Half | None) -> Iterator[Problem]:
+    """The word of the other host, about this pair and this generation, and that nothing contradicts it here."""
+    record, remedy = seen.record, "Look with lockstep.colo.status at both hosts"
+    there = record.peer.host
+    if told is None or (told.uuid, told.machine_id) != (seen.domain.uuid, record.peer.machine_id):
+        yield Problem(f"the watcher of {there} has said nothing about this pair", remedy)
+    elif told.generation != seen.generation or told.role == record.role:
+        yield Problem(
+            f"the word of {there} is about the {told.role} of generation {told.generation}, and this host has the "
+            f"{record.role} of generation {seen.generation}",
+            remedy,
+        )
+    elif not told.gave_way or told.running:
+        yield Problem(f"{there} does not say that its QEMU has ended for good", remedy)
+    elif told.lacks:
+        yield Problem(f"{there} says that this copy lacks writes", f"Start the guest on {there}, whose copy is whole")
+    elif not channels.parted(seen):
+        yield Problem(f"{there} says that its QEMU has ended, and this host's is still connected with it", remedy)

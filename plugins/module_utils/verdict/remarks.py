@@ -69,6 +69,7 @@ def problems(seen: Observation, *, peer_ended: bool = False) -> list[str]:
             *_frame_problems(seen),
             *(() if peer_ended else channels.cut(seen)),
             *reach.unheard(seen),
+            *_unguarded(seen),
         ]
         if seen.domain.autostart and seen.record.role != "alone":
             found.append("autostart is on, so that an old copy could start by itself")
@@ -134,6 +135,23 @@ def _standby_problems(seen: Observation) -> Iterator[str]:
     if seen.monitor and seen.monitor.colo != "none":
         for tap in [nic.tap for nic in seen.domain.nics if nic.tap_up]:
             yield f"link {tap} of the standby is up, its packets reach the network"
+
+
+def _unguarded(seen: Observation) -> Iterator[str]:
+    """Why the watcher of this host would do nothing, though the operator wants it to."""
+    automation, unit = seen.automation, "lockstep-colo-watch.service"
+    if automation is None or not automation.wanted or seen.record.role == "alone":
+        return
+    if not automation.awake:
+        yield (
+            f"its watcher ({unit}) does not run, so that nobody acts on the loss of a QEMU; deploy starts it, with the "
+            "KVM hosts in its limit, where colo_automation says so for them"
+        )
+    elif not automation.hears:
+        yield (
+            f"its watcher does not hear that of {seen.record.peer.host}, so that nobody acts on the loss of a QEMU: "
+            f"see there, and what {unit} says in the journal of both hosts"
+        )
 
 
 def notes(seen: Observation) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import failover
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence, remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence, unproven
@@ -103,3 +104,37 @@ def test_a_drill_is_seen_in_the_standbys_record_and_links() -> None:
 def test_no_standby_is_promoted_for_a_drill() -> None:
     standby = replace(STANDBY, domain=replace(STANDBY.domain, record=STANDBY.record))
     assert why(standby, DRILL, GIVEN_UP)
+
+
+TOLD = Half(STANDBY.domain.uuid, STANDBY.record.peer.machine_id, STANDBY.generation, "primary", gave_way=True)
+PARTED = replace(STANDBY, closed_sockets=STANDBY.peer_sockets)
+
+
+def told(half: Half | None) -> Fence:
+    return Fence("kvm1", ground=fence.TOLD, told=half)
+
+
+def test_a_word_and_the_loss_of_the_connection_together_are_believed() -> None:
+    assert why(PARTED, told(TOLD)) == ""
+    assert why(replace(STANDBY, peer_sockets=()), told(TOLD)) == ""
+    assert why(replace(STANDBY, stuck_sockets=STANDBY.peer_sockets), told(TOLD)) == ""
+    assert not fence.urgent(told(TOLD), False), "another run is not ended for it"
+
+
+@pytest.mark.parametrize(
+    ("seen", "half", "words"),
+    [
+        (STANDBY, TOLD, "still connected with it"),
+        (replace(PARTED, closed_sockets=STANDBY.peer_sockets[1:]), TOLD, "still connected with it"),
+        (PARTED, None, "has said nothing about this pair"),
+        (PARTED, replace(TOLD, uuid="another"), "has said nothing about this pair"),
+        (PARTED, replace(TOLD, machine_id="another"), "has said nothing about this pair"),
+        (PARTED, replace(TOLD, generation=STANDBY.generation + 1), "is about the primary of generation"),
+        (PARTED, replace(TOLD, role="secondary"), "is about the secondary"),
+        (PARTED, replace(TOLD, gave_way=False), "does not say that its QEMU has ended for good"),
+        (PARTED, replace(TOLD, running=True), "does not say that its QEMU has ended for good"),
+        (PARTED, replace(TOLD, lacks=True), "says that this copy lacks writes"),
+    ],
+)
+def test_neither_alone_nor_a_word_about_something_else_is(seen: Observation, half: Half | None, words: str) -> None:
+    assert words in why(seen, told(half))

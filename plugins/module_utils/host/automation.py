@@ -1,0 +1,62 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files by which a host's watcher is told what is wanted of it, and tells how it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from ..errors import ColoError
+from ..observation.automation import Automation, Settings
+from ..record.pair import RUN_DIRECTORY
+from .notes import run_directory
+
+DIRECTORY = "/etc/lockstep-colo"
+SETTINGS = "watch.json"
+BEAT = 10.0  # seconds after which a watcher that has told nothing is not at work
+
+
+def settings() -> Settings:
+    """What the role host has written; the defaults where it has written nothing."""
+    return Settings(**_read(Path(DIRECTORY, SETTINGS)))
+
+
+def wanted(uuid: str) -> dict[str, Any] | None:
+    """What the operator wants of the watcher for this domain; None: nothing."""
+    path = Path(DIRECTORY, "automation", f"{uuid}.json")
+    return _read(path) if path.exists() else None
+
+
+def tell(uuid: str, told: dict[str, Any]) -> None:
+    """Let others on this host see how the watcher is, until it has told nothing for BEAT seconds."""
+    directory = run_directory() / "watch"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    write(directory / f"{uuid}.json", json.dumps({**told, "beat": time.monotonic()}))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file of which nobody ever reads a half. It need not outlast a loss of power."""
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    os.replace(new, path)
+
+
+def automation(uuid: str) -> Automation:
+    """How it stands with this domain."""
+    told = _read(Path(RUN_DIRECTORY, "watch", f"{uuid}.json"))
+    awake = time.monotonic() - told.pop("beat", -BEAT) < BEAT
+    return Automation(wanted=wanted(uuid) is not None, awake=awake, **(told if awake else {}))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ColoError(f"{path} is damaged: {error}", remedy="Run lockstep.colo.deploy, which writes it") from None

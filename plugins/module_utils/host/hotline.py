@@ -1,0 +1,129 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How watchers of two hosts speak: lines of JSON over TLS, in which both sides show a certificate of the same CA.
+
+Everything has a deadline and a size: whoever connects and is silent, or talks too much, is cut off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..record.address import canonical
+
+HANDSHAKE = 5.0  # seconds
+SILENCE = 5.0  # seconds without a line, after which a connection is given up
+LONGEST = 1 << 18  # bytes of a line
+MOST_CALLERS = 64
+
+
+class Line:
+    """One connection. ``names`` are those in the certificate at its other end: its name, DNS names, IP addresses."""
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        self._connection = connection
+        self._read = b""
+        self.names = frozenset(_names(connection.getpeercert() or {}))
+        connection.settimeout(SILENCE)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def say(self, data: Any) -> None:
+        self._connection.sendall(json.dumps(data).encode("ascii") + b"\n")
+
+    def hear(self) -> Any:
+        """The next line; OSError where the connection has ended or is silent, ValueError where it is no JSON."""
+        while b"\n" not in self._read:
+            if len(self._read) > LONGEST:
+                raise ValueError("a line without end")
+            more = self._connection.recv(65536)
+            if not more:
+                raise ConnectionResetError("the other host has hung up")
+            self._read += more
+        line, _end, self._read = self._read.partition(b"\n")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """For the other end at once, though a process that was forked meanwhile has the socket as well."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+
+def call(address: str, port: int, pki: str) -> Line:
+    """Connect to another host's watcher; OSError (of which ssl.SSLError is one) where that fails.
+
+    Who it is, the caller has to see from the line's names: it may be reached at several addresses.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    _believe(context, pki, "client")
+    plain = socket.create_connection((address, port), HANDSHAKE)
+    try:
+        return Line(context.wrap_socket(plain))
+    except BaseException:
+        plain.close()
+        raise
+
+
+def listen(port: int, pki: str, converse: Callable[[Line], None], complain: Callable[[str], None]) -> None:
+    """Answer on all addresses of this host, for ever; each caller is given a thread that converses with it."""
+    server = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True) if _ipv6() else (
+        socket.create_server(("", port))
+    )  # fmt: skip
+    callers = threading.Semaphore(MOST_CALLERS)
+
+    def answer(plain: socket.socket, who: str) -> None:
+        try:
+            plain.settimeout(HANDSHAKE)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            _believe(context, pki, "server")
+            line = Line(context.wrap_socket(plain, server_side=True))
+            try:
+                converse(line)
+            finally:
+                line.close()
+        except (OSError, ValueError) as error:
+            complain(f"{who}: {error}")
+        finally:
+            plain.close()
+            callers.release()
+
+    while True:
+        plain, address = server.accept()
+        if not callers.acquire(blocking=False):
+            plain.close()
+            continue
+        threading.Thread(target=answer, args=(plain, address[0]), daemon=True).start()
+
+
+def _believe(context: ssl.SSLContext, pki: str, end: str) -> None:
+    """The names of the files are those of QEMU's tls-creds-x509; they are read anew for each connection."""
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(str(Path(pki, "ca-cert.pem")))
+    context.load_cert_chain(str(Path(pki, f"{end}-cert.pem")), str(Path(pki, f"{end}-key.pem")))
+
+
+def _names(certificate: dict[str, Any]) -> list[str]:
+    common = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+    other = [canonical(value) for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+    return [*common, *other]
+
+
+def _ipv6() -> bool:
+    """Whether one socket can listen for both versions of IP here."""
+    if not socket.has_dualstack_ipv6():
+        return False
+    try:
+        socket.socket(socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True

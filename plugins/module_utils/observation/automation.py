@@ -1,0 +1,35 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a host's watcher was set, and what it last said of a pair, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of one host, as the role host has written them. ``metrics``: a directory for them; empty for none."""
+
+    uri: str = "qemu:///system"
+    directory: str = "/var/lib/libvirt/images/colo"
+    port: int = 21599
+    pki: str = "/etc/lockstep-colo/pki"
+    metrics: str = ""
+
+
+@dataclass(frozen=True)
+class Automation:
+    """Of one pair. ``wanted``: the operator wants it to be guarded. ``awake``: this host's watcher is at work.
+
+    ``hears``: it hears the other host's. ``says``: what it does, or would do, in plain words. ``last_action`` and
+    ``last_ms``: what it did last, and how long that took.
+    """
+
+    wanted: bool = False
+    awake: bool = False
+    hears: bool = False
+    says: str = ""
+    last_action: str = ""
+    last_ms: int = 0

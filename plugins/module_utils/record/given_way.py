@@ -1,0 +1,48 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A half of a pair that has given way to the other: what is noted of that beside the domain's record. Pure.
+
+The note is written in a moment in which libvirt may still be clearing up after a QEMU, and the record has to wait for
+it. Whoever reads the record afterwards reads both; whoever writes the record takes the note back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .pair import Record
+
+DIRECTORY = "/var/lib/lockstep-colo"
+
+
+@dataclass(frozen=True)
+class GaveWay:
+    """That the QEMU of this half of this generation has ended, and is not started again."""
+
+    uuid: str
+    generation: int
+    role: str
+
+    @classmethod
+    def read(cls, data: Any) -> GaveWay:
+        """ValueError where it is none."""
+        kinds = {"uuid": str, "generation": int, "role": str}
+        if not isinstance(data, Mapping) or {key: type(value) for key, value in data.items()} != kinds:
+            raise ValueError(f"{data!r} says nothing of a half")
+        return cls(**data)
+
+
+def given_up(record: Record) -> Record:
+    """The record of a half that is not to be served from any more."""
+    return replace(record, handed_over=True) if record.role == "primary" else replace(record, complete=None)
+
+
+def with_note(record: Record | None, uuid: str, note: GaveWay | None) -> Record | None:
+    """The record as it stands, where the note is about it."""
+    if record is None or note is None or record.role == "alone":
+        return record
+    about = (uuid, record.generation, record.role)
+    return given_up(record) if (note.uuid, note.generation, note.role) == about else record

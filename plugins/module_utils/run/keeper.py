@@ -1,0 +1,319 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Keeping one pair in view on this host, and doing what verdict.vigil says, through the goals that playbooks use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+from ..errors import ColoError
+from ..host import automation as files
+from ..host import files as host_files
+from ..host import given_way, lock, processes, sockets
+from ..host.hypervisor import Hypervisor
+from ..observation.automation import Automation, Settings
+from ..observation.word import Half, Speech
+from ..record import given_way as gave_way
+from ..record import xml as record_xml
+from ..record.given_way import GaveWay
+from ..record.pair import Record
+from ..record.wanted import Wanted
+from ..verdict import channels, fence, vigil, word
+from ..verdict.vigil import EXPEND, GIVE_WAY, REST, SERVE, Decision, Mine
+from . import goals, result
+from .asker import Asker, Seen
+from .goals import Request
+from .remembered import Remembered
+
+TICK = 1.0  # seconds between two looks at a QEMU that is well
+EAGER = 0.001  # seconds, while the other host has given way and this host's connections still end
+AGAIN = 1.0  # seconds after which something that failed is tried again
+TOLD = 2.0  # seconds after which those who look are told again that this watcher is at work
+FRESH = 3.0  # seconds for which what the other host said counts
+GOALS = {GIVE_WAY: "given_way", vigil.END: "ended", SERVE: "surviving", EXPEND: "expendable"}
+
+
+@dataclass
+class Counted:
+    """Of the checkpoints since this watcher began; ``last`` is time.monotonic()."""
+
+    whole: int = 0
+    last: float | None = None
+    stopped: bool = False
+
+
+class Keeper(threading.Thread):
+    """One pair. ``speak`` has the other host told how it stands, at once."""
+
+    def __init__(
+        self, uuid: str, name: str, settings: Settings, speak: Callable[[], None], say: Callable[[str], None]
+    ) -> None:
+        super().__init__(name=f"keeper {name}", daemon=True)
+        self.uuid, self.domain = uuid, name
+        self.half: Half | None = None  # as it is said to the other host
+        self.record: Record | None = None
+        self.counted = Counted()
+        self.seen = Seen()
+        self._asker = Asker(name, settings, self._hear_qemu)
+        self.told = Automation()
+        self.guarded = False
+        self._settings, self._speak, self._say = settings, speak, say
+        self._machine = host_files.machine_id()
+        self._hypervisor = Hypervisor(settings.uri)
+        self._held: processes.Held | None = None
+        self._process = ""
+        self._ended_at: float | None = None
+        self._ended_by: str | None = None
+        self._wanted_end = False
+        self._found: dict[str, object] | None = None  # libvirt's last words about the domain
+        self._described: dict[str, object] | None = None
+        self._runs = -1  # when a run had last begun then
+        self._theirs: Half | None = None
+        self._heard_at = 0.0
+        self._before: Half | None = None
+        self._said, self._told_at = "", 0.0
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._stopped = self._due = False
+        self._not_before = 0.0
+
+    # Others speak to it
+
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"!")
+
+    def stop(self) -> None:
+        self._stopped = True
+        self.wake()
+
+    def _hear_qemu(self) -> None:
+        self._due = True
+        self.wake()
+
+    def hear(self, names: frozenset[str], said: Speech) -> None:
+        """What a host said that may be the peer of this pair."""
+        half = word.half_for(self.record, self.uuid, names, said) if self.record else None
+        if half is None:
+            return
+        news = half != self._theirs
+        self._theirs, self._heard_at = half, time.monotonic()
+        if half.lockstep and half.running and half.process:
+            self._before = half
+        if news:
+            self.wake()
+
+    def event(self, name: str, data: dict[str, object]) -> None:
+        """Of QEMU, as libvirt tells it."""
+        counted = self.counted
+        if name == "STOP":
+            counted.stopped = True
+        elif name == "RESUME" and counted.stopped:
+            counted.stopped, counted.whole, counted.last = False, counted.whole + 1, time.monotonic()
+        elif name == "SHUTDOWN" and data.get("guest"):
+            self._wanted_end = True
+
+    # Its life
+
+    def run(self) -> None:
+        try:
+            looked = -TICK
+            while not self._stopped:
+                patience = TICK
+                try:
+                    if self._due or time.monotonic() - looked >= TICK or self._has_ended():
+                        self._due = False
+                        self._look()
+                        looked = time.monotonic()
+                    patience = self._step()
+                except result.FAILURES as error:
+                    self._tell(f"cannot see how it stands: {error}")
+                self._sleep(patience)
+        finally:
+            self._asker.stop()
+            self._let_go()
+            self._hypervisor.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+
+    def _sleep(self, patience: float) -> None:
+        handles = [self._wake_read, *([self._held.handle] if self._held else [])]
+        ready = select.select(handles, [], [], patience)[0]
+        if self._wake_read in ready:
+            os.read(self._wake_read, 4096)
+
+    def _has_ended(self) -> bool:
+        return self._held is not None and bool(select.select([self._held.handle], [], [], 0)[0])
+
+    def _let_go(self) -> None:
+        if self._held:
+            os.close(self._held.handle)
+            self._held = None
+
+    def _look(self) -> None:
+        """At the process, the record and QEMU, in the order of what counts.
+
+        When QEMU has just ended, libvirt is busy with that, and says the rest only afterwards: nobody waits for it.
+        """
+        just_ended = self._has_ended()
+        if just_ended:
+            self._let_go()
+            self._ended_at, self._ended_by = time.monotonic(), "shutdown" if self._wanted_end else "crashed"
+        self.guarded = files.wanted(self.uuid) is not None
+        self.seen = self._asker.seen
+        if just_ended and self._unchanged():
+            self._asker.about("")
+            self._state(self._found)
+            return
+        if self._held is None:
+            self._held = processes.hold(self.uuid)
+            if self._held:
+                self._process, self._ended_at, self._wanted_end = self._held.name, None, False
+        self._asker.about(self._held.name if self._held else "")
+        self.seen = self._asker.seen
+        self._remember()
+        if self._held is None and self._ended_at is None:  # it has ended before this watcher began
+            self._ended_by = self._found["ended_by"]
+        self._state(self._found)
+        if self.guarded:
+            given_way.prepare(given_way.GAVE_WAY, self.domain)
+
+    def _unchanged(self) -> bool:
+        """Whether what is remembered of the domain still holds: no run has begun since."""
+        return self._found is not None and self._runs == lock.last_run(self.domain)
+
+    def _remember(self) -> None:
+        runs = lock.last_run(self.domain)
+        found = self._hypervisor.glimpse(self.domain)
+        if found is None or found["uuid"] != self.uuid:
+            raise ColoError("there is no such domain any more")
+        if self.guarded and self.seen.lockstep and (self._described is None or runs != self._runs):
+            self._described = self._hypervisor.describe(self.domain)
+        elif not self.seen.lockstep:
+            self._described = None
+        self._found, self._runs = found, runs
+
+    def _state(self, found: dict[str, object]) -> None:
+        """What the other host is to know of this half."""
+        text = found["record"]
+        record = record_xml.from_xml(text) if text else None
+        if record is None:
+            raise ColoError("the domain is not part of a pair any more")
+        note = given_way.noted(given_way.GAVE_WAY, self.domain)
+        self.record = record = gave_way.with_note(record, self.uuid, note)
+        running = self._held is not None
+        lacks = self._lacks(record)
+        half = Half(
+            uuid=self.uuid,
+            machine_id=self._machine,
+            generation=record.generation,
+            role=record.role,
+            process=self._process,
+            running=running,
+            answers=running and not self.seen.hangs,
+            lockstep=running and self.seen.role == record.role,
+            complete=record.role == "secondary" and record.complete == record.generation,
+            gave_way=self.guarded and not running and record.role != "alone" and gave_way.given_up(record) == record,
+            lacks=lacks,
+            took=round((time.monotonic() - self._ended_at) * 1000) if self._ended_at else 0,
+        )
+        news = self.half is None or replace(half, took=0) != replace(self.half, took=0)
+        if news:
+            self.half = half
+            self._speak()
+
+    def _lacks(self, record: Record) -> bool:
+        """Whether this primary's standby lacks writes: written down first, since QEMU may end at any moment."""
+        if record.role != "primary":
+            return False
+        about, known = GaveWay(self.uuid, record.generation, record.role), given_way.noted(given_way.LACKS, self.domain)
+        if self.seen.lacks and known != about:
+            given_way.note(given_way.LACKS, self.domain, about)
+        elif known and self.seen.lockstep and self.seen.lacks is False:
+            given_way.forget(given_way.LACKS, self.domain)
+        return self.seen.lacks or (known == about and self.seen.lacks is None)
+
+    # What is to be done
+
+    def _step(self) -> float:
+        """Do what is to be done now; the seconds until the next step."""
+        theirs = self._theirs if time.monotonic() - self._heard_at < FRESH else None
+        mine = Mine(self.half, self.guarded, self._parted(theirs), None if self.half.running else self._ended_by)
+        decision = vigil.decide(mine, theirs, self._before)
+        if decision.action == REST:
+            self._tell(vigil.would(mine, theirs), theirs)
+            waits = theirs is not None and theirs.gave_way and self.guarded and self.half.lockstep and not mine.parted
+            return EAGER if waits and time.monotonic() - self._heard_at < FRESH else TICK
+        if time.monotonic() < self._not_before:
+            return AGAIN
+        self._tell(decision.why, theirs)
+        self._carry_out(decision, theirs)
+        return 0.0
+
+    def _parted(self, theirs: Half | None) -> bool:
+        """Looked at only where it counts."""
+        if theirs is None or not self.half.running:
+            return False
+        ports = [channel.port for channel in self.record.channels()]
+        peer = self.record.peer.address
+        kinds = sockets.peer_sockets, sockets.stuck_sockets, sockets.closed_sockets
+        return channels.none_left(*(kind(peer, ports) for kind in kinds))
+
+    def _carry_out(self, decision: Decision, theirs: Half | None) -> None:
+        request = Request(self.domain, role=self.half.role, wanted=Wanted(directory=self._settings.directory))
+        if decision.action == SERVE:
+            told = fence.Fence(self.record.peer.host, method=decision.why, ground=fence.TOLD, told=theirs)
+            request = replace(request, fence=told)
+        began = time.monotonic()
+        try:
+            done = goals.reach(
+                GOALS[decision.action],
+                request,
+                uri=self._settings.uri,
+                holder="the watcher of this host (lockstep-colo-watch.service)",
+                patience=0.0,
+                hypervisor=self._remembered(decision),
+            )
+        except result.FAILURES as error:
+            self._not_before = time.monotonic() + AGAIN
+            self._tell(f"{decision.action} failed, and is tried again: {error}", theirs)
+            return
+        served = done.outcome.served_after
+        took = round(1000 * (time.monotonic() - began if served is None else served))
+        took += theirs.took if decision.action == SERVE else 0
+        if decision.action in (GIVE_WAY, vigil.END):
+            self._gave_way()
+        self._look()
+        self.told = replace(self.told, last_action=decision.action, last_ms=took)
+        steps = ", ".join(f"{one.title}: {1000 * one.began:.0f}-{1000 * one.ended:.0f}" for one in done.outcome.done)
+        moments = f"decided at {began:.4f}, ended at {self._ended_at or 0:.4f}"
+        self._say(f"{self.domain}: {decision.action} took {took} ms, {moments} ({steps})")
+
+    def _gave_way(self) -> None:
+        """Say so; unless QEMU's last words came only now, that its guest had powered itself off."""
+        if self._wanted_end and self.half.role == "primary":
+            given_way.forget(given_way.GAVE_WAY, self.domain)
+            self._ended_by = "shutdown"
+        self._state(self._found)
+
+    def _remembered(self, decision: Decision) -> Hypervisor:
+        """The libvirt for a run. One that has to be quick is told what is known, where that still holds."""
+        if decision.action not in (GIVE_WAY, SERVE) or not self._unchanged():
+            return self._hypervisor
+        off = {**self._found, "state": "shutoff"} if decision.action == GIVE_WAY else None
+        return Remembered(self._hypervisor, off, self._described)
+
+    def _tell(self, words: str, theirs: Half | None = None) -> None:
+        told = replace(self.told, hears=theirs is not None, says=words)
+        if told != self.told or time.monotonic() - self._told_at > TOLD:
+            self.told, self._told_at = told, time.monotonic()
+            files.tell(self.uuid, {key: value for key, value in asdict(told).items() if key not in ("wanted", "awake")})
+        if words != self._said:
+            self._said = words
+            self._say(f"{self.domain}: {words}")

@@ -1,0 +1,177 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The life of a host's watcher: a keeper for each paired domain, and the lines to the watchers of their peers.
+
+It may end at any moment: nothing of a pair depends on it, and what it had begun it finds again by looking.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..host import automation as files
+from ..host import files as host_files
+from ..host import hotline, processes
+from ..host.hypervisor import Hypervisor
+from ..observation.automation import Settings
+from ..observation.word import Half, Speech, speech
+from ..record import xml as record_xml
+from ..verdict import word
+from . import metrics, result
+from .keeper import Keeper
+
+BEAT = 1.0  # seconds between two speeches, if nothing happens
+RESCAN = 1.0  # seconds between two looks for pairs that are new or gone
+RECONNECT = 1.0  # seconds
+SWITCH = 0.001  # seconds for which a thread of this process keeps the others waiting
+METRICS = "lockstep_colo.prom"
+
+
+settings = files.settings
+
+
+class Vigil:
+    """The watcher of this host."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self._settings, self._say = settings, say
+        self._machine, self._boot = host_files.machine_id(), processes.boot_id()
+        self._keepers: dict[str, Keeper] = {}
+        self._speakers: dict[str, Speaker] = {}
+        self._last: dict[str, word.Last] = {}
+        self._order = threading.Lock()
+        self._scout = Hypervisor(settings.uri)
+        self._complaints: dict[str, str] = {}
+
+    def run(self) -> None:
+        """For ever."""
+        sys.setswitchinterval(SWITCH)
+        threading.Thread(target=self._answer, daemon=True).start()
+        due = 0.0
+        while True:
+            try:
+                if time.monotonic() >= due:
+                    due = time.monotonic() + RESCAN
+                    self._scan()
+                    self._tell_metrics()
+                for event in self._scout.events(RESCAN / 2):
+                    for keeper in list(self._keepers.values()):
+                        if keeper.domain == event.domain:
+                            keeper.event(event.name, event.data)
+            except result.FAILURES as error:  # libvirt was restarted, most likely
+                self.complain("libvirt", str(error))
+                self._scout.close()
+                time.sleep(RECONNECT)
+
+    def _scan(self) -> None:
+        self._scout.watch(None)
+        found = self._scout.paired()
+        for uuid in self._keepers.keys() - found.keys():
+            self._keepers.pop(uuid).stop()
+        for uuid, (name, text) in found.items():
+            keeper = self._keepers.get(uuid)
+            if keeper is None or not keeper.is_alive() or keeper.domain != name:
+                if keeper:
+                    keeper.stop()
+                self._keepers[uuid] = keeper = Keeper(uuid, name, self._settings, self._speak, self._say)
+                keeper.start()
+            peer = record_xml.from_xml(text).peer
+            for address in [peer.address, *(files.wanted(uuid) or {}).get("also", [])]:
+                if address not in self._speakers:
+                    self._speakers[address] = Speaker(address, self)
+                self._speakers[address].names = frozenset({peer.host, peer.address})
+        self._complaints.pop("libvirt", None)
+
+    def _tell_metrics(self) -> None:
+        if self._settings.metrics:
+            files.write(Path(self._settings.metrics, METRICS), metrics.text(self._keepers.values(), time.monotonic()))
+
+    # Speaking
+
+    def _speak(self) -> None:
+        for speaker in list(self._speakers.values()):
+            speaker.news.set()
+
+    def halves(self) -> list[Half]:
+        return [keeper.half for keeper in list(self._keepers.values()) if keeper.half is not None]
+
+    def speech(self, nonce: str) -> dict[str, object]:
+        """What this host says now, as JSON has it."""
+        said = Speech(self._machine, self._boot, time.monotonic_ns(), nonce, tuple(self.halves()))
+        return dataclasses.asdict(said)
+
+    # Listening
+
+    def _answer(self) -> None:
+        while True:
+            try:
+                hotline.listen(self._settings.port, self._settings.pki, self._converse, self._stranger)
+            except OSError as error:
+                self.complain("port", f"cannot listen on port {self._settings.port}: {error}")
+                time.sleep(RECONNECT)
+
+    def _stranger(self, words: str) -> None:
+        self.complain(words.partition(":")[0], f"refused or lost a connection from {words}")
+
+    def _converse(self, line: hotline.Line) -> None:
+        """Hear one speech after the other, until one is not to be believed or the other host hangs up."""
+        ear = word.Ear(line.names, secrets.token_hex(16))
+        while True:
+            line.say({"nonce": ear.nonce})
+            said = speech(line.hear())
+            with self._order:
+                refused = word.unheard(ear, self._last.get(said.machine_id, word.Last()), said)
+                if refused:
+                    raise ValueError(refused)
+                ear, last = word.heard(ear, said, secrets.token_hex(16))
+                for keeper in list(self._keepers.values()):
+                    keeper.hear(ear.names, said)
+                self._last[said.machine_id] = last
+
+    def complain(self, about: str, words: str) -> None:
+        """Once, until it is otherwise."""
+        if self._complaints.get(about) != words:
+            self._complaints[about] = words
+            self._say(words)
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+
+class Speaker:
+    """Speaks to the watcher at one address of a peer."""
+
+    def __init__(self, address: str, vigil: Vigil) -> None:
+        self.address, self.names, self.news = address, frozenset[str](), threading.Event()
+        self._vigil = vigil
+        threading.Thread(target=self._run, name=f"speaker {address}", daemon=True).start()
+
+    def _run(self) -> None:
+        settings = self._vigil.settings
+        while True:
+            try:
+                line = hotline.call(self.address, settings.port, settings.pki)
+                try:
+                    self._speak(line)
+                finally:
+                    line.close()
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                self._vigil.complain(self.address, f"cannot speak to the watcher at {self.address}: {error}")
+            time.sleep(RECONNECT)
+
+    def _speak(self, line: hotline.Line) -> None:
+        if not self.names & line.names:
+            raise ValueError(f"its certificate is of {', '.join(sorted(line.names))}")
+        while True:
+            nonce = str(line.hear()["nonce"])
+            self.news.wait(BEAT)
+            self.news.clear()
+            line.say(self._vigil.speech(nonce))
