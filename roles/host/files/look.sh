@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What the role reads of a host before it changes anything, as YAML and in one go: each task costs a connection.
+# Arguments: the files that the role may have written for apt, then --, then the packages to look for.
+export LC_ALL=C
+
+. /etc/os-release
+echo "distribution: '$NAME'"
+echo "like: '${ID:-} ${ID_LIKE:-}'"
+echo "release: '${VERSION_CODENAME:-}'"
+
+echo "written:"
+while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
+    [ -e "$1" ] && echo "  - $1"
+    shift
+done
+shift
+
+echo "packages:"
+dpkg-query --show --showformat \
+    '  - {name: "${Package}", status: "${db:Status-Status}", source: "${source:Package}", version: "${Version}"}\n' "$@" 2>/dev/null
+
+[ -e /sys/kernel/security/apparmor ] && echo "apparmor: true" || echo "apparmor: false"
+
+# The script sets its own default and then sources the file, so the last assignment counts
+# and an environment variable in a systemd drop-in would not.
+echo "guests_enabled: '$(systemctl is-enabled libvirt-guests.service 2>/dev/null)'"
+echo "guests_at_shutdown: '$(
+    grep -hE '^[[:space:]]*ON_SHUTDOWN=' /usr/lib/libvirt/libvirt-guests.sh /usr/libexec/libvirt-guests.sh \
+        /etc/default/libvirt-guests 2>/dev/null | tail -n 1 | tr -d "[:space:]'\""
+)'"
