@@ -24,6 +24,10 @@ attributes:
   diff_mode:
     support: none
 options:
+  checkpoint_delay:
+    description: Longest time between two checkpoints that is wanted, in milliseconds, for RV(pending).
+    type: int
+    default: 2000
   name:
     description: Name of the libvirt domain. Without it, the host alone is observed.
     type: str
@@ -171,6 +175,14 @@ verdict:
   returned: when O(peer) is given
   type: dict
   sample: {"phase": "failed_over", "holder": "kvm1", "problems": ["..."], "notes": [], "next": "deploy"}
+pending:
+  description:
+    - What M(lockstep.colo.colo_disk) and M(lockstep.colo.colo_pair) would change on both hosts until the pair is what
+      the options say, in order. Empty where nothing is to be changed; none where one of them would refuse.
+  returned: when O(peer) has the guest and O(disks) are given
+  type: list
+  elements: str
+  sample: ["kvm1: set the longest time between two checkpoints"]
 observation:
   description: Everything that was observed, as the O(peer) of the other modules takes it.
   returned: always
@@ -188,6 +200,7 @@ def main() -> None:
             **modules.WANTED,
             **modules.UNPROVEN,
             **modules.UNCOMPARED,
+            "checkpoint_delay": {"type": "int", "default": modules.DEFAULTS.checkpoint_delay},
             "name": {"type": "str", "aliases": ["domain"]},
             "peer": {"type": "raw"},
             "monitor": {"type": "bool", "default": True},

@@ -10,13 +10,14 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..domain.described import read_anew
-from ..errors import Timeout
+from ..errors import ColoError, Timeout
 from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
 from ..observation.depth import THOROUGH, UNASKED, Sights
 from ..observation.seen import Observation
 from ..observe.look import observe
 from ..observe.trial import trial as try_to_start
+from ..plan.pending import pending
 from ..record.wanted import Wanted
 from ..verdict import pair, preflight, wishes
 from ..verdict.requirements.row import WRONG, problems
@@ -81,7 +82,17 @@ def status(
     if verdict:
         found["phase"] = pair.phase(seen, peer)
         found["verdict"] = asdict(pair.pair(seen, peer, [row for row in rows if row.state == WRONG]))
+    if wanted.disks and peer:
+        found["pending"] = _pending(wanted, seen, peer)
     return found
+
+
+def _pending(wanted: Wanted, seen: Observation, peer: Observation) -> list[str] | None:
+    """What a deployment would change, where the peer has the guest; None where it would refuse."""
+    try:
+        return [f"{host}: {step.title}" for host, step in pending(wanted, peer, seen)]
+    except ColoError:  # with the rows of the preflight, or when it is tried
+        return None
 
 
 def _sights(wanted: Wanted, peer: Observation) -> Sights:

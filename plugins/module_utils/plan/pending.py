@@ -1,0 +1,31 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a deployment has still to do on both hosts: its plans, one after the other, on what each leaves. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..observation.seen import Checkpoints, Observation
+from ..record.wanted import Wanted
+from . import describe, listen, protect
+from .step import Step
+
+
+def pending(wanted: Wanted, guest: Observation, standby: Observation) -> list[tuple[str, Step]]:
+    """Each step that changes something until the pair is as ``wanted``, with the name of its host, in order.
+
+    ``wanted`` as the standby's host has it; ``guest`` is the host that has the guest. Raises ColoError where one of the
+    plans refuses.
+    """
+    there = replace(wanted, address=wanted.peer_address, peer_address=wanted.address)
+    described = describe.primary(there, guest, standby)
+    made = describe.secondary(wanted, standby, described.after)
+    listening = listen.secondary(wanted, made.after, described.after)
+    lockstep = protect.primary(there, described.after, listening.after)
+    # Its last step waits for a whole checkpoint.
+    proven = replace(lockstep.after, checkpoints=lockstep.after.checkpoints or Checkpoints(0.0, 1))
+    completed = listen.secondary(wanted, listening.after, proven)
+    plans = ((guest, described), (standby, made), (standby, listening), (guest, lockstep), (standby, completed))
+    return [(seen.host.name, step) for seen, plan in plans for step in plan.steps if step.changes]

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a deployment has still to do on both hosts, from recorded states."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.pending import pending
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+
+THERE = replace(WANTED, address=WANTED.peer_address, peer_address=WANTED.address)  # as the standby's host has it
+
+
+def steps(guest: str, standby: str, **other: object) -> list[str]:
+    found = pending(replace(THERE, **other), recorded(guest), recorded(standby))
+    return [f"{host}: {step.title}" for host, step in found]
+
+
+def test_nothing_is_to_be_done_about_a_pair_that_is_as_wanted() -> None:
+    assert steps("protected-primary", "protected-secondary") == []
+
+
+def test_what_is_wanted_otherwise_is_to_be_changed_on_both_hosts() -> None:
+    found = steps("protected-primary", "protected-secondary", checkpoint_delay=500)
+    assert {step.partition(":")[0] for step in found} == {"kvm1", "kvm2"}
+    assert "kvm1: define web1 with the changed XML" in found
+
+
+def test_a_standby_that_may_not_be_promoted_yet_is_to_be_completed() -> None:
+    assert steps("protected-primary", "incomplete-secondary") == [
+        "kvm2: write that the standby has completed a checkpoint"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("guest", "standby"),
+    [
+        ("unprotected-primary", "unprotected-secondary"),
+        ("described-primary", "unprotected-secondary"),
+        ("described-primary", "listening-secondary"),
+        ("syncing-primary", "syncing-secondary"),
+    ],
+)
+def test_from_half_way_the_steps_reach_lockstep(guest: str, standby: str) -> None:
+    assert "kvm1: send the guest's memory to the standby" in steps(guest, standby)
+
+
+def test_what_one_plan_refuses_is_refused() -> None:
+    with pytest.raises(Refusal, match="is not an address of kvm2"):
+        steps("protected-primary", "protected-secondary", address="10.77.0.9")
