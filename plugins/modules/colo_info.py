@@ -59,6 +59,12 @@ options:
         check mode; nothing is left of it. Not where RV(preflight) says already what is wrong, or the standby runs.
     type: bool
     default: false
+  proof:
+    description:
+      - Whether to wait for a whole checkpoint of a guest that is in lockstep, for at most five seconds more than the
+        longest time between two. It is counted in RV(observation), and without O(watch).
+    type: bool
+    default: false
   secrets:
     description:
       - Whether to return the domain's XML with its passwords, which M(lockstep.colo.colo_disk) needs on the standby's
@@ -177,8 +183,9 @@ verdict:
   sample: {"phase": "failed_over", "holder": "kvm1", "problems": ["..."], "notes": [], "next": "deploy"}
 pending:
   description:
-    - What M(lockstep.colo.colo_disk) and M(lockstep.colo.colo_pair) would change on both hosts until the pair is what
-      the options say, in order. Empty where nothing is to be changed; none where one of them would refuse.
+    - What M(lockstep.colo.colo_disk) and M(lockstep.colo.colo_pair) would do on both hosts until the pair is what the
+      options say, in order. Empty where nothing is to be changed, and where O(peer) has seen a whole checkpoint; none
+      where one of them would refuse.
   returned: when O(peer) has the guest and O(disks) are given
   type: list
   elements: str
@@ -207,6 +214,7 @@ def main() -> None:
             "watch": {"type": "float", "default": 0},
             "frames": {"type": "bool", "default": False},
             "trial": {"type": "bool", "default": False},
+            "proof": {"type": "bool", "default": False},
             "secrets": {"type": "bool", "default": False, "no_log": False},
         },
         supports_check_mode=True,

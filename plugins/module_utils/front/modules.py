@@ -115,7 +115,7 @@ def look(module: AnsibleModule) -> NoReturn:
     def work(_began: str) -> dict[str, Any]:
         asked = request(module)
         how = {"monitor": params["monitor"], "seconds": params["watch"], "secrets": params["secrets"]}
-        how |= {"frames": params["frames"], "trial": params["trial"]}
+        how |= {key: params[key] for key in ("frames", "trial", "proof")}
         with session.open_session(params["uri"], asked.domain, None) as hypervisor:
             return {"changed": False, **status(hypervisor, asked, verdict=params["peer"] is not None, **how)}
 

@@ -24,6 +24,8 @@ from ..verdict.requirements.row import WRONG, problems
 from . import result
 from .goals import Request
 
+PROOF_PATIENCE = 5.0  # seconds on top of the longest time between two checkpoints
+
 
 def status(
     hypervisor: Hypervisor,
@@ -35,6 +37,7 @@ def status(
     verdict: bool = False,
     frames: bool = False,
     trial: bool = False,
+    proof: bool = False,
 ) -> dict[str, Any]:
     """What was seen, the phase, the problems, and what the host, the domain and the pair must have.
 
@@ -42,6 +45,7 @@ def status(
     return the XML with its passwords. ``verdict``: over the pair, where a peer that is None could not be reached.
     ``frames``: watch the guest for those that COLO does not compare, where nobody has chosen what to do about them.
     ``trial``: start a domain like the peer's here, and end it at once, where all else that its standby needs is there.
+    ``proof``: of a primary in lockstep, wait for a whole checkpoint.
     """
     wanted, peer = request.wanted, request.peer
     if peer is not None and request.domain:
@@ -68,6 +72,8 @@ def status(
             counted = None
         before, seen = seen, replace(look(), checkpoints=counted)
         rates = _rates(before, seen, time.monotonic() - began)
+    if proof and not seconds:
+        seen = _proven(hypervisor, request.domain, seen)
     rows = preflight.seen_here(wanted, seen, peer)
     if trial and peer and preflight.worth_a_trial(rows, seen, peer):
         seen = replace(seen, trial=try_to_start(hypervisor, request.domain, peer.domain))
@@ -87,8 +93,19 @@ def status(
     return found
 
 
+def _proven(hypervisor: Hypervisor, domain: str, seen: Observation) -> Observation:
+    """The same, with the checkpoint that was waited for, of a primary that says it is in lockstep."""
+    if not (seen.record and seen.monitor and seen.monitor.colo == "primary"):
+        return seen
+    try:
+        longest = seen.record.checkpoint_delay / 1000 + PROOF_PATIENCE
+        return replace(seen, checkpoints=watch(hypervisor, domain, longest, 1))
+    except Timeout:  # then there is no proof, and whoever needs it waits for longer and says why
+        return seen
+
+
 def _pending(wanted: Wanted, seen: Observation, peer: Observation) -> list[str] | None:
-    """What a deployment would change, where the peer has the guest; None where it would refuse."""
+    """What a deployment would do, where the peer has the guest; None where it would refuse."""
     try:
         return [f"{host}: {step.title}" for host, step in pending(wanted, peer, seen)]
     except ColoError:  # with the rows of the preflight, or when it is tried

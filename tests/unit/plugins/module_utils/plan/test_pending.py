@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.pending import pending
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
@@ -13,13 +14,31 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 THERE = replace(WANTED, address=WANTED.peer_address, peer_address=WANTED.address)  # as the standby's host has it
 
 
-def steps(guest: str, standby: str, **other: object) -> list[str]:
-    found = pending(replace(THERE, **other), recorded(guest), recorded(standby))
+ONE = Checkpoints(0.5, 1)
+
+
+def steps(guest: str, standby: str, checkpoints: Checkpoints | None = ONE, **other: object) -> list[str]:
+    seen = replace(recorded(guest), checkpoints=checkpoints)
+    found = pending(replace(THERE, **other), seen, recorded(standby))
     return [f"{host}: {step.title}" for host, step in found]
 
 
 def test_nothing_is_to_be_done_about_a_pair_that_is_as_wanted() -> None:
     assert steps("protected-primary", "protected-secondary") == []
+
+
+@pytest.mark.parametrize("checkpoints", [None, Checkpoints(7.0, 0)])
+def test_without_a_checkpoint_that_was_seen_it_is_still_to_be_waited_for(checkpoints: Checkpoints | None) -> None:
+    assert steps("protected-primary", "protected-secondary", checkpoints) == ["kvm1: see a whole checkpoint"]
+
+
+def test_a_socket_that_nobody_is_connected_with_is_still_to_be_waited_for() -> None:
+    seen = replace(recorded("protected-primary"), checkpoints=ONE)
+    cut = dict.fromkeys(seen.monitor.chardevs, "disconnected:tcp:0.0.0.0:0,server=on")
+    apart = replace(seen, monitor=replace(seen.monitor, chardevs=cut))
+    assert "see that the standby is connected with each socket" in [
+        step.title for _host, step in pending(THERE, apart, recorded("protected-secondary"))
+    ]
 
 
 def test_what_is_wanted_otherwise_is_to_be_changed_on_both_hosts() -> None:

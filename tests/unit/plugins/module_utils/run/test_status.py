@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import Timeout
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import THOROUGH, Sights
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation, Trial
-from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Observation, Trial
+from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.run import status
 from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import Request
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
@@ -101,3 +102,29 @@ def test_a_watch_that_libvirt_does_not_answer_is_no_end_of_the_look(
     monkeypatch.setattr(status, "watch", watch)
     result = status.status(None, Request("web1", "kvm1", peer=recorded("protected-secondary")), seconds=5, verdict=True)
     assert result["verdict"]["holder"] == "kvm1"
+
+
+@pytest.mark.parametrize(("name", "waits"), [("protected-primary", True), ("syncing-primary", False)])
+def test_a_checkpoint_is_waited_for_where_there_can_be_one(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str, waits: bool
+) -> None:
+    watched: list[Any] = []
+
+    def watch(*what: Any) -> Checkpoints:
+        watched.append(what)
+        return Checkpoints(1.5, 1)
+
+    asked["seen"] = recorded(name)
+    monkeypatch.setattr(status, "watch", watch)
+    result = status.status(None, Request("web1", "kvm1"), proof=True)
+    assert [what[1:] for what in watched] == ([("web1", 7.0, 1)] if waits else [])
+    assert (result["observation"]["checkpoints"] is not None) is waits
+
+
+def test_what_a_deployment_has_still_to_do_is_told_on_the_standbys_host(asked: dict[str, Any]) -> None:
+    asked["seen"] = recorded("protected-secondary")
+    disks = (WantedDisk("vda", "qcow2"), WantedDisk("vdb", "qcow2"))
+    primary = replace(recorded("protected-primary"), checkpoints=Checkpoints(1.5, 1))
+    assert look(primary, disks=disks, address="10.77.0.2", peer_address="10.77.0.1")["pending"] == []
+    assert look(primary, disks=disks[:1], address="10.77.0.2", peer_address="10.77.0.1")["pending"] is None
+    assert "pending" not in look(primary)
