@@ -17,6 +17,7 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "ansible_job_id": (str,),
     "began": (str,),
     "changed": (bool,),
+    "deprecations": (list,),
     "diff": (list, dict),
     "done": (list,),
     "drill": (dict,),
@@ -30,6 +31,7 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "msg": (str,),
     "notes": (list,),
     "observation": (dict,),
+    "pending": (list, type(None)),
     "phase": (str,),
     "preflight": (list,),
     "problems": (list,),
@@ -44,6 +46,7 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "unfit": (list,),
     "unheard": (list,),
     "verdict": (dict,),
+    "warnings": (list,),
 }
 DEEPEST = 24  # levels
 LONGEST = 1 << 20  # characters of one text; a domain's XML is some 10,000

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host may say is what the modules are documented to say."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import yaml
+from ansible_collections.lockstep.colo.plugins.plugin_utils import answer
+
+ON_HOSTS = ("colo_disk", "colo_drill", "colo_failover", "colo_fence", "colo_info", "colo_pair")
+
+
+@pytest.mark.parametrize("name", ON_HOSTS)
+def test_everything_that_a_module_returns_reaches_the_play(name: str) -> None:
+    module = importlib.import_module(f"ansible_collections.lockstep.colo.plugins.modules.{name}")
+    assert set(yaml.safe_load(module.RETURN)) <= set(answer.KNOWN)
+
+
+def test_warnings_reach_the_operator() -> None:
+    assert answer.accepted({"warnings": ["ended another run"], "ansible_facts": {"colo_fence_command": "x"}}) == {
+        "warnings": ["ended another run"]
+    }
