@@ -9,6 +9,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class ActionModule(ActionBase):
         options["pair"] = options["pair"] or str((task_vars or {}).get("inventory_hostname", ""))
         options["probe"] = _probe(options["probe"])
         mode = _mode(options.pop("mode"))
+        if options["tasks"] is None:
+            options["tasks"] = _registered(task_vars or {})
         made = datetime.now(timezone.utc)  # noqa: UP017 - a control node may have an older Python than the hosts
         try:
             report = document.build(options, made)
@@ -74,6 +77,17 @@ class ActionModule(ActionBase):
             ) from error
         result["msg"] = f"{report['summary']['sentence']} Report: {html}"
         return result
+
+
+def _registered(variables: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The results of the modules that acted, as they were registered in this play, and in that order; None for none."""
+    results = [value for value in variables.values() if isinstance(value, Mapping) and _acted(value)]
+    found = [{"title": one["title"], "host": one.get("host"), "result": one} for one in results]
+    return given.plain(found) or None
+
+
+def _acted(result: Mapping[str, Any]) -> bool:
+    return isinstance(result.get("title"), str) and ("steps" in result or bool(result.get("failed")))
 
 
 def _probe(probe: Any) -> Any:

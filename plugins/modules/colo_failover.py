@@ -97,6 +97,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+title:
+  description: What this run was for, in few words.
+  returned: always
+  type: str
+  sample: Start the domain
+host:
+  description: The host, as O(host) names it.
+  returned: always
+  type: str
+  sample: kvm1
 began:
   description: When the module began, in UTC; the times in RV(done) count from its first observation, right after.
   returned: success

@@ -100,6 +100,18 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+vhost:
+  description: Whether the guest has to be taken off vhost.
+  returned: success
+  type: dict
+  contains:
+    used:
+      description: Whether a NIC of it uses vhost, or the guest was saved to be taken off it.
+      type: bool
+    besides:
+      description: What else is wrong with the pair, each with its remedy.
+      type: list
+      elements: dict
 began:
   description: When the module began, in UTC.
   returned: success

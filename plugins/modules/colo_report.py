@@ -77,7 +77,9 @@ options:
     description: The verdict at the end, with C(phase), C(holder) and C(problems), as M(lockstep.colo.colo_info) has it.
     type: dict
   tasks:
-    description: The tasks that acted, in order. An empty list says that there were none.
+    description:
+      - The tasks that acted, in order. An empty list says that there were none.
+      - Without it, those modules of this collection whose results were registered in the play.
     type: list
     elements: dict
     suboptions:

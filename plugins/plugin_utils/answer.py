@@ -24,6 +24,7 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "failed": (bool,),
     "finished": (bool, int),
     "heard": (dict,),
+    "host": (str, type(None)),
     "invocation": (dict,),
     "missing_libraries": (list,),
     "module_stderr": (str,),
@@ -43,9 +44,11 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "started": (bool, int),
     "steps": (list,),
     "sync": (dict,),
+    "title": (str,),
     "unfit": (list,),
     "unheard": (list,),
     "verdict": (dict,),
+    "vhost": (dict,),
     "warnings": (list,),
 }
 DEEPEST = 24  # levels

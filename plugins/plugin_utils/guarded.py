@@ -26,6 +26,7 @@ KILLED = (
     "this run was ended while it worked on domain {}, most likely by a failover that was fenced: that ends other runs. "
     "See with lockstep.colo.status how the pair is now; nothing that this run had begun has to be finished first"
 )
+UNFINISHED = "Work on domain {}"  # of a run that could not say itself what it was for
 
 
 def killed(said: dict[str, Any]) -> bool:
@@ -73,6 +74,7 @@ class GuardedAction(ActionBase):
             return {"failed": True, "finished": True, "msg": UNBELIEVABLE.format(host=host, why=why)}
         if killed(kept):
             kept["msg"] = KILLED.format(arguments.get("name"))
+            kept.update(title=UNFINISHED.format(arguments.get("name")), host=arguments.get("host"))
         if self._discovered_interpreter_key:  # this control node's own finding, for the connection alone
             kept["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return kept

@@ -43,6 +43,7 @@ SEEN = {
 NOT_CLAIMED = (
     "wait until the guest runs by itself",
     "let the guest go on",
+    "Let the guest go on alone",  # what a run is for
     "that the guest runs by itself",
     "as soon as the guest runs here",
     "If the guest runs on {}",

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
@@ -21,12 +22,13 @@ from ..observation.seen import Observation
 from ..record.address import canonical
 from ..record.pair import CHOICES
 from ..record.wanted import Wanted, WantedDisk
-from ..run import goals, result, session
+from ..run import goals, result, session, titles
 from ..run.converge import Result
 from ..run.goals import Fence, Handover, Questions, Request
 from ..run.status import status
 
 UNREACHABLE = "unreachable"
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 DEFAULTS = Wanted()
 WISHES = (
     "address", "peer_address", "first_port", "checkpoint_delay", "uncompared", "sync_speed", "sync_wait", "directory",
@@ -75,8 +77,11 @@ def reach(
 ) -> NoReturn:
     """Bring the domain to a goal of run.goals and exit with what that came to, and with what is ``also`` to be told."""
 
+    told = {"title": titles.title(goal), "host": module.params["host"]}
+
     def work(began: str) -> dict[str, Any]:
         asked = request(module)
+        told["title"] = titles.title(goal, asked)
         done = goals.reach(goal, asked, uri=module.params["uri"], holder=_holder(module, began), ended=ended)
         for words in result.unheard(done):
             module.warn(f"{result.where(module.params['name'], module.params['host'])}: {words}")
@@ -86,7 +91,7 @@ def reach(
         where = result.where(module.params["name"], module.params["host"])
         module.warn(f"{where}: ended another run that worked on this domain: {other}")
 
-    _end(module, work)
+    _end(module, work, told)
 
 
 def served_after(done: Result, _asked: Request) -> dict[str, Any]:
@@ -122,16 +127,19 @@ def look(module: AnsibleModule) -> NoReturn:
     _end(module, work)
 
 
-def _end(module: AnsibleModule, work: Callable[[str], dict[str, Any]]) -> NoReturn:
-    """Do the work and exit with what it returns, or fail with words for an operator; never a traceback."""
+def _end(module: AnsibleModule, work: Callable[[str], dict[str, Any]], told: Mapping[str, Any] = NOTHING) -> NoReturn:
+    """Do the work and exit with what it returns, or fail with words for an operator; never a traceback.
+
+    ``told``: what is returned either way.
+    """
     _need_libraries(module)
     invocation, began = _invocation(module.params), datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
         returned = work(began)
     except result.FAILURES as error:
         failure = result.failure(error, module.params["name"], module.params["host"])
-        module.fail_json(**failure, invocation=invocation)
-    module.exit_json(**returned, began=began, invocation=invocation)
+        module.fail_json(**failure, **told, invocation=invocation)
+    module.exit_json(**returned, **told, began=began, invocation=invocation)
 
 
 def _holder(module: AnsibleModule, began: str) -> str:

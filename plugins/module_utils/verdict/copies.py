@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..observation.seen import Observation
 from . import current
 
@@ -40,6 +42,42 @@ def runs_a_guest(seen: Observation) -> bool:
 def given_away(seen: Observation) -> bool:
     """Whether a primary ended here for its standby to take over: the newest copy is no longer this one."""
     return seen.record.handed_over and not seen.domain.active
+
+
+# Whose copy is the guest's
+
+
+def holder(seen: Iterable[Observation]) -> Observation | None:
+    """Who has the guest: of the copies that are no standby's and were not given away, the newest."""
+    return max((one for one in seen if _primarys(one) and not given_away(one)), key=_generation, default=None)
+
+
+def newest(seen: Iterable[Observation]) -> Observation | None:
+    """Who has the newest record of the pair, whatever its copy is."""
+    return max((one for one in seen if one.record), key=lambda one: one.record.generation, default=None)
+
+
+def source(one: Observation | None, other: Observation | None) -> int:
+    """Which of two, 0 or 1, has the copy that the other host's is or would be made from; None did not answer.
+
+    Where all that is known is a standby, it is the other. Without a record an ordinary domain may be on one host alone,
+    as after a change of sides and unprotect.
+    """
+    seen = dict(enumerate((one, other)))
+    copies = {which: seen[which] for which in seen if seen[which] and _primarys(seen[which])}
+    if copies:
+        return max(copies, key=lambda which: (_generation(copies[which]), not given_away(copies[which])))
+    ordinary = [which for which in seen if seen[which] and seen[which].domain and not seen[which].record]
+    standbys = [which for which in seen if seen[which] and seen[which].record]
+    return ordinary[0] if ordinary else 1 - standbys[0] if standbys else 0
+
+
+def _primarys(seen: Observation) -> bool:
+    return seen.record is not None and seen.record.role != "secondary"
+
+
+def _generation(seen: Observation) -> int:
+    return seen.generation
 
 
 def guest_is_there(seen: Observation, peer: Observation) -> bool:

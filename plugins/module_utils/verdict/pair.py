@@ -13,6 +13,7 @@ from ..lockstep.states import MIGRATING
 from ..observation.seen import Domain, Observation
 from . import channels, current, remarks
 from .copies import completed, given_away, outlived, runs_a_guest
+from .copies import holder as holder_of
 from .next import next_playbook
 from .requirements.row import Requirement
 
@@ -87,10 +88,9 @@ def pair(primary: Observation | None, secondary: Observation | None, unmet: Iter
     ``unmet``: what the hosts have not (any more) of what a pair needs, for which a new standby would be refused.
     """
     seen = [one for one in (primary, secondary) if one is not None]
-    holders = [one for one in seen if one.record and one.record.role != "secondary" and not given_away(one)]
-    if not holders:
+    holder = holder_of(seen)
+    if holder is None:
         return _without_holder(seen, len(seen) < 2)
-    holder = max(holders, key=lambda one: one.generation)
     other = next((one for one in seen if one is not holder), None)
     halves = [holder] if other is None else [holder, other]
     state, doubts = _of_both(holder, other)

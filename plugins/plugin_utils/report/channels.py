@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.record.address import endpoint
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies
 
 
 def between(seen: Iterable[Observation]) -> list[dict[str, Any]]:
@@ -19,9 +20,9 @@ def between(seen: Iterable[Observation]) -> list[dict[str, Any]]:
     ``state``: ``connected`` where every host that answered sees it, ``closed`` where none does, else ``one_sided``.
     """
     seen = [one for one in seen if one.record is not None]
-    if not seen:
+    newest = copies.newest(seen)
+    if newest is None:
         return []
-    newest = max(seen, key=lambda one: one.record.generation)
     found = []
     for channel in newest.record.channels():
         counts = {one.host.name: _connections(one, channel.address, channel.port) for one in seen}

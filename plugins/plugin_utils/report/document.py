@@ -23,12 +23,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data, to_data
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import ASKS_QEMU
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
 
-from . import channels, client, given, summary, tasks, words
+from . import channels, client, given, observed, summary, tasks, words
 
 FORMAT, VERSION = "lockstep.colo report", 1
 UNREACHABLE = "unreachable"
@@ -88,7 +88,7 @@ def _unclear(seen: Observation) -> bool:
     record = seen.record
     if record is None or record.role == "alone" or not seen.domain.active:
         return False
-    return seen.depth not in ASKS_QEMU
+    return seen.depth not in ASKS_QEMU and seen.monitor_problem is None
 
 
 def _verdict(judged: Any) -> dict[str, Any] | None:
@@ -114,11 +114,9 @@ def _host(result: Any) -> tuple[dict[str, Any], Observation | None]:
         return host, None
     if result == UNREACHABLE or given.mapping(result).get(UNREACHABLE):
         return {**host, "state": UNREACHABLE, "message": given.mapping(result).get("msg")}, None
-    data = given.mapping(result).get("observation", result)
     try:
-        seen = from_data(Observation, data)
-        seen = seen if isinstance(seen, Observation) and isinstance(seen.host.name, str) else None
-    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        seen = observed.read(result)
+    except ValueError as error:
         message = given.mapping(result).get("msg") or f"what was returned is not an observation: {error}"
         return {**host, "state": "not_observed", "message": str(message)}, None
     return {

@@ -1,0 +1,32 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The observation in what a module returned, on the control node, where a host may not have answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+
+from . import given
+
+
+def observation(result: Any) -> Observation | None:
+    """What was seen by the module that returned ``result``, as plain data; None where it saw nothing."""
+    try:
+        return read(result)
+    except ValueError:
+        return None
+
+
+def read(result: Any) -> Observation:
+    """The same; ValueError with the reason for what is no observation."""
+    data = given.mapping(result).get("observation", result)
+    try:
+        seen = from_data(Observation, data)
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(seen, Observation) or not isinstance(seen.host.name, str):
+        raise ValueError("it names no host")
+    return seen
