@@ -26,7 +26,11 @@ TASK = {
     "result": {"type": "dict"},
 }
 FENCE = {
-    key: {"type": kind} for key, kind in {"host": "str", "ground": "str", "verified": "bool", "method": "str"}.items()
+    "host": {"type": "str"},
+    "ground": {"type": "str"},
+    "proof": {"type": "dict"},
+    "word": {"type": "str"},
+    "method": {"type": "str"},
 }
 SPEC = {
     "path": {"type": "path", "required": True},

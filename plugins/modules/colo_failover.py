@@ -37,7 +37,7 @@ options:
         required: true
       ground:
         description:
-          - V(command) - a command took the power, and another verified that it is gone.
+          - V(command) - a command took the power, and another verified that it is gone. O(fence.proof) has to show it.
           - V(word) - a person says that the host has no power. It is refused when the host answers all the same.
           - V(ended) - the domain was seen shut off there, and its copy given up. O(peer) has to show it.
           - V(drill) - this host has the guest, and the standby is off the network and may not be promoted. O(peer) has
@@ -45,10 +45,15 @@ options:
         type: str
         choices: [command, word, ended, drill]
         default: command
-      verified:
-        description: For V(command) and V(word), whether it is so.
-        type: bool
-        default: false
+      proof:
+        description:
+          - For V(command), the registered result of the command that verified the loss of power. In check mode, in
+            which it is not run, none is needed.
+        type: dict
+      word:
+        description: For V(word), the host that the person vouches for, by the name that the record has.
+        type: str
+        default: ""
       method:
         description: How, for the report.
         type: str
@@ -74,7 +79,7 @@ options:
     default: 300
   i_accept_that_two_guests_may_run:
     description:
-      - Promote without a verified fence. When the other host is alive after all, both guests write and answer, and one
+      - Promote without a proven fence. When the other host is alive after all, both guests write and answer, and one
         of the two copies has to be thrown away.
     type: bool
     default: false
@@ -86,7 +91,7 @@ EXAMPLES = r"""
     name: web1
     fence:
       host: kvm1
-      verified: true
+      proof: "{{ what_the_power_switch_said }}"
       method: power switch
 
 - name: Serve from this host, for which the guest was ended on the other
@@ -173,7 +178,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
 FENCE = {
     "host": {"type": "str", "required": True},
     "ground": {"type": "str", "default": "command", "choices": ["command", "word", "ended", "drill"]},
-    "verified": {"type": "bool", "default": False},
+    "proof": {"type": "dict"},
+    "word": {"type": "str", "default": ""},
     "method": {"type": "str", "default": ""},
 }
 

@@ -106,11 +106,14 @@ options:
         description: The host that was fenced.
         type: str
       ground:
-        description: Why it is believed. It is not shown; O(fence.method) says it in words.
+        description: Why it is believed.
         type: str
-      verified:
-        description: Whether it was verified that the host no longer runs the guest.
-        type: bool
+      proof:
+        description: Of a command, the registered result of the one that verified the loss of power.
+        type: dict
+      word:
+        description: Of a person, the host that the person vouches for.
+        type: str
       method:
         description: How. Of a command, only its name is shown.
         type: str

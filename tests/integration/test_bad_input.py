@@ -301,12 +301,12 @@ def test_the_primarys_very_file(bed: Bed, described: dict) -> None:
 
 
 def test_failover_of_no_pair(bed: Bed) -> None:
-    result = bed.module("kvm1", "colo_failover", name="web1", fence={"host": "kvm2", "verified": True})
+    result = bed.module("kvm1", "colo_failover", name="web1", fence={"host": "kvm2", "proof": {"rc": 0}})
     assert "the domain is not part of a pair" in refused(result)
 
 
 def test_failover_of_an_unknown_domain(bed: Bed) -> None:
-    result = bed.module("kvm1", "colo_failover", name="nosuch", fence={"host": "kvm2", "verified": True})
+    result = bed.module("kvm1", "colo_failover", name="nosuch", fence={"host": "kvm2", "proof": {"rc": 0}})
     assert "no such domain" in refused(result, "nosuch")
 
 

@@ -46,7 +46,7 @@ assert importlib.util.find_spec("ansible") is None, "this host has Ansible"
 assert session.missing_libraries() == []
 with session.open_session("qemu:///system", "web1", None) as hypervisor:
     found = status(hypervisor, goals.Request("web1", "kvm2"))
-fenced = goals.Request("web1", "kvm2", check=True, fence=goals.Fence("kvm1", verified=True))
+fenced = goals.Request("web1", "kvm2", check=True, fence=goals.Fence("kvm1", proof={"rc": 0}))
 done = goals.reach("surviving", fenced, uri="qemu:///system", holder="a test")
 try:
     goals.reach("surviving", goals.Request("web1", "kvm2", check=True), uri="qemu:///system", holder="a test")
@@ -63,7 +63,7 @@ def test_another_front_end_reaches_the_same_goals_without_ansible(bed: Bed, befo
     assert "let the guest of this host take over" in found["steps"]
     assert found["done"] == []
     assert "it is not proven that kvm1 is down" in found["refused"]
-    check = bed.module("kvm2", "colo_failover", check=True, name="web1", fence={"host": "kvm1", "verified": True})
+    check = bed.module("kvm2", "colo_failover", check=True, name="web1", fence={"host": "kvm1", "proof": {"rc": 0}})
     assert check["steps"] == found["steps"]
 
 
@@ -92,7 +92,7 @@ def test_a_guest_that_powers_itself_off_stays_off_until_it_is_started(bed: Bed, 
     assert "of a COLO pair: its disks may not be the newest copy" in start_refused(bed, "kvm1")
     bed.playbook("start").good()
     assert ran(bed, "kvm1")
-    left = bed.module("kvm2", "colo_failover", name="web1", fence={"host": "kvm1", "verified": True})
+    left = bed.module("kvm2", "colo_failover", name="web1", fence={"host": "kvm1", "proof": {"rc": 0}})
     # Its guest has powered itself off as well, and perhaps ended its QEMU already.
     refusals = "has not completed a checkpoint", "a secondary that is powered_off cannot fail over"
     assert any(words in left["msg"] for words in refusals), "the standby from before could still be promoted"

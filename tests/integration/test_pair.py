@@ -27,9 +27,9 @@ def same_guest(bed: Bed):
     assert bed.get() == boot
 
 
-def failover(bed: Bed, host: str, fenced: str | None, verified: bool = True) -> str:
+def failover(bed: Bed, host: str, fenced: str | None, rc: int = 0) -> str:
     """The reason why colo_failover refuses; nothing may have changed."""
-    fence = {"fence": {"host": fenced, "verified": verified}} if fenced else {}
+    fence = {"fence": {"host": fenced, "proof": {"rc": rc}}} if fenced else {}
     before = bed.xml("kvm1", "--inactive"), bed.xml("kvm2", "--inactive"), bed.graph("kvm1"), bed.graph("kvm2")
     result = bed.module(host, "colo_failover", name="web1", **fence)
     after = bed.xml("kvm1", "--inactive"), bed.xml("kvm2", "--inactive"), bed.graph("kvm1"), bed.graph("kvm2")
@@ -97,8 +97,8 @@ def test_deploy_goes_on_where_it_was_cut_off(bed: Bed) -> None:
 def test_failover_without_a_fence(bed: Bed, host: str) -> None:
     """While both are in lockstep the graph is compared by name alone: nothing of it may go."""
     other = "kvm2" if host == "kvm1" else "kvm1"
-    for fenced, verified in ((None, True), (other, False)):
-        assert f"it is not proven that {other} is down" in failover(bed, host, fenced, verified)
+    for fenced, rc in ((None, 0), (other, 1)):
+        assert f"it is not proven that {other} is down" in failover(bed, host, fenced, rc)
     assert f"{host} was fenced, and the peer is {other}" in failover(bed, host, host)
 
 

@@ -235,7 +235,7 @@ def lockstep(lab: Recorder, primary: str, secondary: str) -> None:
 
 
 def fail_over(lab: Recorder, survivor: str, lost: str) -> None:
-    lab.module(survivor, "colo_failover", fence={"host": lost, "verified": True, "method": "lab power-off"})
+    lab.module(survivor, "colo_failover", fence={"host": lost, "proof": {"rc": 0}, "method": "lab power-off"})
 
 
 def first_deploy(lab: Recorder) -> None:

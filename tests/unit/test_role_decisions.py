@@ -13,7 +13,9 @@ import pytest
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 FILES = sorted(path for name in ("pair", "failover", "report") for path in (ROLES / name / "tasks").rglob("*.yml"))
 # What an observation is made of. A role that looks into it has begun to decide.
-DECISION = re.compile(r"\brecord\b|\bgeneration\b|\bhanded_over\b|\.state\b|\bobservation\.(?:domain|monitor)\b")
+DECISION = re.compile(
+    r"\brecord\b|\bgeneration\b|\bhanded_over\b|\.state\b|\bobservation\.(?:domain|monitor)\b|\bverified: "
+)
 VERDICT = re.compile(r"colo_verdict\.\w+")
 
 
@@ -39,6 +41,7 @@ def test_a_role_reads_the_verdict_and_nothing_below_it(path: Path) -> None:
         ("when: colo_half.state not in ['shutoff', 'crashed']", True),
         ("colo_newest: \"{{ colo_copies | sort(attribute='generation') }}\"", True),
         ("when: colo_verdict.alone", False),
+        ("verified: true", True),
         ("state: expendable", False),
         ('generation: "{{ colo_verdict.generation }}"', False),
     ],

@@ -150,6 +150,8 @@ def _holder(module: AnsibleModule, began: str) -> str:
 def _invocation(params: dict[str, Any]) -> dict[str, Any]:
     """The options as Ansible shows them; of another task's result, which may have passwords, only that it was given."""
     results = {key: "(an observation)" for key in ("peer", "projected") if params.get(key) not in (None, UNREACHABLE)}
+    if params.get("fence"):
+        results["fence"] = {**params["fence"], "proof": "(a result)"}
     return {"module_args": {**params, **results}}
 
 
@@ -176,9 +178,10 @@ def request(module: AnsibleModule) -> Request:
     """The module's options as the core takes them; what a module does not have keeps its default."""
     params = module.params
     given: dict[str, Any] = {key: params[key] for key in SAID if params.get(key) is not None}
-    for key, kind in (("fence", Fence), ("handover", Handover)):
-        if params.get(key):
-            given[key] = kind(**params[key])
+    if params.get("fence"):
+        given["fence"] = Fence(**params["fence"], dry=module.check_mode)
+    if params.get("handover"):
+        given["handover"] = Handover(**params["handover"])
     if "addresses" in params:
         given["questions"] = Questions(tuple(params["addresses"]), params["timeout"])
     if module.check_mode and params.get("projected") is not None:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..observation.seen import Observation
 from ..observation.word import Half
@@ -25,22 +26,39 @@ ACCEPT = "-e colo_i_accept_that_two_guests_may_run=true"
 
 @dataclass(frozen=True)
 class Fence:
-    """Why the end of ``host``, by its name in the record, is believed.
+    """Why the end of ``host``, by its name in the record, is believed: a ``ground``, and what it is proven by.
 
-    ``verified`` is the outcome of what was only said; what the other host shows is proven from its observation, and
-    what its watcher told from ``told``.
+    ``proof``: of a command, how the one ended that verified the loss of power, as Ansible registers it. ``word``: of a
+    person, the name of the host that the person vouches for. ``told``: what the other host's watcher said. What the
+    other host shows is proven from its observation. ``dry``: in a check mode, in which no command is run. ``method``:
+    in words, for a report.
     """
 
     host: str
-    verified: bool = False
-    method: str = ""
     ground: str = COMMAND
+    method: str = ""
+    proof: Mapping[str, Any] | None = None
+    word: str = ""
+    dry: bool = False
     told: Half | None = None
+
+
+def holds(fence: Fence) -> bool:
+    """Whether what was said is so, of a ground that is said and not seen."""
+    if fence.ground == WORD:
+        return fence.word == fence.host
+    return fence.ground == COMMAND and (fence.dry or _succeeded(fence.proof or {}))
+
+
+def _succeeded(proof: Mapping[str, Any]) -> bool:
+    """Whether it was run, and succeeded."""
+    spoilt = any(proof.get(key) for key in ("failed", "unreachable", "skipped"))
+    return bool(proof) and not spoilt and proof.get("rc", 0) == 0
 
 
 def urgent(fence: Fence | None, unfenced: bool) -> bool:
     """Whether the end of the other host is certain enough to end another run here, which may be waiting for it."""
-    return unfenced or (fence is not None and (fence.verified if fence.ground in SAID else fence.ground == ENDED))
+    return unfenced or (fence is not None and (holds(fence) or fence.ground == ENDED))
 
 
 def unproven(seen: Observation, fence: Fence | None, peer: Observation | None) -> Iterator[Problem]:
@@ -51,7 +69,7 @@ def unproven(seen: Observation, fence: Fence | None, peer: Observation | None) -
     elif fence.host != there.host:
         yield Problem(f"{fence.host} was fenced, and the peer is {there.host}", "Fence the right host")
     elif fence.ground in SAID:
-        yield from _not_verified(seen, fence)
+        yield from _not_proven(seen, fence)
     elif fence.ground == TOLD:
         yield from _not_told(seen, fence.told)
     elif peer is None or peer.host.machine_id != there.machine_id:
@@ -66,13 +84,13 @@ def unproven(seen: Observation, fence: Fence | None, peer: Observation | None) -
 def _not_down(host: str) -> Problem:
     return Problem(
         f"it is not proven that {host} is down: two guests could answer",
-        "Fence that host, and pass the registered result of the verified fence in fence",
+        "Fence that host, and pass the registered result of the command that verified it in fence",
     )
 
 
-def _not_verified(seen: Observation, fence: Fence) -> Iterator[Problem]:
+def _not_proven(seen: Observation, fence: Fence) -> Iterator[Problem]:
     there = seen.record.peer
-    if not fence.verified:
+    if not holds(fence):
         yield _not_down(there.host)
     elif fence.ground == WORD and seen.peer_answers:
         yield Problem(

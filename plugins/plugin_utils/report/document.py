@@ -11,7 +11,7 @@
                       channels
     tasks             title, host, outcome, started, ended, seconds, served_after, unheard, changed, message, problems,
                       steps, runs; or null where nobody said what was done
-    fence             host, verified, method; or null
+    fence             host, ground, verified (null of a person's word), method; or null
     client            outage_ms, outage_of, acknowledged, checked, lost, boots, kinds, ...; or null
 
 What is not known is null. An observation has no domain XML. Times of steps are seconds since the first observation of
@@ -26,6 +26,7 @@ from typing import Any
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import ASKS_QEMU
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence as fences
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
 
 from . import channels, client, given, observed, summary, tasks, words
@@ -145,13 +146,21 @@ def _shown(observation: dict[str, Any]) -> dict[str, Any]:
     return observation
 
 
-def _fence(fence: Any) -> dict[str, Any] | None:
-    fence = given.mapping(fence)
-    if not fence.get("host"):
+def _fence(told: Any) -> dict[str, Any] | None:
+    """``verified`` is null of what rests on a person's word, and of what nobody told."""
+    told = given.mapping(told)
+    if not told.get("host"):
         return None
-    verified = fence.get("verified")
+    ground = told.get("ground") or (fences.COMMAND if told.get("proof") is not None else None)
     return {
-        "host": str(fence["host"]),
-        "verified": verified if isinstance(verified, bool) else None,
-        "method": given.method(str(fence.get("method") or "")) or None,
+        "host": str(told["host"]),
+        "ground": ground,
+        "verified": _verified(fences.Fence(str(told["host"]), str(ground), "", given.mapping(told.get("proof")))),
+        "method": given.method(str(told.get("method") or "")) or None,
     }
+
+
+def _verified(fence: fences.Fence) -> bool | None:
+    if fence.ground in (fences.ENDED, fences.DRILL):  # without its proof nothing was promoted
+        return True
+    return fences.holds(fence) if fence.ground == fences.COMMAND else None

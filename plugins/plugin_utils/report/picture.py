@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import WORD
+
 from . import ink, parts, words
 from .ink import Panel
 from .markup import Markup, join, tag
@@ -174,8 +176,10 @@ def _unseen(
     name: str, host: dict[str, Any] | None, width: float, height: float, fence: dict[str, Any] | None
 ) -> Markup:
     why = WHY_NOT_SEEN[host["state"] if host else "not_asked"]
-    fenced = fence is not None and fence["host"] == name and fence["verified"]
-    known = "fenced, and that was verified" if fenced else "nothing is known of it"
+    known = "nothing is known of it"
+    if fence is not None and fence["host"] == name:
+        by_word = "without power, says a person" if fence["ground"] == WORD else known
+        known = "fenced, and that was verified" if fence["verified"] else by_word
     lost = " unreachable" if host and host["state"] == "unreachable" else ""
     middle = max(HEAD + 40, height / 2)
     stripes = [

@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import WORD
+
 from . import client, tasks, words
+
+A_WORD = "a person's word"
 
 STATES = {
     "unprotected": ("{pair} {runs}unprotected", "warning"),
@@ -208,6 +212,9 @@ def _work(document: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
 def _fence(document: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     fence = document["fence"]
     if fence:
-        sure = {True: "verified", False: "not verified", None: words.NOT_KNOWN}[fence["verified"]]
-        tone = {True: "good", False: "bad", None: ""}[fence["verified"]]
+        by_word = fence["ground"] == WORD
+        sure = {True: "verified", False: "not verified", None: A_WORD if by_word else words.NOT_KNOWN}[
+            fence["verified"]
+        ]
+        tone = {True: "good", False: "bad", None: "warning" if by_word else ""}[fence["verified"]]
         yield f"fence of {fence['host']}", sure, fence["method"] or "", tone

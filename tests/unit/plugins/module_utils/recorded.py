@@ -14,6 +14,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec im
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DROP
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import COMMAND, Fence
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 NAMES = sorted(path.stem for path in (FIXTURES / "observations").glob("*.json"))
@@ -64,6 +65,11 @@ def dropping(seen: Observation) -> Observation:
 def recorded(name: str) -> Observation:
     text = (FIXTURES / "observations" / f"{name}.json").read_text(encoding="utf-8")
     return from_data(Observation, json.loads(text))
+
+
+def fenced(host: str, ground: str = COMMAND) -> Fence:
+    """What is said of a host whose power was taken, or so a person says."""
+    return Fence(host, ground, proof={"rc": 0, "changed": False}, word=host)
 
 
 def heard_just_now(seen: Observation) -> Observation:

@@ -15,6 +15,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
     SWITCH_STEPS,
     SYNC_STEPS,
     WANTED,
+    fenced,
     heard_just_now,
     recorded,
 )
@@ -76,7 +77,7 @@ def test_the_standbys_plan_passes_through_what_was_recorded() -> None:
     ],
 )
 def test_a_failover_ends_where_a_real_one_did(before: str, after: str, lost: str) -> None:
-    plan = survive.failover(heard_just_now(recorded(before)), survive.Fence(lost, True))
+    plan = survive.failover(heard_just_now(recorded(before)), fenced(lost))
     *_before, last = model.walk(recorded(before), plan.steps)
     expected = outline(recorded(after))
     assert {**outline(last), "migration": expected["migration"]} == expected

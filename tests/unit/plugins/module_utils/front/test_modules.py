@@ -12,8 +12,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec im
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.run import result
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import Result
-from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import Fence, Handover, Questions
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import Handover, Questions
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import fenced, recorded
 
 SEEN = recorded("protected-primary")
 
@@ -87,10 +87,11 @@ def test_what_was_projected_is_asked_for_in_check_mode_alone(check: bool, projec
 
 
 def test_options_are_what_the_core_is_asked_for() -> None:
-    given = {"host": "kvm1", "verified": True, "method": "power switch"}
+    proof = {"rc": 0, "changed": False}
+    given = {"host": "kvm1", "ground": "command", "proof": proof, "word": "kvm1", "method": ""}
     asked = modules.request(Module(role="secondary", fence=given, handover=None, unproven=True, peer=to_data(SEEN)))
     assert (asked.domain, asked.host, asked.role, asked.wanted) == ("web1", "kvm2", "secondary", Wanted(directory="/d"))
-    assert (asked.fence, asked.handover) == (Fence("kvm1", True, "power switch"), None)
+    assert (asked.fence, asked.handover) == (fenced("kvm1"), None)
     assert asked.unproven
     assert asked.peer == SEEN
     drilled = modules.request(Module(addresses=["192.0.2.80"], timeout=3.0, handover={"token": "t", "timeout": 5.0}))

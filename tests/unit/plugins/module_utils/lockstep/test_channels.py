@@ -13,7 +13,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import chan
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, protect, survive
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, fenced, recorded
 
 ENDS = {"10.77.0.1": "fd00:77::1", "10.77.0.2": "fd00:77::2"}
 
@@ -69,7 +69,7 @@ def test_a_uri_has_brackets_around_ipv6_and_a_socket_has_none(see: Any, bare: st
 
 
 def test_the_host_is_told_the_peers_address_alone() -> None:
-    lost = survive.failover(by_ipv6("protected-primary"), survive.Fence("kvm2", verified=True))
+    lost = survive.failover(by_ipv6("protected-primary"), fenced("kvm2"))
     assert dict(told(lost))["release"] == "fd00:77::2"
 
 

@@ -14,7 +14,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_s
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import heard_just_now, recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import fenced, heard_just_now, recorded
 
 PRIMARY, SECONDARY = recorded("protected-primary"), recorded("protected-secondary")
 HANDOVER = change_sides.Handover("secret", 30.0)
@@ -46,8 +46,8 @@ def test_the_standby_waits_before_anything_is_changed() -> None:
     assert actions(plan)[0] == "receive_handover"
     assert plan.steps[0].timeout == 30.0
     assert plan.steps[0].arguments["peer"] == "10.77.0.1"
-    fenced = survive.failover(heard_just_now(SECONDARY), survive.Fence("kvm1", True))
-    assert plan.steps[1:] == fenced.steps
+    alone = survive.failover(heard_just_now(SECONDARY), fenced("kvm1"))
+    assert plan.steps[1:] == alone.steps
     assert plan.after.record.role == "alone"
 
 

@@ -14,10 +14,10 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.drill import Qu
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import fenced, recorded
 
 PRIMARY, STANDBY = recorded("protected-primary"), recorded("protected-secondary")
-ALONE = survive.failover(PRIMARY, survive.Fence("kvm2", True)).after
+ALONE = survive.failover(PRIMARY, fenced("kvm2")).after
 EXPENDABLE = listen.expendable(STANDBY, PRIMARY).after
 
 
@@ -48,7 +48,7 @@ def test_a_standby_that_has_the_guest_as_it_ran_last_is_not_expendable(how: dict
 
 def test_an_expendable_standby_is_never_promoted() -> None:
     with pytest.raises(Refusal, match="has not completed a checkpoint"):
-        survive.failover(EXPENDABLE, survive.Fence("kvm1", True))
+        survive.failover(EXPENDABLE, fenced("kvm1"))
 
 
 def test_nobody_hears_the_guest_that_is_tried_out() -> None:
@@ -89,7 +89,7 @@ def test_nothing_of_it_makes_the_copy_a_newer_one() -> None:
 def test_a_drill_that_is_killed_anywhere_leaves_a_standby_that_the_next_deploy_ends(killed_after: int) -> None:
     *_before, left = model.walk(EXPENDABLE, drill().steps[: killed_after + 1])
     with pytest.raises(Refusal):
-        survive.failover(left, survive.Fence("kvm1", True))
+        survive.failover(left, fenced("kvm1"))
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import P
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, heard_just_now
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, fenced, heard_just_now
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded as as_it_was
 
-FENCED = Fence("kvm1", True, "power switch")
+FENCED = fenced("kvm1")
 STANDBY, PRIMARY = "protected-secondary", "protected-again-primary"  # both on kvm2; the peer is kvm1
 SURVIVORS = [STANDBY, PRIMARY]
 PORTS = list(range(21600, 21600 + PORTS_PER_PAIR))
@@ -124,8 +124,8 @@ def test_nothing_else_begins_from_a_failover_that_was_cut_off(name: str) -> None
     ("fence", "words"),
     [
         (None, "not proven that kvm1 is down"),
-        (Fence("kvm1", False), "not proven that kvm1 is down"),
-        (Fence("kvm2", True), "kvm2 was fenced, and the peer is kvm1"),
+        (Fence("kvm1"), "not proven that kvm1 is down"),
+        (fenced("kvm2"), "kvm2 was fenced, and the peer is kvm1"),
     ],
 )
 def test_nobody_serves_without_the_proof_that_the_peer_is_down(name: str, fence: Fence | None, words: str) -> None:
@@ -163,7 +163,7 @@ def test_a_standby_that_has_not_completed_a_checkpoint_is_never_promoted(unfence
 def test_other_phases_are_refused_with_those_it_applies_to(name: str, words: str, unfenced: bool) -> None:
     seen = recorded(name)
     with pytest.raises(Refusal, match=words) as raised:
-        failover(seen, Fence(seen.record.peer.host, True), unfenced)
+        failover(seen, fenced(seen.record.peer.host), unfenced)
     assert "primary: protected, stalled, degraded, syncing; secondary: protected, stalled, degraded" in str(
         raised.value
     )
@@ -177,8 +177,8 @@ def test_what_is_no_pair_is_refused(name: str) -> None:
 
 def test_a_primary_that_syncs_may_go_on_alone() -> None:
     seen = recorded("syncing-primary")
-    found = failover(seen, Fence("kvm2", True))
-    assert ordinary(walk_to_the_end(seen, Fence("kvm2", True)))
+    found = failover(seen, fenced("kvm2"))
+    assert ordinary(walk_to_the_end(seen, fenced("kvm2")))
     assert "block-job-cancel" in [command(step) for step in found.steps]
 
 
@@ -201,7 +201,7 @@ def test_the_connections_are_reset_before_qemu_is_asked_anything(name: str) -> N
 @pytest.mark.parametrize("name", [STANDBY, PRIMARY, "syncing-primary"])
 def test_connections_are_reset_once_nothing_is_left_to_make_new_ones(name: str) -> None:
     seen = recorded(name)
-    steps = failover(seen, Fence(seen.record.peer.host, True)).steps
+    steps = failover(seen, fenced(seen.record.peer.host)).steps
     *_to_end_a_copy, at = [at for at, step in enumerate(steps) if step.action == "release"]
     *_earlier, then = model.walk(seen, steps[:at])
     assert not any(map(graph.is_ours, then.monitor.chardevs))
@@ -303,7 +303,7 @@ def walk_to_the_end(seen: Observation, fence: Fence | None = FENCED) -> Observat
 @pytest.mark.parametrize("name", [*SURVIVORS, "protected-primary", "failed-over-secondary", "failed-over-primary"])
 def test_a_survivor_ends_as_an_ordinary_domain(name: str) -> None:
     seen = recorded(name)
-    assert ordinary(walk_to_the_end(seen, Fence(seen.record.peer.host, True)))
+    assert ordinary(walk_to_the_end(seen, fenced(seen.record.peer.host)))
 
 
 @pytest.mark.parametrize("name", [STANDBY, PRIMARY])

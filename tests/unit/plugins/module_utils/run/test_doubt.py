@@ -11,9 +11,9 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.run import doubt
 from ansible_collections.lockstep.colo.plugins.module_utils.run.doubt import Found
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import COMMAND, WORD, Fence
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import COMMAND, WORD
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import fenced, recorded
 
 STANDBY, LATER = recorded("protected-secondary"), recorded("released-secondary")
 HEARD = Heard("just now", 1.0)
@@ -34,7 +34,7 @@ class Lost:
 
 
 def of_fence(ground: str, seen: Observation = STANDBY) -> Found:
-    return doubt.of_fence(lambda _depth: seen, Fence("kvm1", True, "", ground), False, None, 300)
+    return doubt.of_fence(lambda _depth: seen, fenced("kvm1", ground), False, None, 300)
 
 
 def test_a_verified_fence_waits_for_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,9 @@ from ansible_collections.lockstep.colo.plugins.modules import (
     colo_fence,
     colo_pair,
 )
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, fenced, recorded
 
-FENCED = Fence("kvm1", verified=True)
+FENCED = fenced("kvm1")
 HANDOVER = Handover("secret", 30.0)
 
 
@@ -32,7 +32,7 @@ HANDOVER = Handover("secret", 30.0)
         ({"fence": FENCED}, True),
         ({"i_accept_that_two_guests_may_run": True}, True),
         ({}, False),
-        ({"fence": replace(FENCED, verified=False)}, False),
+        ({"fence": Fence("kvm1", proof={"rc": 1})}, False),
         ({"fence": replace(FENCED, ground="word")}, True),
         ({"fence": Fence("kvm1", ground="ended")}, True),
         ({"fence": Fence("kvm1", ground="drill")}, False),

@@ -12,10 +12,10 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import 
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import current, fence, pair, remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import fenced, recorded
 
 STANDBY = recorded("protected-secondary")
-FENCED = Fence("kvm1", True)
+FENCED = fenced("kvm1")
 
 
 def heard(seconds: float | None) -> Observation:
@@ -70,7 +70,7 @@ def test_a_standby_whose_primary_lost_its_disks_alone_is_not_promoted(counts: di
     assert failover(seen, FENCED, within=current.ANY_LENGTH).steps
     for ground in fence.SAID:
         with pytest.raises(Refusal, match=r"lost its connection for the disks alone.*lockstep\.colo\.start"):
-            failover(seen, Fence("kvm1", True, ground=ground))
+            failover(seen, fenced("kvm1", ground))
 
 
 @pytest.mark.parametrize(("seconds", "lacks"), [(-1.5, False), (0.04, False), (0.5, True), (None, True)])

@@ -12,7 +12,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.word imp
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import failover
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence, remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence, unproven
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import heard_just_now, recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import fenced, heard_just_now, recorded
 
 STANDBY = recorded("protected-secondary")  # on kvm2; the peer is kvm1
 GIVEN_UP = recorded("protected-primary")  # made so below
@@ -38,7 +38,7 @@ def why(seen: Observation, one: Fence, peer: Observation | None = None) -> str:
 )
 def test_a_word_is_not_believed_of_a_host_that_answers(answers: bool | None, ground: str, refused: bool) -> None:
     seen = replace(STANDBY, peer_answers=answers)
-    said = why(seen, Fence("kvm1", True, "", ground))
+    said = why(seen, fenced("kvm1", ground))
     assert bool(said) is refused
     if refused:
         assert "kvm1 answers on 10.77.0.1, so it has power" in said
@@ -47,14 +47,36 @@ def test_a_word_is_not_believed_of_a_host_that_answers(answers: bool | None, gro
 
 @pytest.mark.parametrize("answers", [True, False, None])
 def test_a_verified_fence_that_is_contradicted_is_told(answers: bool | None) -> None:
-    after = replace(failover(heard_just_now(STANDBY), Fence("kvm1", True)).after, peer_answers=answers)
+    after = replace(failover(heard_just_now(STANDBY), fenced("kvm1")).after, peer_answers=answers)
     told = [words for words in remarks.problems(after) if "kvm1 answers on 10.77.0.1 after its fence" in words]
     assert bool(told) is (answers is True)
 
 
+@pytest.mark.parametrize(
+    ("one", "believed"),
+    [
+        (Fence("kvm1", proof={"rc": 0, "changed": False}), True),
+        (Fence("kvm1", proof={"changed": False, "status": 200}), True),
+        (Fence("kvm1", proof={"rc": 1, "failed": True}), False),
+        (Fence("kvm1", proof={"rc": 0, "failed": True}), False),
+        (Fence("kvm1", proof={"skipped": True, "changed": False}), False),
+        (Fence("kvm1", proof={}), False),
+        (Fence("kvm1", proof={}, dry=True), True),
+        (Fence("kvm1"), False),
+        (Fence("kvm1", fence.WORD, word="kvm1"), True),
+        (Fence("kvm1", fence.WORD, word="kvm2"), False),
+        (Fence("kvm1", fence.WORD, word="", dry=True), False),
+        (Fence("kvm1", fence.WORD, proof={"rc": 0}), False),
+    ],
+)
+def test_what_is_said_is_proven_by_what_was_registered_or_typed(one: Fence, believed: bool) -> None:
+    assert ("it is not proven that kvm1 is down" not in why(STANDBY, one)) is believed
+    assert fence.urgent(one, False) is believed
+
+
 @pytest.mark.parametrize("ground", fence.GROUNDS)
 def test_that_it_is_called_verified_proves_nothing_that_has_to_be_seen(ground: str) -> None:
-    said = why(STANDBY, Fence("kvm1", True, "", ground))
+    said = why(STANDBY, fenced("kvm1", ground))
     assert ("nothing was observed of kvm1" in said) is (ground in (fence.ENDED, fence.DRILL))
 
 

@@ -60,7 +60,7 @@ FAILOVER = {
     "before": side(None, "degraded-unasked-secondary"),
     "after": side(None, "failed-over-secondary"),
     "tasks": [task()],
-    "fence": {"host": "kvm1", "verified": True, "method": "confirmed by a person"},
+    "fence": {"host": "kvm1", "proof": {"rc": 0, "cmd": ["power", "status"]}, "method": "power off kvm1"},
     "probe": PROBE,
 }
 DEPLOY = {

@@ -145,7 +145,12 @@ def with_secrets(value: Any) -> Any:
 @pytest.mark.parametrize("options", [cases.FAILOVER, cases.DEPLOY])
 def test_no_password_comes_into_a_document(options: dict[str, Any]) -> None:
     given = with_secrets(options)
-    given["fence"] = {"host": "kvm1", "verified": True, "method": f"ipmitool -U admin -P {SECRET} power off"}
+    given["fence"] = {
+        "host": "kvm1",
+        "ground": "command",
+        "proof": {"rc": 0},
+        "method": f"ipmitool -U admin -P {SECRET} power off",
+    }
     given["tasks"].append({"title": "x", "result": {"failed": True, "msg": f"--password {SECRET} was refused"}})
     assert json.dumps(given).count(SECRET) > 5
     assert SECRET not in json.dumps(document.build(given, cases.MADE))

@@ -124,9 +124,10 @@ def test_other_reasons_not_to_know_a_host_look_different(draw: Any) -> None:
 def test_a_fence_that_was_verified_is_told_of_the_host_that_was_fenced() -> None:
     side = seen(cases.side(None, "failed-over-secondary"))
     for fence, told in (
-        ({"host": "kvm1", "verified": True}, True),
-        ({"host": "kvm1", "verified": False}, False),
-        ({"host": "kvm2", "verified": True}, False),
+        ({"host": "kvm1", "ground": "command", "verified": True}, True),
+        ({"host": "kvm1", "ground": "command", "verified": False}, False),
+        ({"host": "kvm1", "ground": "word", "verified": None}, False),
+        ({"host": "kvm2", "ground": "command", "verified": True}, False),
         (None, False),
     ):
         assert ("fenced, and that was verified" in texts(picture.wide(side, "x", fence))) is told

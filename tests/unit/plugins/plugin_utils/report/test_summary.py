@@ -155,9 +155,20 @@ def test_what_failed_does_not_say_how_many_steps_it_carried_out() -> None:
     assert numbers(tasks=[])["phase"] == ("not known", "")
 
 
-@pytest.mark.parametrize(("verified", "value"), [(True, "verified"), (False, "not verified"), (None, "not known")])
-def test_a_fence_is_verified_or_not(verified: bool | None, value: str) -> None:
-    assert numbers(fence={"host": "kvm1", "verified": verified})["fence of kvm1"][0] == value
+@pytest.mark.parametrize(
+    ("fence", "value"),
+    [
+        ({"proof": {"rc": 0}}, ("verified", "good")),
+        ({"ground": "command", "proof": {"rc": 1, "failed": True}}, ("not verified", "bad")),
+        ({"ground": "command", "proof": {"skipped": True}}, ("not verified", "bad")),
+        ({"ground": "command"}, ("not verified", "bad")),
+        ({"ground": "ended"}, ("verified", "good")),
+        ({"ground": "word", "word": "kvm1"}, ("a person's word", "warning")),
+        ({}, ("not known", "")),
+    ],
+)
+def test_a_fence_is_verified_or_not_and_a_persons_word_is_called_one(fence: dict, value: tuple[str, str]) -> None:
+    assert numbers(fence={"host": "kvm1", **fence})["fence of kvm1"] == value
 
 
 def test_a_guest_that_booted_twice_was_restarted() -> None:

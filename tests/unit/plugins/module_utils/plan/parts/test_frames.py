@@ -22,10 +22,15 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plan
     primary,
     without_pause,
 )
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, dropping, recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (
+    WANTED,
+    dropping,
+    fenced,
+    recorded,
+)
 
 STANDBY = recorded("protected-secondary")
-FENCE = survive.Fence("kvm2", True)
+FENCE = fenced("kvm2")
 DROPPING = dropping(recorded("protected-primary"))
 KEPT = replace(DROPPING, barrier=frames.barrier(DROPPING))
 LEFT = Barrier(("7", "8"), ("arp", "ip"))  # of a guest that has ended
@@ -101,7 +106,7 @@ def test_what_a_failover_left_that_was_cut_off_passes_after_the_next_one() -> No
 
 
 def test_a_promotion_asks_nothing_of_nftables() -> None:
-    plan = survive.failover(dropping(STANDBY), survive.Fence("kvm1", True))
+    plan = survive.failover(dropping(STANDBY), fenced("kvm1"))
     assert not {"bar", "unbar"} & set(commands(plan))
 
 
