@@ -45,9 +45,9 @@ _value:
     - C(source), the host whose copy the other's is or would be made from, and C(standby), the other.
     - C(uuid) of the domain, C(roles) by host, C(disks), and C(generation) of the newest copy; what is not known is
       V(unknown) or null.
-    - C(alone), C(gave_away), C(finish), C(resume), C(outdates) and C(deserted), whether the copy at the source is one of a
-      failover, and was handed over, whether that failover is to be finished, or a guest that stands still let go, and
-      whether a standby would be outdated by its start, or has left a guest whose clients wait.
+    - C(alone), C(gave_away), C(finish), C(resume), C(outdates) and C(deserted), whether the copy at the source is one
+      of a failover, and was handed over, whether that failover is to be finished, or a guest that stands still let go,
+      and whether a standby would be outdated by its start, or has left a guest whose clients wait.
   type: dict
 """
 

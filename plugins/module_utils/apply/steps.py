@@ -257,7 +257,7 @@ class Apply:
                 if until == "ready":
                     raise Unfinished
                 raise Timeout(f"not within {step.timeout:g} s ({state})", remedy=REMEDIES.get(until, ""))
-            self.hypervisor.events(POLL if waited < 1 else SLOW_POLL)
+            self.hypervisor.events(self.domain, POLL if waited < 1 else SLOW_POLL)
 
     def _see_checkpoint(self, timeout: float) -> None:
         seen = watch(self.hypervisor, self.domain, timeout, enough=WHOLE_CHECKPOINTS)

@@ -19,7 +19,7 @@ def listens(xml: str) -> list[Listen]:
 
     What libvirt chooses at each start is not listed: a port of autoport, the address of a network.
     """
-    root, found = tree.parse(xml), []
+    root, found = tree.view(xml), []
     for graphics in root.iterfind("devices/graphics"):
         found += _graphics(graphics)
     for tag in _CHARACTER_DEVICES:
@@ -49,5 +49,5 @@ def _port(text: str | None) -> int | None:
 
 def network_filters(xml: str) -> list[str]:
     """The nwfilters that its NICs refer to."""
-    found = tree.parse(xml).iterfind("devices/interface/filterref")
+    found = tree.view(xml).iterfind("devices/interface/filterref")
     return sorted({element.get("filter", "") for element in found} - {""})

@@ -32,10 +32,14 @@ def protect(xml: str, record: Record) -> str:
     return tree.text(root)
 
 
-def with_record(xml: str, record: Record) -> str:
-    """The same domain, with this record in the place of the one that it has."""
+def with_record(xml: str, record: Record | None) -> str:
+    """The domain with this record and nothing else changed, as libvirt writes it; None: without one."""
     root = tree.parse(xml)
-    marks.write_record(root, record)
+    old = marks.read_record(root)
+    if record is not None:
+        marks.write_record(root, record)
+    elif old is not None:
+        marks.remove_record(root, old)
     return tree.text(root)
 
 

@@ -40,7 +40,7 @@ _SHOWN = 200  # characters
 
 def foreign_in(xml: str) -> dict[str, str]:
     """By its name, for an operator who knows it: what it is in words, and what is against it."""
-    root = tree.parse(xml)
+    root = tree.view(xml)
     found: dict[str, str] = {}
     for where, path in (*_paths(root), *_handed_on(root)):
         shown = path[:_SHOWN]

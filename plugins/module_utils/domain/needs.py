@@ -28,7 +28,7 @@ _ATTRIBUTES = (
 
 def files(xml: str) -> list[str]:
     """The host's files and devices that a start needs, QEMU itself among them."""
-    root = tree.parse(xml)
+    root = tree.view(xml)
     found = [(element.text or "").strip() for tag in _TEXTS for element in root.iterfind(tag)]
     found += [element.get(key, "") for path, key in _ATTRIBUTES for element in root.iterfind(path)]
     found += [(element.text or "").strip() for element in root.iterfind("devices/rng/backend[@model='random']")]
@@ -41,21 +41,21 @@ def files(xml: str) -> list[str]:
 
 def processors(xml: str) -> list[int]:
     """The host's processors that the guest, or a part of its QEMU, is bound to, by their numbers."""
-    root = tree.parse(xml)
+    root = tree.view(xml)
     found = [*root.iterfind("vcpu"), *root.iterfind("cputune/*")]
     return _numbers(element.get("cpuset") for element in found)
 
 
 def numa_nodes(xml: str) -> list[int]:
     """The host's NUMA nodes that the guest's memory is to be on."""
-    root = tree.parse(xml)
+    root = tree.view(xml)
     named = [element.get("nodeset") for element in root.iterfind("numatune/*")]
     return _numbers([*named, *(mask.text for mask in root.iterfind("devices/memory/source/nodemask"))])
 
 
 def partition(xml: str) -> str | None:
     """The resource partition that the domain is put into, unless it is libvirt's own."""
-    found = (tree.parse(xml).findtext("resource/partition") or "").strip()
+    found = (tree.view(xml).findtext("resource/partition") or "").strip()
     return None if found in ("", DEFAULT_PARTITION) else found
 
 

@@ -38,39 +38,39 @@ def _canonical(root: etree._Element) -> str:
 
 
 def uuid(xml: str) -> str:
-    return tree.required_text(tree.parse(xml), "uuid")
+    return tree.required_text(tree.view(xml), "uuid")
 
 
 def name(xml: str) -> str:
-    return tree.required_text(tree.parse(xml), "name")
+    return tree.required_text(tree.view(xml), "name")
 
 
 def machine(xml: str) -> str:
     """The machine type, such as pc-i440fx-7.2."""
-    element = tree.parse(xml).find("os/type")
+    element = tree.view(xml).find("os/type")
     return "" if element is None else element.get("machine", "")
 
 
 def virt_type(xml: str) -> str:
     """What runs the guest: kvm, or qemu for QEMU alone."""
-    return tree.parse(xml).get("type", "")
+    return tree.view(xml).get("type", "")
 
 
 def cpu_mode(xml: str) -> str:
     """How the guest's CPU is chosen: custom where nothing is said, as libvirt takes it."""
-    element = tree.parse(xml).find("cpu")
+    element = tree.view(xml).find("cpu")
     return "custom" if element is None else element.get("mode", "custom")
 
 
 def nvram(xml: str) -> str | None:
     """The type of the UEFI variable store's source; None for a domain that has none."""
-    element = tree.parse(xml).find("os/nvram")
+    element = tree.view(xml).find("os/nvram")
     return None if element is None else element.get("type", "file")
 
 
 def nvram_file(xml: str) -> str | None:
     """The UEFI variable store, where it is a file."""
-    element = tree.parse(xml).find("os/nvram")
+    element = tree.view(xml).find("os/nvram")
     if element is None or element.get("type", "file") != "file":
         return None
     source = element.find("source")
@@ -79,7 +79,7 @@ def nvram_file(xml: str) -> str | None:
 
 def memory_bytes(xml: str) -> int:
     """The guest's memory as it is booted, in bytes."""
-    root = tree.parse(xml)
+    root = tree.view(xml)
     return _bytes(tree.required_text(root, "memory"), root.find("memory").get("unit", ""))
 
 
@@ -91,7 +91,7 @@ def _bytes(amount: str, unit: str) -> int:
 
 def huge_page(xml: str) -> int | None:
     """The size of the huge pages that all of the guest's memory is made of; 0 for the host's default size."""
-    backing = tree.parse(xml).find("memoryBacking/hugepages")
+    backing = tree.view(xml).find("memoryBacking/hugepages")
     if backing is None:
         return None
     sizes = {_bytes(page.get("size", ""), page.get("unit", "")) for page in backing.iterfind("page")}
@@ -100,30 +100,30 @@ def huge_page(xml: str) -> int | None:
 
 def vcpus(xml: str) -> int:
     """DomainXmlError when it is no number."""
-    return tree.number(tree.parse(xml).findtext("vcpu", "1").strip(), "vcpu")
+    return tree.number(tree.view(xml).findtext("vcpu", "1").strip(), "vcpu")
 
 
 def emulator(xml: str) -> str | None:
-    text = tree.parse(xml).findtext("devices/emulator")
+    text = tree.view(xml).findtext("devices/emulator")
     return text.strip() if text else None
 
 
 def disks(xml: str) -> list[Disk]:
-    return [devices.read_disk(element) for element in tree.parse(xml).iterfind("devices/disk")]
+    return [devices.read_disk(element) for element in tree.view(xml).iterfind("devices/disk")]
 
 
 def nics(xml: str) -> list[NicElement]:
-    return [devices.read_nic(element) for element in tree.parse(xml).iterfind("devices/interface")]
+    return [devices.read_nic(element) for element in tree.view(xml).iterfind("devices/interface")]
 
 
 def read_record(xml: str) -> Record | None:
     """The collection's record in the domain's metadata; VocabularyError when there is one that cannot be read."""
-    return marks.read_record(tree.parse(xml))
+    return marks.read_record(tree.view(xml))
 
 
 def has_incoming(xml: str) -> bool:
     """Whether QEMU is told to wait for an incoming migration, as a standby is."""
-    return bool(marks.incoming(tree.parse(xml)))
+    return bool(marks.incoming(tree.view(xml)))
 
 
 def redacted(xml: str) -> str:
@@ -137,4 +137,4 @@ def redacted(xml: str) -> str:
 
 def has_passwords(xml: str) -> bool:
     """Whether redacted() would take something out."""
-    return any(attribute in element.attrib for element in tree.parse(xml).iter(etree.Element) for attribute in _SECRETS)
+    return any(attribute in element.attrib for element in tree.view(xml).iter(etree.Element) for attribute in _SECRETS)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from ..record.schema import etree
 
 MAX_NUMBER = 2**63 - 1
@@ -24,6 +26,12 @@ def parse(xml: str) -> etree._Element:
     if root.tag != "domain":
         raise DomainXmlError(f"<{root.tag}> where <domain> belongs")
     return root
+
+
+@functools.lru_cache(maxsize=8)
+def view(xml: str) -> etree._Element:
+    """The same for who only reads: one tree for all who ask of the same text. It must not be changed."""
+    return parse(xml)
 
 
 def text(root: etree._Element) -> str:

@@ -24,7 +24,7 @@ _SHOWN = 120  # characters of what somebody else wrote
 
 def unsupported_in(xml: str) -> list[str]:
     """What this domain has that COLO cannot carry, each in plain words with the element that it is about."""
-    root = tree.parse(xml)
+    root = tree.view(xml)
     found = [_sentence(fact, row.reason) for fact, row in _decided(root) if row is not None and row.verdict == REFUSED]
     found += [*_nics(root), *_disks(root), *_controllers(root), *_cpu(root), *arguments.refused(root)]
     return list(dict.fromkeys(map(_shown, found)))
@@ -32,7 +32,7 @@ def unsupported_in(xml: str) -> list[str]:
 
 def untried_in(xml: str) -> dict[str, str]:
     """What this domain has that nobody has tried with COLO: its name, for an operator who wants to, and words."""
-    root, found = tree.parse(xml), {}
+    root, found = tree.view(xml), {}
     for fact, row in _decided(root):
         if row is None or row.verdict == UNTRIED:
             found.setdefault(_shown(_name(fact)), _shown(_sentence(fact, row.reason if row else "not known here")))

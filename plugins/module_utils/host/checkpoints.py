@@ -21,10 +21,10 @@ def watch(hypervisor: Hypervisor, name: str, seconds: float, enough: int | None 
     also what a pair shows whose guest is stopped for ever (our measurement).
     """
     hypervisor.watch(name)
-    hypervisor.events()  # what came before, as the stop and the resume of the switch, is no checkpoint
+    hypervisor.events(name)  # what came before, as the stop and the resume of the switch, is no checkpoint
     begun, stopped, count, last = time.monotonic(), False, 0, None
     while (left := begun + seconds - time.monotonic()) > 0 and (enough is None or count < enough):
-        for event in hypervisor.events(min(EVENT_PATIENCE, left)):
+        for event in hypervisor.events(name, min(EVENT_PATIENCE, left)):
             if event.name == "STOP":
                 stopped = True
             elif event.name == "RESUME" and stopped:

@@ -186,9 +186,9 @@ class Hypervisor:
         """Begin to collect the QMP events of ``domain``, or of all, for :meth:`events`."""
         self._call("watch", domain)
 
-    def events(self, patience: float = 0.0) -> list[Event]:
-        """The events collected since the last call, oldest first; waits up to ``patience`` seconds for the first."""
-        return [Event(*item) for item in self._call("events", patience, deadline=CALL_DEADLINE + patience)]
+    def events(self, domain: str | None, patience: float = 0.0) -> list[Event]:
+        """Those of ``domain``, or of all, since the last call, in order; waits for one, up to ``patience`` seconds."""
+        return [Event(*item) for item in self._call("events", domain, patience, deadline=CALL_DEADLINE + patience)]
 
 
 class _Worker:
@@ -268,7 +268,8 @@ class _Session:
         libvirt.registerErrorHandler(lambda *unused: None, None)
         libvirt.virEventRegisterDefaultImpl()
         self.connection = libvirt.open(uri)
-        self.seen: list[tuple[float, str, dict[str, Any], str]] = []
+        # Events by the domain that is watched; None: of all domains.
+        self.seen: dict[str | None, list[tuple[float, str, dict[str, Any], str]]] = {}
         self.arrived = threading.Condition()
         self.loop: threading.Thread | None = None
         self.found: dict[str, Any] = {}
@@ -440,21 +441,24 @@ class _Session:
         if self.loop is None:
             self.loop = threading.Thread(target=self._run_loop, daemon=True)
             self.loop.start()
+        if name not in self.seen:
+            self.seen[name] = []
             domain = self._domain(name) if name else None
-            self.qemu.qemuMonitorEventRegister(self.connection, domain, None, self._keep, None, 0)
+            self.qemu.qemuMonitorEventRegister(self.connection, domain, None, self._keep, name, 0)
 
     def _run_loop(self) -> None:
         while True:
             self.libvirt.virEventRunDefaultImpl()
 
     def _keep(self, *event: Any) -> None:
-        _connection, domain, name, _seconds, _micros, details, _opaque = event
+        _connection, domain, name, _seconds, _micros, details, watched = event
         with self.arrived:
-            self.seen.append((time.monotonic(), name, json.loads(details) if details else {}, domain.name()))
-            self.arrived.notify()
+            told = json.loads(details) if details else {}
+            self.seen[watched].append((time.monotonic(), name, told, domain.name()))
+            self.arrived.notify_all()
 
-    def events(self, patience: float) -> list[tuple[float, str, dict[str, Any], str]]:
+    def events(self, name: str | None, patience: float) -> list[tuple[float, str, dict[str, Any], str]]:
         with self.arrived:
-            self.arrived.wait_for(lambda: self.seen, patience)
-            seen, self.seen = self.seen, []
+            self.arrived.wait_for(lambda: self.seen[name], patience)
+            seen, self.seen[name] = self.seen[name], []
         return seen

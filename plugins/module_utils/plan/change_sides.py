@@ -50,8 +50,7 @@ def hand_over(seen: Observation, peer: Observation, handover: Handover) -> Plan:
         wait("see libvirt clear up after it", "off", HAND_OVER_TIMEOUT),
         *let_pass(seen),
     )
-    domain = replace(seen.domain, state="shutoff", record=record, live_record=None, live_xml=None)
-    return Plan(steps, replace(seen, domain=domain, monitor=None, peer_sockets=(), barrier=None))
+    return Plan(steps, seen)
 
 
 def keep(_before: Observation, seen: Observation) -> Plan:
@@ -68,7 +67,7 @@ def take_back(seen: Observation) -> Plan:
     record = replace(seen.record, handed_over=False)
     arguments = {"xml": xml.with_metadata_element(record), "live": seen.domain.active}
     step = Step("write that this copy is the guest's", "record", arguments)
-    return Plan((step,), replace(seen, domain=replace(seen.domain, record=record)))
+    return Plan((step,), seen)
 
 
 def take_over(seen: Observation, handover: Handover) -> Plan:

@@ -14,7 +14,7 @@ from ..domain.standby import standby_of
 from ..errors import ColoError
 from ..lockstep import frames
 from ..lockstep.graph import is_ours
-from ..observation.seen import Domain, Image, Marker, Observation
+from ..observation.seen import Domain, Marker, Observation
 from ..record import images
 from ..record.pair import Endpoint, NicRecord, Record
 from ..record.wanted import Wanted
@@ -45,8 +45,7 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         steps.append(_autostart(domain, on=False))
     marker = _marker(domain.uuid, settled)
     steps += _mark(seen, marker, images.home(wanted.directory, domain.uuid))
-    became = replace(domain, inactive_xml=after, record=settled, live_record=settled, autostart=False)
-    return Plan(tuple(steps), replace(seen, domain=became, marker=marker))
+    return Plan(tuple(steps), seen)
 
 
 def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Record:
@@ -89,14 +88,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         steps.append(Step(f"define the standby {source.name}", "define", {"xml": after}))
     else:
         steps += _redefine_standby(seen.domain, after, settled)
-    made = {path: Image(path, True, kind, size) for path, kind, size in images.files(settled.disks)}
-    became = replace(
-        seen.domain or replace(source, state="shutoff", live_xml=None),
-        inactive_xml=after,
-        record=settled,
-        autostart=False,
-    )
-    return Plan(tuple(steps), replace(seen, domain=became, marker=marker, directory=directory, images=made))
+    return Plan(tuple(steps), seen)
 
 
 def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
@@ -194,14 +186,13 @@ def _absent_primary(seen: Observation) -> Plan:
     if record.autostart_before and not domain.autostart:
         steps.append(_autostart(domain, on=True))
     steps += _remove_home(seen, ())
-    became = replace(domain, inactive_xml=after, record=None, live_record=None, autostart=record.autostart_before)
-    return Plan(tuple(steps), replace(seen, domain=became, marker=None, barrier=None))
+    return Plan(tuple(steps), seen)
 
 
 def _absent_secondary(seen: Observation) -> Plan:
     steps = [*let_pass(seen), Step(f"undefine {seen.domain.name} on this host", "undefine")]
     steps += _remove_home(seen, tuple(path for path, _kind, _size in images.files(seen.record.disks)))
-    return Plan(tuple(steps), replace(seen, domain=None, marker=None, images={}, barrier=None))
+    return Plan(tuple(steps), seen)
 
 
 def _remove_home(seen: Observation, paths: tuple[str, ...]) -> list[Step]:

@@ -17,7 +17,7 @@ from ..observation.seen import Observation
 from ..record import images
 from ..verdict import copies
 from ..verdict.problem import Problem, refuse_if
-from . import effects, survive
+from . import survive
 from .step import Plan, Step, wait
 
 RUN_TIMEOUT = 30.0  # seconds for the guest to run by itself
@@ -52,7 +52,7 @@ def drill(seen: Observation, peer: Observation, questions: Questions) -> Plan:
             if disk.format == images.OVERLAY_FORMAT  # a raw image has nothing that could be checked
         ],
     )
-    return Plan(steps, effects.ended(seen))
+    return Plan(steps, seen)
 
 
 def _own_problems(seen: Observation) -> Iterator[Problem]:

@@ -1,90 +1,283 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What plans bring about: the observations that should follow from them. Pure."""
+"""What each step brings about. What a plan comes to is the fold of its steps' effects, and is said nowhere else. Pure.
+
+An effect is what can be seen after a step that succeeded. Whether QEMU would refuse it is no question here; the tests
+ask that of every plan (tests/unit/plugins/module_utils/rules.py).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from ..lockstep import abilities, graph, states
-from ..lockstep.frames import barrier
-from ..observation.seen import Disk, Migration, Monitor, Node, Observation
+from ..domain.described import described
+from ..domain.editing import with_record, without_vhost
+from ..domain.reading import name, read_record, uuid
+from ..lockstep import states
+from ..observation.seen import Barrier, Disk, Domain, Image, Job, Marker, Migration, Monitor, Nic, Observation
+from ..record import xml as record_xml
 from ..record.address import endpoint
+from ..record.given_way import GaveWay, given_up
+from .effects_in_qemu import COMMANDS, end_mirrors
+
+if TYPE_CHECKING:
+    from .step import Step
 
 
-def with_proxies(seen: Observation) -> Monitor:
-    """The monitor as it will be once all parts are added."""
-    parts = states.proxy_parts(seen)
-    objects = {part.name: part.arguments["qom-type"] for part in parts if part.object}
-    chardevs = {part.name: "" for part in parts if not part.object}
-    monitor = seen.monitor
-    return replace(monitor, objects={**monitor.objects, **objects}, chardevs={**monitor.chardevs, **chardevs})
+def fold(seen: Observation, steps: Iterable[Step]) -> Observation:
+    """What will be seen once all ``steps`` are carried out."""
+    for step in steps:
+        seen = after(seen, step)
+    return seen
+
+
+def after(seen: Observation, step: Step) -> Observation:
+    """What will be seen once ``step`` is carried out."""
+    return ACTIONS[step.action](seen, **step.arguments, **step.foreseen)
+
+
+def _nothing(seen: Observation, **_arguments: Any) -> Observation:
+    return seen
+
+
+def _of_domain(seen: Observation, **changes: Any) -> Observation:
+    return replace(seen, domain=replace(seen.domain, **changes)) if seen.domain else seen
+
+
+# The domain
+
+
+def _record(seen: Observation, xml: str | None, live: bool, marked: bool = False) -> Observation:
+    record, domain = record_xml.from_xml(xml) if xml else None, seen.domain
+    changes = {"record": record}
+    if domain.inactive_xml:
+        changes["inactive_xml"] = with_record(domain.inactive_xml, record)
+    if live:
+        changes["live_record"] = record
+        changes["live_xml"] = with_record(domain.live_xml, record) if domain.live_xml else None
+    return _of_domain(seen, **changes)
+
+
+def _define(seen: Observation, xml: str) -> Observation:
+    if seen.domain is None:
+        told = described(xml, None)
+        new = Domain(name(xml), uuid(xml), "shutoff", persistent=True, autostart=False, inactive_xml=xml, **told)
+        return replace(seen, domain=new)
+    told = {"record": read_record(xml)} if seen.domain.active else described(xml, None)
+    return _of_domain(seen, inactive_xml=xml, **told)
+
+
+def _undefine(seen: Observation) -> Observation:
+    return replace(seen, domain=None, images={})
+
+
+def _autostart(seen: Observation, on: bool) -> Observation:
+    return _of_domain(seen, autostart=on)
+
+
+def _start_paused(seen: Observation, uuid: str, xml: str, aliases: Mapping[str, str]) -> Observation:
+    """``aliases``: those of the primary's devices, which libvirt gives anew in the same way; the rest it fills in."""
+    sizes = {disk.target: disk.virtual_size for disk in seen.record.disks}
+
+    def disk(one: Disk) -> Disk:
+        node = f"(the node of {one.target})"
+        return replace(one, alias=aliases.get(one.target), node=node, virtual_size=sizes.get(one.target))
+
+    def nic(one: Nic) -> Nic:
+        return replace(one, alias=aliases.get(one.mac), tap=f"(the tap of {one.mac})", tap_up=True)
+
+    disks, nics = tuple(map(disk, seen.domain.disks)), tuple(map(nic, seen.domain.nics))
+    version = seen.host.emulator.version if seen.host.emulator else ""
+    monitor = Monitor(states.INCOMING, False, version, "none", Migration())
+    live = {"live_xml": xml, "live_record": read_record(xml)}
+    return replace(_of_domain(seen, state="paused", disks=disks, nics=nics, **live), monitor=monitor)
+
+
+def _start(seen: Observation, uuid: str) -> Observation:
+    """Of its saved state, where there is one. QEMU is a new one, of which nothing is known yet."""
+    domain = seen.domain
+    live = domain.saved_xml or domain.inactive_xml
+    without = bool(domain.saved_xml) and without_vhost(live) == live
+    left = {"live_xml": live, "live_record": domain.record, "saved_xml": None, "ended_by": None, "last_words": ()}
+    return _of_domain(seen, state="running", vhost=domain.vhost and not without, **left)
+
+
+def _managed_save(seen: Observation, uuid: str) -> Observation:
+    off = {"state": "shutoff", "saved_xml": seen.domain.live_xml, "saved_by_us": True, "ended_by": "saved"}
+    return replace(_of_domain(seen, **off), monitor=None)
+
+
+def _define_saved(seen: Observation, xml: str) -> Observation:
+    return _of_domain(seen, saved_xml=xml)
+
+
+def _forget_save(seen: Observation, uuid: str) -> Observation:
+    return _of_domain(seen, saved_by_us=False)
 
 
 def ended(seen: Observation) -> Observation:
-    """What is known of a standby once it has ended: its ports and images are free, removed files gone."""
-    ours = {channel.port for channel in seen.record.channels()}
+    """Its QEMU is gone: its ports and images are free, removed files gone."""
+    if seen.domain is None or not seen.domain.active:
+        return seen
+    ours = {channel.port for channel in seen.record.channels()} if seen.record else set()
     host = replace(seen.host, ports=tuple(port for port in seen.host.ports if port not in ours))
     images = {path: replace(image, in_use=False) for path, image in seen.images.items()}
-    off = replace(seen.domain, state="shutoff", live_xml=None, live_record=None, deleted=())
-    return replace(seen, host=host, images=images, domain=off, monitor=None, peer_sockets=())
-
-
-def alone(seen: Observation) -> Observation:
-    """The guest runs by itself, on a QEMU that has nothing of the pair any more."""
-    monitor = seen.monitor
-    migration = replace(monitor.migration, status="completed", capabilities=())
-    kept = {name: node for name, node in monitor.nodes.items() if not graph.is_ours(name)}
-    after = replace(monitor, status="running", running=True, colo="none", migration=migration, nodes=kept, jobs={})
-    return replace(seen, monitor=after, barrier=None)
-
-
-def started(seen: Observation, peer: Observation) -> Observation:
-    """What is known of the standby before it runs: the device names are the primary's, the rest is filled in later."""
-    names = {disk.target: disk.alias for disk in peer.domain.disks}
-    aliases = {nic.mac: nic.alias for nic in peer.domain.nics}
-    disks = tuple(
-        replace(disk, alias=names.get(disk.target), node=f"(the node of {disk.target})", virtual_size=_size(seen, disk))
-        for disk in seen.domain.disks
-    )
-    nics = tuple(
-        replace(nic, alias=aliases.get(nic.mac), tap=f"(the tap of {nic.mac})", tap_up=True) for nic in seen.domain.nics
-    )
-    monitor = Monitor(states.INCOMING, False, "", "none", Migration())
-    return replace(seen, domain=replace(seen.domain, state="paused", disks=disks, nics=nics), monitor=monitor)
-
-
-def _size(seen: Observation, disk: Disk) -> int | None:
-    return next((known.virtual_size for known in seen.record.disks if known.target == disk.target), None)
-
-
-def listening(seen: Observation) -> Observation:
-    """A standby that is whole and waits for its primary."""
-    exports = tuple(graph.export(disk.target) for disk in seen.record.disks)
-    on = tuple(sorted(abilities.standby_capabilities(seen)))
-    migration = replace(seen.monitor.migration, status="setup", capabilities=on)
-    monitor = replace(with_proxies(seen), exports=exports, migration=migration)
-    chosen = {disk.target for disk in seen.record.disks}
-    disks = tuple(
-        replace(disk, node=graph.quorum(disk.target)) if disk.target in chosen else disk for disk in seen.domain.disks
-    )
-    ours = {channel.port for channel in seen.record.channels() if channel.listener == "secondary"}
-    host = replace(seen.host, ports=tuple(sorted(ours.union(seen.host.ports))))
-    return replace(seen, host=host, monitor=monitor, domain=replace(seen.domain, disks=disks), barrier=None)
-
-
-def in_lockstep(seen: Observation) -> Observation:
-    """The primary of a pair in lockstep, every disk replicated and every channel connected."""
-    delay, on = seen.record.checkpoint_delay, tuple(sorted(abilities.primary_capabilities(seen)))
-    migration = replace(seen.monitor.migration, status="colo", capabilities=on, checkpoint_delay=delay)
-    layered = {
-        graph.remote(disk.target): Node(
-            "quorum", children={"children.0": graph.spare(disk.target), "children.1": graph.replication(disk.target)}
-        )
-        for disk in seen.record.disks
+    disks = tuple(replace(disk, alias=None, node=None, virtual_size=None) for disk in seen.domain.disks)
+    nics = tuple(replace(nic, alias=None, tap=None, tap_up=None) for nic in seen.domain.nics)
+    off = {
+        "state": "shutoff",
+        "live_xml": None,
+        "live_record": None,
+        "live_incoming": False,
+        "deleted": (),
+        "vhost": False,
     }
-    before = with_proxies(seen)
-    monitor = replace(before, colo="primary", migration=migration, nodes={**before.nodes, **layered}, jobs={})
+    seen = _of_domain(seen, **off, disks=disks, nics=nics, tainted=())
+    return replace(seen, host=host, images=images, monitor=None, peer_sockets=(), stuck_sockets=(), connections=None)
+
+
+def _end(seen: Observation, **_arguments: Any) -> Observation:
+    return ended(seen)
+
+
+def _give_way(seen: Observation, note: GaveWay) -> Observation:
+    """The next look has the note in the record."""
+    return _of_domain(ended(seen), record=given_up(seen.record))
+
+
+def _add_iothread(seen: Observation, number: int) -> Observation:
+    return _of_qemu(seen, iothreads=(*seen.monitor.iothreads, f"iothread{number}"))
+
+
+def _del_iothread(seen: Observation, number: int) -> Observation:
+    return _of_qemu(seen, iothreads=tuple(one for one in seen.monitor.iothreads if one != f"iothread{number}"))
+
+
+# The host
+
+
+def _link(seen: Observation, device: str, up: bool) -> Observation:
+    nics = tuple(replace(nic, tap_up=up) if nic.tap == device else nic for nic in seen.domain.nics)
+    return _of_domain(seen, nics=nics)
+
+
+def _bar(seen: Observation, uuid: str, taps: list[str], passed: list[str]) -> Observation:
+    return replace(seen, barrier=Barrier(tuple(taps), tuple(passed)))
+
+
+def _unbar(seen: Observation, uuid: str) -> Observation:
+    return replace(seen, barrier=None)
+
+
+def _mark(seen: Observation, directory: str, marker: Marker) -> Observation:
+    return replace(seen, marker=marker, directory=directory)
+
+
+def _remove_home(seen: Observation, directory: str) -> Observation:
+    return replace(seen, marker=None)
+
+
+def _create_image(seen: Observation, path: str, format: str, size: int, owner: str, group: str) -> Observation:
+    return replace(seen, images={**seen.images, path: Image(path, True, format, size)})
+
+
+def _remove(seen: Observation, path: str) -> Observation:
+    return replace(seen, images={**seen.images, path: Image(path, False)})
+
+
+def _release(seen: Observation, peer: str, ports: list[int]) -> Observation:
+    return replace(seen, peer_sockets=(), stuck_sockets=())
+
+
+# QEMU
+
+
+def _of_qemu(seen: Observation, **changes: Any) -> Observation:
+    return replace(seen, monitor=replace(seen.monitor, **changes))
+
+
+def _runs(seen: Observation, **changes: Any) -> Observation:
+    return _of_domain(_of_qemu(seen, running=True, status="running", **changes), state="running")
+
+
+def _qmp(seen: Observation, command: str, arguments: dict[str, Any]) -> Observation:
+    if seen.monitor is None:  # it was not asked before, so that nothing is known of it afterwards
+        return seen
+    return COMMANDS[command](seen, seen.monitor, arguments)
+
+
+def _wait(seen: Observation, until: str, **arguments: Any) -> Observation:
+    if seen.monitor is None and until != "off":
+        return seen
+    return WAITS[until](seen, **arguments)
+
+
+def _off(seen: Observation) -> Observation:
+    """After the end of its QEMU libvirt sees it; where a run is saving the guest, that is what ends it."""
+    if seen.domain and seen.domain.active and seen.domain.saved_by_us:
+        return _managed_save(seen, seen.domain.uuid)
+    return ended(seen)
+
+
+def _jobs_are(status: str) -> Callable[..., Observation]:
+    def reached(seen: Observation, jobs: list[str], failed: bool = False) -> Observation:
+        known = {job: seen.monitor.jobs.get(job, Job("mirror", status)) for job in jobs}
+        seen = _of_qemu(
+            seen, jobs={**seen.monitor.jobs, **{job: replace(one, status=status) for job, one in known.items()}}
+        )
+        return end_mirrors(seen, jobs) if status == "concluded" else seen
+
+    return reached
+
+
+def _migration(seen: Observation, status: list[str]) -> Observation:
+    """The first of ``status`` is what is waited for; the others are as good."""
+    reached = status[0]
+    migration = replace(seen.monitor.migration, status=reached)
+    if reached == "pre-switchover":
+        seen = _of_domain(seen, state="paused")
+        return _of_qemu(seen, migration=migration, running=False, status="finish-migrate")
+    seen = _runs(seen, migration=migration)
+    if reached != "colo":
+        return seen
     connections = tuple(endpoint(channel.address, channel.port) for channel in seen.record.channels())
-    return replace(seen, monitor=monitor, peer_sockets=seen.peer_sockets or connections, barrier=barrier(seen))
+    return replace(_of_qemu(seen, colo="primary"), peer_sockets=seen.peer_sockets or connections)
+
+
+def _committed(seen: Observation, layers: dict[str, str]) -> Observation:
+    """The commit of active and hidden takes both out from between the replication layer and libvirt's node."""
+    nodes = dict(seen.monitor.nodes)
+    for layer, overlay in layers.items():
+        if layer in nodes and overlay in nodes[layer].children.values():
+            hidden = nodes[overlay].children["backing"]
+            nodes[layer] = replace(nodes[layer], children={"file": nodes[hidden].children["backing"]})
+    return _of_qemu(seen, nodes=nodes)
+
+
+def _alone(seen: Observation) -> Observation:
+    return _runs(seen)
+
+
+WAITS: Mapping[str, Callable[..., Observation]] = MappingProxyType(
+    {
+        "off": _off, "listening": _nothing, "migration": _migration, "alone": _alone, "ready": _jobs_are("ready"),
+        "connected": _nothing, "concluded": _jobs_are("concluded"), "committed": _committed, "checkpoint": _nothing,
+    }
+)  # fmt: skip
+ACTIONS: Mapping[str, Callable[..., Observation]] = MappingProxyType(
+    {
+        "qmp": _qmp, "wait": _wait, "define": _define, "undefine": _undefine, "record": _record,
+        "autostart": _autostart, "start_paused": _start_paused, "start": _start, "managed_save": _managed_save,
+        "define_saved": _define_saved, "forget_save": _forget_save, "destroy": _end, "end_emulator": _end,
+        "hand_over": _end, "give_way": _give_way,
+        "add_iothread": _add_iothread, "del_iothread": _del_iothread, "link": _link, "bar": _bar,
+        "unbar": _unbar, "mark": _mark, "remove_home": _remove_home, "create_image": _create_image,
+        "remove": _remove, "release": _release, "reach": _nothing, "see_ended": _nothing, "see_announced": _nothing,
+        "receive_handover": _nothing, "make_directory": _nothing, "isolate": _nothing, "ask_guest": _nothing,
+        "check_image": _nothing,
+    }
+)  # fmt: skip

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from ..domain import editing as xml
 from ..observation.seen import Observation
@@ -36,8 +35,7 @@ def give_up(seen: Observation, survivor: Observation) -> Plan:
         record = given_up(after.record)
         text = xml.with_metadata_element(record)
         steps.append(Step("write that this copy is given up", "record", {"xml": text, "live": False}))
-        after = replace(after, domain=replace(after.domain, record=record))
-    return Plan(tuple(steps), after)
+    return Plan(tuple(steps), seen)
 
 
 def give_way(seen: Observation, *, end: bool = False) -> Plan:
@@ -53,8 +51,7 @@ def give_way(seen: Observation, *, end: bool = False) -> Plan:
     steps.append(Step("see that no process of the domain is left", "see_ended", {"uuid": uuid}))
     note = GaveWay(uuid, record.generation, record.role)
     steps.append(Step("note that this half is not started again", "give_way", {"note": note}))
-    domain = replace(seen.domain, state="shutoff", record=given_up(record))
-    return Plan(tuple(steps), replace(seen, domain=domain, monitor=None))
+    return Plan(tuple(steps), seen)
 
 
 def _own_problems(seen: Observation, survivor: Observation) -> Iterator[Problem]:

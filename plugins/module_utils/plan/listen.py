@@ -35,18 +35,26 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     if seen.domain.active and not (_just_started(seen) and whole):
         end = Step("end the standby that is no use", "destroy", pivot=True)
         rest = _after_its_end(wanted, seen, peer)
-        return Plan((end, *rest.steps), rest.after)
-    steps = []
+        return Plan((end, *rest.steps), seen)
+    steps, started = [], seen
     if not seen.domain.active:
         steps += _unfinished(seen)
         # As the guest runs now, which the persistent XML need not say.
         live = standby_of(peer.domain.live_xml, replace(seen.record, complete=None))
         refuse_if(fit.of_standby(wanted, peer, live, seen.record))
         now = {"uuid": seen.domain.uuid, "xml": live}
-        steps.append(Step("start the standby, paused, waiting for the guest", "start_paused", now, pivot=True))
-        seen = effects.started(seen, peer)
-    steps += _standby_steps(seen)
-    return Plan(tuple(steps), effects.listening(seen))
+        title = "start the standby, paused, waiting for the guest"
+        steps.append(Step(title, "start_paused", now, pivot=True, foreseen={"aliases": _aliases(peer)}))
+        started = effects.fold(seen, steps)
+    steps += _standby_steps(started)
+    return Plan(tuple(steps), seen)
+
+
+def _aliases(peer: Observation) -> dict[str, str]:
+    """libvirt's names of the primary's disks and NICs; it gives the standby's the same."""
+    domain = peer.domain
+    named = {**{disk.target: disk.alias for disk in domain.disks}, **{nic.mac: nic.alias for nic in domain.nics}}
+    return {key: alias for key, alias in named.items() if alias}
 
 
 def _after_its_end(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
@@ -176,7 +184,7 @@ def _completed(seen: Observation, peer: Observation) -> Plan:
     if proven and record.complete != record.generation:
         record = replace(record, complete=record.generation)
         steps.append(_record("write that the standby has completed a checkpoint", seen, record))
-    return Plan(tuple(steps), replace(seen, domain=replace(seen.domain, record=record)))
+    return Plan(tuple(steps), seen)
 
 
 def expendable(seen: Observation, peer: Observation | None) -> Plan:
@@ -188,8 +196,7 @@ def expendable(seen: Observation, peer: Observation | None) -> Plan:
     if seen.domain is None or seen.record is None or not seen.domain.active:
         return Plan((), seen)
     refuse_if([*halves.role_problems(seen, "secondary"), *_last_copy_problems(seen, peer)])
-    after = replace(seen, domain=replace(seen.domain, record=replace(seen.record, complete=None)))
-    return Plan(tuple(_unfinished(seen)), after)
+    return Plan(tuple(_unfinished(seen)), seen)
 
 
 def _last_copy_problems(seen: Observation, peer: Observation | None) -> Iterator[Problem]:

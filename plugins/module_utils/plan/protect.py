@@ -16,7 +16,6 @@ from ..verdict import halves
 from ..verdict.problem import Problem, refuse_if
 from ..verdict.requirements.domain import running
 from ..verdict.requirements.row import problems
-from . import effects
 from .parts import frames, layers, switch
 from .parts.undo import undo
 from .step import Plan, Step, wait
@@ -39,7 +38,7 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *switch.sync(wanted, seen)]
     # What is said in lockstep has to be held back, so what cannot be is no longer said when that begins.
     steps += [*frames.keep_back(seen), *switch.switch(seen)]
-    return Plan(tuple(steps), effects.in_lockstep(seen))
+    return Plan(tuple(steps), seen)
 
 
 def _begin_again(seen: Observation) -> Plan:
@@ -86,7 +85,7 @@ def _keep(seen: Observation) -> Plan:
     delay = seen.record.checkpoint_delay
     if seen.monitor.migration.checkpoint_delay != delay:
         steps.append(switch.set_delay(delay))
-    return Plan((*steps, switch.proof(seen.record)), effects.in_lockstep(seen))
+    return Plan((*steps, switch.proof(seen.record)), seen)
 
 
 def _stranded(seen: Observation) -> bool:

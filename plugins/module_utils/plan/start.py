@@ -10,7 +10,6 @@ so only the provably newest is started.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from ..observation.seen import Observation
 from ..verdict import copies
@@ -32,7 +31,7 @@ def start(seen: Observation, peer: Observation | None, unproven: bool = False) -
         return Plan((), seen)
     first = change_sides.take_back(seen) if peer else survive.newest(seen)
     step = Step("start the domain", "start", {"uuid": seen.domain.uuid}, START_TIMEOUT)
-    return Plan((*first.steps, step), replace(first.after, domain=replace(first.after.domain, state="running")))
+    return Plan((*first.steps, step), seen)
 
 
 def _own_problems(seen: Observation, peer: Observation | None, unproven: bool) -> Iterator[Problem]:

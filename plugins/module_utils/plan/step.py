@@ -1,22 +1,25 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a plan is made of: the steps, and what should follow from them."""
+"""What a plan is made of: its steps, from which follows what it comes to."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..observation.seen import Observation
+from . import effects
 
 
 @dataclass(frozen=True)
 class Step:
     """One change (or wait), with the time it may take in seconds.
 
-    ``pivot``: what follows depends on what this step brings about, so observe and plan anew after it.
-    ``serves``: after this step the guest is free to serve; a failover's time is measured up to it.
+    ``foreseen``: what its effect has to know besides the arguments that carry it out. ``pivot``: what follows depends
+    on what this step brings about, so observe and plan anew after it. ``serves``: after this step the guest is free to
+    serve; a failover's time is measured up to it.
     """
 
     title: str
@@ -25,6 +28,7 @@ class Step:
     timeout: float = 10.0
     pivot: bool = False
     serves: bool = False
+    foreseen: dict[str, Any] = field(default_factory=dict)
 
     @property
     def changes(self) -> bool:
@@ -33,10 +37,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps, in order, and the observation that should follow from them."""
+    """The steps, in order, from what was seen ``before``."""
 
     steps: tuple[Step, ...]
-    after: Observation
+    before: Observation
+
+    @functools.cached_property
+    def after(self) -> Observation:
+        """What will be seen once all of them are carried out: the fold of their effects."""
+        return effects.fold(self.before, self.steps)
 
     @property
     def changes(self) -> bool:

@@ -116,7 +116,7 @@ def newest(seen: Observation) -> Plan:
     title = f"record generation {record.generation} in the domain"
     written = {"xml": xml.with_metadata_element(record), "live": seen.domain.active, "marked": marker is not None}
     steps.append(Step(title, "record", written))
-    return Plan(tuple(steps), replace(seen, marker=marker, domain=replace(seen.domain, record=record)))
+    return Plan(tuple(steps), seen)
 
 
 def promote(seen: Observation) -> Plan:
@@ -124,8 +124,8 @@ def promote(seen: Observation) -> Plan:
     steps = [*newest(seen).steps, *_serve(seen)]
     if seen.depth == BRIEF:  # the clients come first; what is to be tidied up is looked at afterwards
         *before, last = steps
-        return Plan((*before, replace(last, pivot=True)), _ordinary(seen))
-    return Plan((*steps, *_tidy(_served(seen))), _ordinary(seen))
+        return Plan((*before, replace(last, pivot=True)), seen)
+    return Plan((*steps, *_tidy(_served(seen))), seen)
 
 
 def take_over(monitor: Monitor) -> list[Step]:
@@ -202,12 +202,11 @@ def _go_on(seen: Observation) -> Plan:
     """The primary, or a survivor whose clean-up was cut off."""
     if seen.record.role == "primary":
         # Not looked for, which would take time before the guest serves; what is not there can be taken down, too.
-        seen = replace(seen, barrier=barrier(seen))
-        steps = (*newest(seen).steps, *_without_peer(seen), *_settle(_served(seen)), *_announce(seen))
-        return Plan(steps, _ordinary(seen))
+        barred = replace(seen, barrier=barrier(seen))
+        return Plan((*newest(seen).steps, *_without_peer(barred), *_settle(_served(seen)), *_announce(seen)), seen)
     if seen.monitor.colo == "primary" or seen.monitor.jobs:
-        return Plan((*_without_peer(seen), *_settle(seen)), _ordinary(seen))
-    return Plan((*_serve_again(seen), *_tidy(seen), *frames.let_pass(seen)), _ordinary(seen))
+        return Plan((*_without_peer(seen), *_settle(seen)), seen)
+    return Plan((*_serve_again(seen), *_tidy(seen), *frames.let_pass(seen)), seen)
 
 
 def _without_peer(seen: Observation) -> list[Step]:
@@ -221,16 +220,3 @@ def _without_peer(seen: Observation) -> list[Step]:
 
 def _serve_again(seen: Observation) -> list[Step]:
     return _serve(seen) if states.held_back(seen) or seen.monitor.colo != "none" else []
-
-
-def _ordinary(seen: Observation) -> Observation:
-    record = replace(seen.record, complete=None) if seen.record.role == "alone" else newest(seen).after.record
-    kept = {name: node for name, node in seen.monitor.nodes.items() if not graph.is_ours(name)}
-    migration = replace(seen.monitor.migration, status="completed", capabilities=())
-    monitor = replace(
-        seen.monitor, status="running", running=True, colo="none", migration=migration, nodes=kept, jobs={},
-        objects={}, chardevs={}, exports=(),
-    )  # fmt: skip
-    nics = tuple(replace(nic, tap_up=True) if nic.tap else nic for nic in seen.domain.nics)
-    domain = replace(seen.domain, record=record, live_record=record, nics=nics)
-    return replace(seen, domain=domain, monitor=monitor, peer_sockets=(), barrier=None)

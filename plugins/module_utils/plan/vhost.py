@@ -30,12 +30,12 @@ def save_and_restore(seen: Observation) -> Plan:
     refuse_if(_problems(seen))
     domain = seen.domain
     if domain.saved_by_us and not domain.active:
-        return Plan((*_restore(seen), _forget(domain.uuid)), _after(seen))
+        return Plan((*_restore(seen), _forget(domain.uuid)), seen)
     if domain.saved_by_us and domain.state != "running":
-        return Plan((wait("wait until libvirt has saved the guest", "off", SAVE_TIMEOUT, pivot=True),), _after(seen))
+        return Plan((wait("wait until libvirt has saved the guest", "off", SAVE_TIMEOUT, pivot=True),), seen)
     if any(uses_vhost(domain, nic) for nic in domain.nics):
         save = Step("save the guest's memory, and end its QEMU", "managed_save", {"uuid": domain.uuid}, SAVE_TIMEOUT)
-        return Plan((replace(save, pivot=True),), _after(seen))
+        return Plan((replace(save, pivot=True),), seen)
     return Plan((_forget(domain.uuid),) if domain.saved_by_us else (), seen)
 
 
@@ -44,7 +44,7 @@ def rescue(_before: Observation, seen: Observation) -> Plan:
     domain = seen.domain
     if domain is None or domain.active or not domain.saved_by_us or domain.saved_xml is None:
         return Plan((), seen)
-    return Plan((_start(domain.uuid), _forget(domain.uuid)), _after(seen))
+    return Plan((_start(domain.uuid), _forget(domain.uuid)), seen)
 
 
 def _restore(seen: Observation) -> Iterator[Step]:
@@ -61,10 +61,6 @@ def _start(uuid: str) -> Step:
 
 def _forget(uuid: str) -> Step:
     return Step("forget that a run saved the guest", "forget_save", {"uuid": uuid})
-
-
-def _after(seen: Observation) -> Observation:
-    return replace(seen, domain=replace(seen.domain, state="running", vhost=False, saved_xml=None, saved_by_us=False))
 
 
 def _problems(seen: Observation) -> Iterator[Problem]:

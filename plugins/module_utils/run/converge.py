@@ -52,8 +52,9 @@ def converge(
     began = time.monotonic() if began is None else began
     seen = observe()
     plan = decide(seen)
-    result = Result(seen, plan.after, list(plan.steps), changed=plan.changes)
+    result = Result(seen, seen, list(plan.steps), changed=plan.changes)
     if check:
+        result.steps, result.after = _foreseen(plan, decide)
         return result
     with Apply(hypervisor, domain, began) as apply:
         outcome = result.outcome = apply.outcome
@@ -76,6 +77,21 @@ def converge(
     result.after = replace(after, checkpoints=outcome.checkpoints, announced=outcome.announced or after.announced)
     result.seconds = round(time.monotonic() - began, 4)
     return result
+
+
+def _foreseen(plan: Plan, decide: Callable[[Observation], Plan]) -> tuple[list[Step], Observation]:
+    """All the steps of a run that is not carried out, and what it would leave: a plan that ends where what follows has
+    to be decided anew is followed by what is decided on what it should bring about."""
+    steps, after = list(plan.steps), plan.after
+    for _round in range(MAX_ROUNDS):
+        if not (plan.steps and plan.steps[-1].pivot):
+            break
+        try:
+            plan = decide(after)
+        except ColoError:  # what only a look could tell
+            break
+        steps, after = [*steps, *plan.steps], plan.after
+    return steps, after
 
 
 def _rescue(

@@ -61,7 +61,7 @@ class Vigil:
                     due = time.monotonic() + RESCAN
                     self._scan()
                     self._tell_metrics()
-                for event in self._scout.events(RESCAN / 2):
+                for event in self._scout.events(None, RESCAN / 2):
                     for keeper in list(self._keepers.values()):
                         if keeper.domain == event.domain:
                             keeper.event(event.name, event.data)

@@ -13,7 +13,6 @@ from ...observation.seen import Observation
 from ...record import pair
 from ...verdict import guest
 from ...verdict.problem import Problem, refuse_if
-from .. import effects
 from ..step import Plan, Step, qmp, wait
 from . import frames, layers
 from .switch import JOB_TIMEOUT, SWITCH_TIMEOUT
@@ -22,13 +21,13 @@ from .switch import JOB_TIMEOUT, SWITCH_TIMEOUT
 def absent(seen: Observation, peer: Observation | None) -> Plan:
     """End this host's half of the running pair. The guest goes on; a standby, which has none, is ended."""
     if seen.domain is None or seen.record is None or not seen.domain.active:
-        return Plan(tuple(frames.let_pass(seen)), replace(seen, barrier=None))
+        return Plan(tuple(frames.let_pass(seen)), seen)
     refuse_if([*guest.unanswered(seen), *guest.half_taken_over(seen)])
     if seen.record.role != "secondary":
         return undo(seen)
     if seen.monitor.colo == "secondary" and not (peer and peer.monitor and peer.monitor.migration.status != "colo"):
         refuse_if([Problem("the standby is in lockstep", "Run colo_pair with state absent on the primary first")])
-    return Plan((Step("end the standby", "destroy"),), effects.ended(seen))
+    return Plan((Step("end the standby", "destroy"),), seen)
 
 
 def undo(seen: Observation) -> Plan:
@@ -40,12 +39,12 @@ def undo(seen: Observation) -> Plan:
             steps.append(qmp("cancel the migration", "migrate_cancel"))
         ended = ["cancelled", "failed", "completed"]
         steps.append(wait("wait for its end", "migration", SWITCH_TIMEOUT, pivot=True, status=ended))
-        return Plan(tuple(steps), effects.alone(seen))
+        return Plan(tuple(steps), seen)
     steps += _free(seen)
     # A guest that was seen between two checkpoints, or stalled, runs by now, and must not while its disks change.
     freed = replace(monitor, running=True, status="running") if monitor.migration.status == "colo" else monitor
     steps += _clean(replace(seen, monitor=freed))
-    return Plan(tuple(steps), effects.alone(seen))
+    return Plan(tuple(steps), seen)
 
 
 def rescue(before: Observation, seen: Observation) -> Plan:
@@ -74,7 +73,7 @@ def release(seen: Observation) -> Plan:
         refuse_if(
             [Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Look at QEMU's log on this host")]
         )
-    return Plan((replace(reset_connections(seen), pivot=True),), replace(seen, peer_sockets=()))
+    return Plan((replace(reset_connections(seen), pivot=True),), seen)
 
 
 def reset_connections(seen: Observation) -> Step:

@@ -10,7 +10,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abil
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import protect
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
 LISTENING = recorded("listening-secondary")
@@ -59,7 +59,7 @@ def alone(seen: Observation) -> bool:
 
 def stretch(seen: Observation) -> list[Observation]:
     """Every place where a run of this plan can be killed."""
-    return list(model.walk(seen, primary(seen).steps))
+    return list(rules.walk(seen, primary(seen).steps))
 
 
 def live() -> list[Observation]:

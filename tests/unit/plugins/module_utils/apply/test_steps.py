@@ -71,7 +71,7 @@ class Clock:
 def a_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(apply_module, "time", clock)
-    monkeypatch.setattr(Recording, "events", lambda _self, patience: clock.sleep(patience), raising=False)
+    monkeypatch.setattr(Recording, "events", lambda _self, _domain, patience: clock.sleep(patience), raising=False)
     return clock
 
 

@@ -15,7 +15,7 @@ class Events:
     def watch(self, _name: str) -> None:
         pass
 
-    def events(self, _patience: float = 0.0) -> list[Event]:
+    def events(self, _domain: str, _patience: float = 0.0) -> list[Event]:
         return [Event(0.0, name, {}) for name in self.batches.pop(0)] if self.batches else []
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,7 +56,7 @@ class Session:
     def describe(self, name: str, _secrets: bool) -> dict[str, Any]:
         raise Refused("no such domain") if name == "none" else ValueError("no")
 
-    def events(self, patience: float) -> list[tuple[float, str, dict[str, Any]]]:
+    def events(self, _name: str, _patience: float) -> list[tuple[float, str, dict[str, Any]]]:
         return [(1.5, "STOP", {}), (2.0, "RESUME", {"a": 1})]
 
 
@@ -159,10 +161,26 @@ def test_a_domain_that_is_not_known_is_none_and_other_failures_are_not(hyperviso
 
 
 def test_events_are_in_order(hypervisor: Hypervisor) -> None:
-    assert [(event.when, event.name, event.data) for event in hypervisor.events()] == [
+    assert [(event.when, event.name, event.data) for event in hypervisor.events("web1")] == [
         (1.5, "STOP", {}),
         (2.0, "RESUME", {"a": 1}),
     ]
+
+
+def test_events_are_kept_by_the_domain_that_is_watched() -> None:
+    session, registered = object.__new__(module._Session), []
+    session.seen, session.arrived, session.loop, session.connection = {}, threading.Condition(), object(), None
+    session.qemu = SimpleNamespace(qemuMonitorEventRegister=lambda *given: registered.append(given))
+    session._domain = lambda name: name
+    for name in ("web1", "web2", "web1"):
+        session.watch(name)
+    keepers = {domain: (keep, opaque) for _connection, domain, _event, keep, opaque, _flags in registered}
+    assert (len(registered), set(keepers)) == (2, {"web1", "web2"})
+    keep, opaque = keepers["web2"]
+    keep(None, SimpleNamespace(name=lambda: "web2"), "STOP", 1, 2, None, opaque)
+    assert session.events("web1", 0) == []
+    assert [(name, domain) for _when, name, _data, domain in session.events("web2", 0)] == [("STOP", "web2")]
+    assert session.events("web2", 0) == []
 
 
 def test_a_python_without_libvirt_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import la
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.disks import way_back
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.row import problems
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
 OTHER_THAN_THE_HEADER = 'json:{"driver": "qcow2", "file": {"driver": "file"}}'
@@ -64,14 +64,14 @@ def quorum(disk) -> list[dict]:
 
 @pytest.mark.parametrize("seen", SHAPES.values(), ids=SHAPES)
 def test_each_disk_gets_its_own_node_back_wherever_the_run_was_cut_off(seen: Observation) -> None:
-    before = model.attached_to(seen)
-    for cut_off in [seen, *model.walk(seen, layers.slide_in(seen, quorum))]:
+    before = rules.attached_to(seen)
+    for cut_off in [seen, *rules.walk(seen, layers.slide_in(seen, quorum))]:
         assert not list(problems(way_back(WANTED, seen)))
-        *_all, out = [cut_off, *model.walk(cut_off, layers.slide_out(cut_off))]
-        assert model.attached_to(out) == before
-        for again in model.walk(cut_off, layers.slide_out(cut_off)):
-            *_all, out = [again, *model.walk(again, layers.slide_out(again))]
-            assert model.attached_to(out) == before
+        *_all, out = [cut_off, *rules.walk(cut_off, layers.slide_out(cut_off))]
+        assert rules.attached_to(out) == before
+        for again in rules.walk(cut_off, layers.slide_out(cut_off)):
+            *_all, out = [again, *rules.walk(again, layers.slide_out(again))]
+            assert rules.attached_to(out) == before
 
 
 @pytest.mark.parametrize("name", ["listening-secondary", "half-in-secondary", "parked-with-quorum-primary"])

@@ -13,7 +13,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, 
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.drill import Questions
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import fenced, recorded
 
 PRIMARY, STANDBY = recorded("protected-primary"), recorded("protected-secondary")
@@ -28,7 +28,7 @@ def drill(seen: Observation = EXPENDABLE, peer: Observation = ALONE, *addresses:
 def test_a_standby_is_written_down_as_expendable_once_and_stays_in_lockstep() -> None:
     plan = listen.expendable(STANDBY, PRIMARY)
     assert [(step.action, step.arguments["live"]) for step in plan.steps] == [("record", True)]
-    after = model.after(STANDBY, plan.steps[0])
+    after = rules.after(STANDBY, plan.steps[0])
     assert not pair.completed(after)
     assert after.record.generation == STANDBY.record.generation
     assert listen.expendable(after, PRIMARY).steps == ()
@@ -73,13 +73,13 @@ def test_it_is_promoted_asked_ended_and_looked_at_in_this_order() -> None:
 
 
 def test_its_layers_come_out_as_after_a_real_failover() -> None:
-    *_before, last = model.walk(EXPENDABLE, drill().steps[:-4])
+    *_before, last = rules.walk(EXPENDABLE, drill().steps[:-4])
     assert last.monitor.running
     assert not [node for node in last.monitor.nodes if node.startswith("colo-")]
 
 
 def test_nothing_of_it_makes_the_copy_a_newer_one() -> None:
-    for seen in model.walk(EXPENDABLE, drill().steps):
+    for seen in rules.walk(EXPENDABLE, drill().steps):
         assert seen.record.role == "secondary"
         assert seen.generation < ALONE.generation
         assert pair.pair(ALONE, seen).holder == "kvm1"
@@ -87,7 +87,7 @@ def test_nothing_of_it_makes_the_copy_a_newer_one() -> None:
 
 @pytest.mark.parametrize("killed_after", range(len(drill().steps)))
 def test_a_drill_that_is_killed_anywhere_leaves_a_standby_that_the_next_deploy_ends(killed_after: int) -> None:
-    *_before, left = model.walk(EXPENDABLE, drill().steps[: killed_after + 1])
+    *_before, left = rules.walk(EXPENDABLE, drill().steps[: killed_after + 1])
     with pytest.raises(Refusal):
         survive.failover(left, fenced("kvm1"))
 

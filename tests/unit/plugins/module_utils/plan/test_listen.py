@@ -13,7 +13,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen a
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import protect
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import commands
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, heard_just_now, recorded
 
@@ -26,7 +26,7 @@ STANDBYS = [
 def started(seen: Observation, step: Step) -> Observation:
     """What a start brings is not for a model to know: the recorded one."""
     if step.action != "start_paused":
-        return model.after(seen, step)
+        return rules.after(seen, step)
     fresh = recorded("started-secondary")
     return replace(fresh, domain=replace(fresh.domain, record=seen.record))
 
@@ -37,7 +37,7 @@ def secondary(seen: Observation) -> Plan:
 
 def listen(seen: Observation) -> tuple[Observation, list[str]]:
     done = []
-    for _round in range(model.MAX_ROUNDS):
+    for _round in range(rules.MAX_ROUNDS):
         pivoted = False
         for step in secondary(seen).steps:
             seen = started(seen, step)
@@ -60,7 +60,7 @@ def test_from_every_half_way_state_the_standby_comes_to_listen(name: str) -> Non
 
 
 def test_a_standby_that_is_killed_anywhere_is_made_to_listen_by_the_next_run() -> None:
-    for left in model.walk(recorded("started-secondary"), secondary(recorded("started-secondary")).steps):
+    for left in rules.walk(recorded("started-secondary"), secondary(recorded("started-secondary")).steps):
         seen, _done = listen(left)
         assert secondary(seen).steps == ()
 
@@ -78,10 +78,10 @@ def test_the_port_for_the_guest_opens_last() -> None:
 
 def test_a_standby_that_starts_again_is_incomplete_first() -> None:
     whole = recorded("protected-secondary")
-    stopped = model.after(whole, Step("", "destroy"))
+    stopped = rules.after(whole, Step("", "destroy"))
     plan = secondary(stopped)
     assert [step.action for step in plan.steps[:2]] == ["record", "start_paused"]
-    assert model.after(stopped, plan.steps[0]).record.complete is None
+    assert rules.after(stopped, plan.steps[0]).record.complete is None
 
 
 def test_what_check_mode_projects_for_a_standby_lets_the_primary_be_planned() -> None:
@@ -96,7 +96,7 @@ def test_a_standby_is_complete_only_when_a_whole_checkpoint_was_seen(proof: Chec
     assert peer.checkpoints.count > 0
     plan = plan_standby.secondary(WANTED, seen, peer)
     assert [step.action for step in plan.steps] == ["record"]
-    after = model.after(seen, plan.steps[0])
+    after = rules.after(seen, plan.steps[0])
     assert after.record.complete == after.record.generation
     assert plan_standby.secondary(WANTED, seen, replace(peer, checkpoints=proof)).steps == ()
 

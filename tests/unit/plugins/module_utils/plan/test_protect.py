@@ -15,7 +15,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import sw
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import (
     LISTENING,
     STATES,
@@ -50,14 +50,14 @@ def in_lockstep(seen: Observation) -> bool:
 
 @pytest.mark.parametrize("name", STATES)
 def test_from_every_half_way_state_one_run_reaches_lockstep(name: str) -> None:
-    assert in_lockstep(model.settle(recorded(name), primary))
+    assert in_lockstep(rules.settle(recorded(name), primary))
 
 
 @pytest.mark.parametrize("name", STATES)
 def test_a_run_that_is_killed_anywhere_is_finished_by_the_next(name: str) -> None:
     for left in stretch(recorded(name)):
         if left.monitor.migration.status not in ("colo", "device"):
-            assert in_lockstep(model.settle(left, primary))
+            assert in_lockstep(rules.settle(left, primary))
 
 
 def test_the_whole_way_in_its_order() -> None:
@@ -96,7 +96,7 @@ def test_the_whole_way_without_a_pause_for_the_switch() -> None:
 
 def test_without_a_pause_a_run_that_is_killed_anywhere_is_finished_by_the_next() -> None:
     for left in live():
-        assert in_lockstep(model.settle(left, primary))
+        assert in_lockstep(rules.settle(left, primary))
     assert not primary(live()[-1]).changes
 
 
@@ -185,7 +185,7 @@ def test_after_a_failover_the_filters_go_before_the_rewriters_that_stayed() -> N
     ]
     assert {item["position"] for item in filters} == {"id=rewriter-net0", "id=rewriter-net1"}
     assert in_lockstep(
-        model.settle(recorded("described-again-primary"), lambda seen: protect.primary(WANTED, seen, listening_again()))
+        rules.settle(recorded("described-again-primary"), lambda seen: protect.primary(WANTED, seen, listening_again()))
     )
     assert set(recorded("protected-again-primary").monitor.objects) >= {"rewriter-net0", "rewriter-net1"}
 

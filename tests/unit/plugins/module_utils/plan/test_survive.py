@@ -17,7 +17,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import 
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PORTS_PER_PAIR
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, fenced, heard_just_now
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded as as_it_was
 
@@ -98,7 +98,7 @@ def test_a_guest_is_stopped_only_when_no_migration_will_resume_it(name: str) -> 
 def test_nothing_else_begins_from_a_failover_that_was_cut_off(name: str) -> None:
     seen = recorded(name)
     steps = plan(seen).steps
-    left = [one for one in model.walk(seen, steps) if one.record.role == "alone"]
+    left = [one for one in rules.walk(seen, steps) if one.record.role == "alone"]
     cut_off = [one for one in left if states.half_taken_over(one)]
     assert cut_off
     for one in cut_off:
@@ -108,7 +108,7 @@ def test_nothing_else_begins_from_a_failover_that_was_cut_off(name: str) -> None
             undo.absent(one, None)
         with pytest.raises(Refusal, match="was cut off"):
             describe.primary(WANTED, one, recorded("unprotected-secondary"))
-    done = model.settle(seen, plan)
+    done = rules.settle(seen, plan)
     assert ordinary(done)
     assert not states.half_taken_over(done)
     for one in left:
@@ -203,7 +203,7 @@ def test_connections_are_reset_once_nothing_is_left_to_make_new_ones(name: str) 
     seen = recorded(name)
     steps = failover(seen, fenced(seen.record.peer.host)).steps
     *_to_end_a_copy, at = [at for at, step in enumerate(steps) if step.action == "release"]
-    *_earlier, then = model.walk(seen, steps[:at])
+    *_earlier, then = rules.walk(seen, steps[:at])
     assert not any(map(graph.is_ours, then.monitor.chardevs))
     assert not any(node.driver == "nbd" for node in then.monitor.nodes.values())
 
@@ -212,7 +212,7 @@ def test_connections_are_reset_once_nothing_is_left_to_make_new_ones(name: str) 
 def test_they_are_reset_wherever_a_run_goes_on(name: str) -> None:
     """The record of a survivor that was cut off is one of a domain without a peer."""
     seen = recorded(name)
-    again = [failover(one, FENCED).steps for one in model.walk(seen, plan(seen).steps)]
+    again = [failover(one, FENCED).steps for one in rules.walk(seen, plan(seen).steps)]
     ports = [step.arguments["ports"] for steps in again for step in steps if step.action == "release"]
     assert len(ports) > 5
     assert all(one == PORTS for one in ports)
@@ -237,7 +237,7 @@ def test_the_new_generation_is_durable_before_the_heartbeat_ends(name: str) -> N
     assert steps[0].arguments["marker"].generation == seen.record.generation + 1
     assert steps[0].arguments["marker"].role == "alone"
     assert steps[1].arguments["live"] is True
-    *_before, written = model.walk(seen, steps[:2])
+    *_before, written = rules.walk(seen, steps[:2])
     assert (written.record.role, written.record.generation) == ("alone", seen.record.generation + 1)
 
 
@@ -246,7 +246,7 @@ def test_one_step_lets_the_guest_serve_and_cleaning_up_comes_after_it(name: str)
     seen = recorded(name)
     steps = plan(seen).steps
     at = serving(steps)
-    *_before, then = model.walk(seen, steps[: at + 1])
+    *_before, then = rules.walk(seen, steps[: at + 1])
     assert then.monitor.running
     assert then.monitor.colo == "none"
     assert all(nic.tap_up for nic in then.domain.nics)
@@ -288,7 +288,7 @@ def test_layers_go_only_when_the_standbys_own_writes_are_merged() -> None:
 
 def test_the_rewriters_survive_for_the_connections_that_they_shift() -> None:
     seen = recorded(STANDBY)
-    *_before, after = model.walk(seen, plan(seen).steps)
+    *_before, after = rules.walk(seen, plan(seen).steps)
     assert set(after.monitor.objects) >= {"rewriter-net0", "rewriter-net1"}
     assert set(recorded("failed-over-secondary").monitor.objects) >= {"rewriter-net0", "rewriter-net1"}
 
@@ -297,7 +297,7 @@ def test_the_rewriters_survive_for_the_connections_that_they_shift() -> None:
 
 
 def walk_to_the_end(seen: Observation, fence: Fence | None = FENCED) -> Observation:
-    return model.settle(seen, lambda now: failover(now, fence))
+    return rules.settle(seen, lambda now: failover(now, fence))
 
 
 @pytest.mark.parametrize("name", [*SURVIVORS, "protected-primary", "failed-over-secondary", "failed-over-primary"])
@@ -309,7 +309,7 @@ def test_a_survivor_ends_as_an_ordinary_domain(name: str) -> None:
 @pytest.mark.parametrize("name", [STANDBY, PRIMARY])
 def test_a_failover_that_is_killed_anywhere_is_finished_by_the_next(name: str) -> None:
     steps = plan(recorded(name)).steps
-    for at, left in enumerate(model.walk(recorded(name), steps)):
+    for at, left in enumerate(rules.walk(recorded(name), steps)):
         again = walk_to_the_end(left)
         assert ordinary(again), f"killed before {[step.title for step in steps[at:]][:1]}"
         assert again.record.generation == recorded(name).record.generation + 1
@@ -317,7 +317,7 @@ def test_a_failover_that_is_killed_anywhere_is_finished_by_the_next(name: str) -
 
 @pytest.mark.parametrize("name", SURVIVORS)
 def test_once_written_down_no_fence_is_asked_for_again(name: str) -> None:
-    *_before, left = model.walk(recorded(name), plan(recorded(name)).steps[:2])
+    *_before, left = rules.walk(recorded(name), plan(recorded(name)).steps[:2])
     assert failover(left, None).steps
 
 
@@ -337,17 +337,17 @@ def test_what_should_follow_needs_nothing_more(name: str) -> None:
 def test_a_guest_is_freed_from_wherever_cleaning_up_fails(name: str) -> None:
     steps = plan(recorded(name)).steps
     at = serving(steps)
-    for count, left in enumerate(model.walk(recorded(name), steps)):
+    for count, left in enumerate(rules.walk(recorded(name), steps)):
         if any(
             graph.hidden(target) in left.monitor.nodes and graph.quorum(target) not in left.monitor.nodes
-            for target in model.attached_to(left)
+            for target in rules.attached_to(left)
         ):
             continue  # while the layers go, a rescue cannot attach the disk below them; the next run takes them away
         rescue = survive.rescue(recorded(name), left)
-        *_before, freed = model.walk(left, rescue.steps)
+        *_before, freed = rules.walk(left, rescue.steps)
         if count > at:
             assert freed.monitor.running
-        assert not any(node == graph.park(target) for target, node in model.attached_to(freed).items())
+        assert not any(node == graph.park(target) for target, node in rules.attached_to(freed).items())
         assert ordinary(walk_to_the_end(freed))
 
 

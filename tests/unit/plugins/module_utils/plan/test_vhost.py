@@ -14,6 +14,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan import vhost
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.network import vhost as vhost_row
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.row import problems
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 PLAIN = recorded("unprotected-primary")
@@ -61,7 +62,7 @@ def test_the_guest_is_restored_with_a_vhost_device_that_is_not_there() -> None:
 
 
 def test_what_follows_is_a_domain_that_can_be_protected() -> None:
-    after = vhost.save_and_restore(RUNNING).after
+    after = rules.settle(RUNNING, vhost.save_and_restore)
     assert list(problems(vhost_row(RUNNING.domain, RUNNING)))
     assert not list(problems(vhost_row(after.domain, after)))
 

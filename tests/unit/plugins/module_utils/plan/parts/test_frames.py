@@ -15,7 +15,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts.undo impo
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import remarks
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import (
     alone,
     commands,
@@ -58,14 +58,14 @@ def test_it_is_kept_back_before_the_guest_is_sent(seen: Observation) -> None:
 
 @pytest.mark.parametrize("seen", BEGINNINGS)
 def test_wherever_a_run_is_killed_the_next_one_keeps_it_back_or_lets_go(seen: Observation) -> None:
-    stops = list(model.walk(dropping(seen), primary(dropping(seen)).steps))
+    stops = list(rules.walk(dropping(seen), primary(dropping(seen)).steps))
     assert len({stop.barrier for stop in stops}) == 2
     for stop in stops:
         if stop.monitor.migration.status != "colo":
-            after = model.settle(stop, primary)
+            after = rules.settle(stop, primary)
             assert after.monitor.migration.status == "colo"
             assert after.barrier == frames.barrier(after)
-        freed = model.settle(stop, undo)
+        freed = rules.settle(stop, undo)
         assert alone(freed)
         assert freed.barrier is None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import states
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 
@@ -19,7 +19,7 @@ def test_a_mirror_at_work_is_no_reason_to_touch_the_disk() -> None:
 
 def test_a_guest_that_its_operator_stopped_is_not_let_go() -> None:
     seen = recorded("described-primary")
-    paused = model.after(seen, layers.qmp("", "stop"))
+    paused = rules.after(seen, layers.qmp("", "stop"))
     assert not states.stopped_by_us(paused)
     assert layers.unpark(paused) == []
     assert "cont" not in [step.arguments.get("command") for step in layers.slide_out(paused)]
@@ -30,9 +30,9 @@ def test_a_guest_that_its_operator_stopped_is_not_let_go() -> None:
 )
 def test_a_parked_guest_gets_its_disks_back_and_goes_on(name: str) -> None:
     seen = recorded(name)
-    *_before, freed = model.walk(seen, layers.unpark(seen))
+    *_before, freed = rules.walk(seen, layers.unpark(seen))
     assert freed.monitor.running
-    assert not any(node.endswith("-park") for node in model.attached_to(freed).values())
+    assert not any(node.endswith("-park") for node in rules.attached_to(freed).values())
 
 
 def test_a_standby_is_slid_in_without_stop_and_cont() -> None:

@@ -11,7 +11,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import model
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import (
     PROTECTED,
     STATES,
@@ -29,7 +29,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 def test_a_guest_is_freed_from_wherever_a_step_fails(name: str) -> None:
     before = recorded("described-primary")
     for left in stretch(recorded(name)):
-        assert alone(model.settle(left, lambda now: undo.rescue(before, now)))
+        assert alone(rules.settle(left, lambda now: undo.rescue(before, now)))
 
 
 @pytest.mark.parametrize("name", [*STATES, *PROTECTED])
@@ -37,15 +37,15 @@ def test_undoing_leaves_an_ordinary_domain_from_anywhere_and_killed_anywhere(nam
     def absent(seen: Observation) -> Plan:
         return undo.absent(seen, None)
 
-    for left in model.walk(recorded(name), absent(recorded(name)).steps):
-        assert alone(model.settle(left, absent))
+    for left in rules.walk(recorded(name), absent(recorded(name)).steps):
+        assert alone(rules.settle(left, absent))
 
 
 @pytest.mark.parametrize("name", [*STATES, *PROTECTED])
 def test_a_step_of_the_undoing_that_fails_leaves_the_guest_free_all_the_same(name: str) -> None:
     before = recorded(name)
-    for left in model.walk(before, undo.absent(before, None).steps):
-        assert alone(model.settle(left, lambda now: undo.rescue_from_undoing(before, now)))
+    for left in rules.walk(before, undo.absent(before, None).steps):
+        assert alone(rules.settle(left, lambda now: undo.rescue_from_undoing(before, now)))
 
 
 def test_a_standby_that_cannot_be_ended_has_no_guest_to_be_freed() -> None:
@@ -56,8 +56,8 @@ def test_a_standby_that_cannot_be_ended_has_no_guest_to_be_freed() -> None:
 def test_without_a_pause_a_guest_is_freed_from_wherever_a_step_fails() -> None:
     before = without_pause("described-primary")
     for left in live():
-        assert alone(model.settle(left, lambda now: undo.rescue(before, now)))
-        assert alone(model.settle(left, lambda now: undo.absent(now, None)))
+        assert alone(rules.settle(left, lambda now: undo.rescue(before, now)))
+        assert alone(rules.settle(left, lambda now: undo.absent(now, None)))
 
 
 def test_what_frees_the_guest_comes_before_what_cleans_up() -> None:
