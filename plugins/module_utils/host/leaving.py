@@ -21,10 +21,10 @@ NETWORK = Path("/sys/class/net")
 DEADLINE = 5.0  # seconds; bridge takes some milliseconds
 
 
-def bridge_of(device: str) -> str | None:
-    """The bridge that a network device is a port of."""
+def master_of(device: str) -> Path | None:
+    """What a network device is a port of; None where it is of nothing."""
     master = NETWORK / device / "master"
-    return master.resolve().name if master.exists() else None
+    return master.resolve() if master.exists() else None
 
 
 def uplinks(bridge: str) -> tuple[str, ...]:
@@ -43,12 +43,17 @@ def learned(bridge: str) -> dict[str, str]:
 
 
 def places(taps: Mapping[str, str]) -> tuple[Announced, ...]:
-    """Where the guest with these taps, by MAC address, is on the network as this host has it now."""
+    """Where the guest with these taps, by MAC address, is on the network as this host has it now.
+
+    Nothing of a tap that is a port of anything but a bridge of the kernel, as of Open vSwitch.
+    """
     found = []
     for mac, tap in taps.items():
-        bridge = bridge_of(tap)
-        ports = uplinks(bridge) if bridge else ()
-        found.append(Announced(mac, tap, bridge, learned(bridge).get(mac) if bridge else None, ports))
+        master = master_of(tap)
+        if master is None:
+            found.append(Announced(mac, tap))
+        elif (master / "bridge").exists():
+            found.append(Announced(mac, tap, master.name, learned(master.name).get(mac), uplinks(master.name)))
     return tuple(found)
 
 

@@ -19,13 +19,14 @@ FDB = """[{"mac":"52:54:00:00:00:01","ifname":"vnet0","flags":[],"master":"br0",
 
 @pytest.fixture(autouse=True)
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """br0 with the port eth0 and the tap vnet0; vnet9 is a tap that is a port of nothing."""
-    for device in ("br0/brif", "eth0", "vnet0", "vnet9"):
+    """br0 with the port eth0 and the tap vnet0; vnet9 is a tap that is a port of nothing, vnet8 of Open vSwitch."""
+    for device in ("br0/brif", "br0/bridge", "eth0", "vnet0", "vnet8", "vnet9", "ovs-system"):
         (tmp_path / device).mkdir(parents=True)
     for port in ("eth0", "vnet0"):
         (tmp_path / port / "master").symlink_to(tmp_path / "br0")
         (tmp_path / "br0/brif" / port).mkdir()
-    for tap in ("vnet0", "vnet9"):
+    (tmp_path / "vnet8" / "master").symlink_to(tmp_path / "ovs-system")
+    for tap in ("vnet0", "vnet8", "vnet9"):
         (tmp_path / tap / "tun_flags").touch()
     monkeypatch.setattr(leaving, "NETWORK", tmp_path)
     monkeypatch.setattr(leaving, "run", lambda *_command, **_how: FDB)
@@ -39,6 +40,10 @@ def test_a_guest_is_where_its_bridge_has_heard_it() -> None:
 
 def test_a_tap_that_is_a_port_of_nothing_is_told_as_that() -> None:
     assert leaving.places({MAC: "vnet9"}) == (Announced(MAC, "vnet9"),)
+
+
+def test_of_a_switch_that_is_no_bridge_of_the_kernel_nothing_is_told() -> None:
+    assert leaving.places({MAC: "vnet8"}) == ()
 
 
 def test_what_the_bridge_cannot_be_asked_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
