@@ -286,7 +286,7 @@ MUTATIONS = [
         swap(BRIDGE, "<source bridge='br7'/>"),
         here="ip link add br7 type bridge; ip link set br7 up",
         undo_here="ip link del br7",
-        there="ip link add br7 type dummy; ip link set br7 up",
+        there="ip link add br7 type veth peer name br7p; ip link set br7 up",
         undo_there="ip link del br7",
     ),
     Mutation(
@@ -302,7 +302,7 @@ MUTATIONS = [
         "networks",
         "tap's name taken",
         swap(BRIDGE, f"{BRIDGE}<target dev='tapweb1'/>"),
-        there="ip link add tapweb1 type dummy",
+        there="ip link add tapweb1 type veth peer name tapweb1p",
         undo_there="ip link del tapweb1",
     ),
     Mutation("networks", "another MTU", swap(BRIDGE, f"{BRIDGE}<mtu size='1400'/>")),

@@ -45,6 +45,14 @@ def link_up(device: str) -> bool | None:
     return bool(flags & IFF_UP)
 
 
+def has_carrier(device: str) -> bool:
+    """Whether a network device is up and sees its other end."""
+    try:
+        return Path("/sys/class/net", device, "carrier").read_text(encoding="ascii").strip() == "1"
+    except OSError:  # of one that is down the kernel does not say
+        return False
+
+
 def set_link(device: str, *, up: bool) -> None:
     """Set a network device of this host administratively up or down; CommandFailed where there is no such device."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:

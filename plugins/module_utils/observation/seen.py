@@ -83,6 +83,8 @@ class Lan:
     mtu: int
     uplinks: tuple[str, ...] = ()  # its ports that are no taps
     vlans: tuple[int, ...] = ()  # those that its uplinks are in
+    dead: tuple[str, ...] = ()  # uplinks that are down, or have no carrier
+    up: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import ColoError
 from ..host.command import run
 from ..host.hypervisor import Hypervisor
+from ..host.links import has_carrier, link_up
 from ..host.sockets import listening
 from ..observation.seen import KnownDomain, Lan, Network
 from ..record.schema import etree
@@ -52,7 +53,8 @@ def lans() -> tuple[Lan, ...]:
         uplinks = tuple(port for port in ports if not Path(NETWORK, port, "tun_flags").exists())
         tagged = {vlans[port] for port in uplinks if port in vlans}
         mtu = int((device / "mtu").read_text(encoding="ascii"))
-        found.append(Lan(device.name, mtu, uplinks, tuple(sorted(tagged))))
+        dead = tuple(port for port in uplinks if not has_carrier(port))
+        found.append(Lan(device.name, mtu, uplinks, tuple(sorted(tagged)), dead, link_up(device.name)))
     return tuple(found)
 
 

@@ -109,8 +109,12 @@ def _leads_as_far(row: Row, nic: Nic, here: tuple[Host, str | None], there: tupl
     home = here[0].name
     where = f"bridge {other.bridge} of {there[0].name}, where NIC {nic.mac} would be"
     remedy = f"Have it lead to the same LAN as {one.bridge} of {home}: a promoted guest would not be reached"
-    if one.uplinks and not other.uplinks:
+    if other.up is False and one.up is not False:
+        row.wrong(f"{where}, is down", "Set it up (ip link set dev ... up), and have it come up with the host")
+    elif one.uplinks and not other.uplinks:
         row.wrong(f"{where}, has no port but those of guests, and {one.bridge} of {home} has", remedy)
+    elif set(one.dead) < set(one.uplinks) and other.uplinks and set(other.dead) == set(other.uplinks):
+        row.wrong(f"{where}, leads nowhere: its port {', '.join(other.dead)} is down or has no carrier", remedy)
     elif one.vlans != other.vlans:
         row.wrong(f"{where}, is in VLAN {_list(other.vlans)}, and here it is in {_list(one.vlans)}", remedy)
     if other.mtu < one.mtu:

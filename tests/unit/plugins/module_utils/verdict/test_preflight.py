@@ -281,6 +281,13 @@ MORE: list[Violation] = [
     ("networks", WRONG, lambda p: leads_to(p, Lan("br1", 1500)), "has no port but those of guests, and br0 of kvm1"),
     ("networks", NOTE, lambda p: leads_to(p, Lan("br1", 1500, ("eth1",))), "network lan leads to bridge br1 on kvm2"),
     ("networks", WRONG, lambda p: p.there(lans=(Lan("br0", 1500),)), "br0 of kvm2, where NIC"),
+    ("networks", WRONG, lambda p: p.there(lans=(Lan("br0", 1500, ("eth0",), up=False),)), "would be, is down"),
+    (
+        "networks",
+        WRONG,
+        lambda p: p.there(lans=(Lan("br0", 1500, ("eth0",), dead=("eth0",)),)),
+        "its port eth0 is down or has no carrier",
+    ),
     ("networks", WRONG, lambda p: p.there(lans=(Lan("br0", 1400, ("eth0",)),)), "has an MTU of 1400, and here it is"),
     (
         "networks",
