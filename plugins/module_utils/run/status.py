@@ -89,7 +89,9 @@ def status(
         found["sync"][name]["rate"] = rate
     if verdict:
         found["phase"] = pair.phase(seen, peer)
-        found["verdict"] = asdict(pair.pair(seen, peer, [row for row in rows if row.state == WRONG]))
+        # Whatever deploy would prepare first is no reason for it to refuse.
+        unprepared = preflight.seen_here(replace(wanted, dry=True), seen, peer)
+        found["verdict"] = asdict(pair.pair(seen, peer, [row for row in unprepared if row.state == WRONG]))
     if wanted.disks and peer:
         found["pending"] = _pending(wanted, seen, peer)
     return found
