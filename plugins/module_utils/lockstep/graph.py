@@ -28,6 +28,7 @@ from ..record.pair import Channel, DiskRecord
 from . import channels
 
 PREFIX = "colo-"
+RECONNECT_SECONDS = 1
 
 
 def quorum(target: str) -> str:
@@ -128,6 +129,10 @@ def quorum_layer(node: str, *children: str) -> dict[str, Any]:
 def nbd_layer(node: str, target: str, channel: Channel) -> dict[str, Any]:
     """The connection to the standby's export of ``target``.
 
+    A connection that is reset alone is made anew, and what was under way is sent once more: without a delay QEMU connects
+    again as well, and only the writes between are missing over there, of which nobody is told. Where the standby is lost,
+    a write, and with it QEMU's main loop, waits as long for it.
+
     A hole that the sync finds becomes one there, and so does a stretch of zeros in lockstep: replication, which knows
     no zeroing, hands it on as data. A discard never comes here: quorum drops it (QEMU 7.2, 10.0 and 11.1).
     """
@@ -138,6 +143,7 @@ def nbd_layer(node: str, target: str, channel: Channel) -> dict[str, Any]:
         "detect-zeroes": "unmap",
         "server": channels.server(channel),
         "export": export(target),
+        "reconnect-delay": RECONNECT_SECONDS,
     }
 
 
