@@ -129,9 +129,9 @@ def quorum_layer(node: str, *children: str) -> dict[str, Any]:
 def nbd_layer(node: str, target: str, channel: Channel) -> dict[str, Any]:
     """The connection to the standby's export of ``target``.
 
-    A connection that is reset alone is made anew, and what was under way is sent once more: without a delay QEMU connects
-    again as well, and only the writes between are missing over there, of which nobody is told. Where the standby is lost,
-    a write, and with it QEMU's main loop, waits as long for it.
+    A connection that is reset alone is made anew, and what was under way is sent once more. Without a delay QEMU makes
+    it anew as well, but the writes between are missing over there, and nobody is told. Where the standby is lost, a
+    write waits as long for it, and with it QEMU's main loop.
 
     A hole that the sync finds becomes one there, and so does a stretch of zeros in lockstep: replication, which knows
     no zeroing, hands it on as data. A discard never comes here: quorum drops it (QEMU 7.2, 10.0 and 11.1).
