@@ -53,6 +53,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+unforeseen:
+  description: What came out otherwise than check mode would have said, in words. Please report what stands here.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 title:
   description: What this run was for, in few words.
   returned: always

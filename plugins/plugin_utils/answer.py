@@ -46,6 +46,7 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "sync": (dict,),
     "title": (str,),
     "unfit": (list,),
+    "unforeseen": (list,),
     "unheard": (list,),
     "verdict": (dict,),
     "vhost": (dict,),

@@ -67,6 +67,10 @@ class Bed:
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_PIPELINING": "true",  # fewer connections for each task; the demonstration and molecule go without
             "ANSIBLE_LOCALHOST_WARNING": "false",
+            "ANSIBLE_CALLBACK_PLUGINS": f"{ROOT}/tests/integration/callback_plugins",
+            "ANSIBLE_CALLBACKS_ENABLED": "unforeseen",
+            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",  # of a single module as well
+            "LOCKSTEP_UNFORESEEN": f"{ROOT}/results/unforeseen.jsonl",
             "LOCKSTEP_LAB_NAME": self.lab.name,
             "LC_ALL": "C.UTF-8",
         }

@@ -27,6 +27,8 @@ from .effects_in_qemu import COMMANDS, end_mirrors
 if TYPE_CHECKING:
     from .step import Step
 
+LIBVIRTS = ("events",)  # capabilities of a migration that libvirt turns on in each QEMU that it starts
+
 
 def fold(seen: Observation, steps: Iterable[Step]) -> Observation:
     """What will be seen once all ``steps`` are carried out."""
@@ -92,7 +94,7 @@ def _start_paused(seen: Observation, uuid: str, xml: str, aliases: Mapping[str, 
 
     disks, nics = tuple(map(disk, seen.domain.disks)), tuple(map(nic, seen.domain.nics))
     version = seen.host.emulator.version if seen.host.emulator else ""
-    monitor = Monitor(states.INCOMING, False, version, "none", Migration())
+    monitor = Monitor(states.INCOMING, False, version, "none", Migration(capabilities=LIBVIRTS))
     live = {"live_xml": xml, "live_record": read_record(xml)}
     return replace(_of_domain(seen, state="paused", disks=disks, nics=nics, **live), monitor=monitor)
 

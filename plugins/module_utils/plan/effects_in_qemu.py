@@ -132,6 +132,10 @@ def _object_del(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) 
 
 
 def _chardev_add(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> Observation:
+    data = arguments["backend"]["data"]
+    address = data.get("addr", {})
+    if data.get("server") and address.get("type") == "inet":
+        seen = _listening(seen, int(address["data"]["port"]))
     return _with(seen, chardevs={**monitor.chardevs, arguments["id"]: ""})
 
 

@@ -13,8 +13,10 @@ from ..apply.steps import Apply, Outcome
 from ..errors import ColoError
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import Observation
+from ..plan.effects import fold
 from ..plan.step import Plan, Step
 from ..verdict import guest
+from .foreseen import differences
 
 MAX_ROUNDS = 8  # a plan that does not come to an end after this many observations is a defect
 
@@ -24,7 +26,10 @@ Rescue = Callable[[Observation, Observation], Plan]
 
 @dataclass
 class Result:
-    """What a run found, meant to do and did; ``changed`` in check mode what it would."""
+    """What a run found, meant to do and did; ``changed`` in check mode what it would.
+
+    ``unforeseen``: what came out otherwise than the effects of its last steps said.
+    """
 
     before: Observation
     after: Observation
@@ -32,6 +37,7 @@ class Result:
     changed: bool = False
     seconds: float = 0.0
     outcome: Outcome = field(default_factory=Outcome)
+    unforeseen: list[str] = field(default_factory=list)
 
 
 def converge(
@@ -50,7 +56,7 @@ def converge(
     frees the guest when a step fails. ``began``: time.monotonic() of what the run looked at before, for its times.
     """
     began = time.monotonic() if began is None else began
-    seen = observe()
+    seen = began_with = observe()
     plan = decide(seen)
     result = Result(seen, seen, list(plan.steps), changed=plan.changes)
     if check:
@@ -63,7 +69,8 @@ def converge(
                 apply.run(plan)
                 if not outcome.pivoted:
                     break
-                plan = decide(observe())
+                began_with = observe()
+                plan = decide(began_with)
                 result.steps[len(outcome.done) :] = plan.steps
             else:
                 words = f"no end after {MAX_ROUNDS} rounds of observing and planning"
@@ -74,6 +81,8 @@ def converge(
             raise
     result.changed = outcome.changed
     after = observe() if outcome.done else seen
+    if outcome.finished and plan.steps:
+        result.unforeseen = differences(fold(began_with, plan.steps), after)
     result.after = replace(after, checkpoints=outcome.checkpoints, announced=outcome.announced or after.announced)
     result.seconds = round(time.monotonic() - began, 4)
     return result

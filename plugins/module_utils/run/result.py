@@ -30,6 +30,7 @@ def returned(result: Result) -> dict[str, Any]:
         "steps": [step.title for step in result.steps],
         "done": [asdict(step) for step in result.outcome.done],
         "seconds": result.seconds,
+        "unforeseen": result.unforeseen,
         "diff": _diff(result),
         **seen(result.after),
     }

@@ -1,0 +1,70 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a run came out as the effects of its steps foresaw: what check mode says is worth as much as this."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..lockstep import graph
+from ..observation.depth import WHOLE_DOMAIN, WHOLE_HOST
+from ..observation.seen import Monitor, Observation
+
+UNKNOWN_NODE = "(the node of "  # effects: libvirt names it when the standby starts
+
+
+def differences(foreseen: Observation, seen: Observation) -> list[str]:
+    """What plans decide on and a run left otherwise than was foreseen, in words; as far as the last look went."""
+    if seen.depth not in WHOLE_DOMAIN:
+        return []
+    expected, found = _outline(foreseen, seen.depth), _outline(seen, seen.depth)
+    if foreseen.monitor is None or seen.monitor is None:  # a QEMU that is new, or does not answer
+        expected, found = ({k: v for k, v in one.items() if not k.startswith("QEMU")} for one in (expected, found))
+    keys = dict.fromkeys([*expected, *found])
+    return [
+        f"{key}: {found.get(key)!r}, foreseen was {expected.get(key)!r}"
+        for key in keys
+        if expected.get(key) != found.get(key) and UNKNOWN_NODE not in str(expected.get(key))
+    ]
+
+
+def _outline(seen: Observation, depth: str) -> dict[str, Any]:
+    domain, marker = seen.domain, seen.marker
+    outline: dict[str, Any] = {"domain": domain is not None, "marker": marker and (marker.generation, marker.role)}
+    if domain is not None:
+        outline |= {
+            "active": domain.active,
+            "record": domain.record,
+            "live record": domain.live_record,
+            "autostart": domain.autostart,
+            "saved by us": domain.saved_by_us,
+        }
+    if seen.monitor is not None:
+        outline |= {f"QEMU's {name}": value for name, value in _of_qemu(seen, seen.monitor).items()}
+    if depth in WHOLE_HOST:
+        outline["barrier"] = seen.barrier
+        outline["images"] = {path for path, image in seen.images.items() if image.exists}
+        ports = {channel.port for channel in seen.record.channels()} if seen.record else set()
+        outline["ports"] = sorted(ports & set(seen.host.ports))
+    return outline
+
+
+def _of_qemu(seen: Observation, monitor: Monitor) -> dict[str, Any]:
+    ours = {name: node for name, node in monitor.nodes.items() if graph.is_ours(name)}
+    return {
+        "run state": monitor.running or monitor.status,
+        "lockstep": monitor.colo,
+        "migration": monitor.migration.status,
+        "capabilities": sorted(monitor.migration.capabilities),
+        "disks": {disk.target: disk.node for disk in seen.domain.disks},
+        "links": {nic.mac: nic.tap_up for nic in seen.domain.nics},
+        "nodes": {name: node.driver for name, node in ours.items()},
+        "children": {name: sorted(node.children.values()) for name, node in ours.items() if node.driver == "quorum"},
+        "jobs": {name: job.status for name, job in monitor.jobs.items() if graph.is_ours(name)},
+        "exports": sorted(monitor.exports),
+        "objects": sorted(filter(graph.is_ours, monitor.objects)),
+        "sockets": sorted(filter(graph.is_ours, monitor.chardevs)),
+        "I/O threads": sorted(monitor.iothreads),
+        "connected": bool(seen.peer_sockets),
+    }
