@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..record.pair import DIRECTORY
+
 
 @dataclass(frozen=True)
 class Settings:
     """Of one host, as the role host has written them. ``metrics``: a directory for them; empty for none."""
 
     uri: str = "qemu:///system"
-    directory: str = "/var/lib/libvirt/images/colo"
+    directory: str = DIRECTORY
     port: int = 21599
     pki: str = "/etc/lockstep-colo/pki"
     metrics: str = ""

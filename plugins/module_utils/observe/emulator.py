@@ -19,6 +19,7 @@ from ..errors import ColoError
 from ..host.command import COMMAND_DEADLINE
 from ..lockstep.abilities import OPTIONS, PAUSE, X_COLO
 from ..observation.seen import Emulator
+from .monitor import PURE_QUERIES
 
 _REMEDY = "Install Debian's qemu-system-x86: the role lockstep.colo.host does"
 DEFAULT_EMULATOR = "/usr/bin/qemu-system-x86_64"
@@ -27,22 +28,34 @@ DEFAULT_EMULATOR = "/usr/bin/qemu-system-x86_64"
 DRIVERS = ("quorum", "replication", "nbd", "qcow2", "blkdebug", "null-co")
 OBJECTS = ("filter-mirror", "filter-redirector", "filter-rewriter", "colo-compare")
 CAPABILITIES = (X_COLO, PAUSE)
-COMMANDS = (
+CHANGES = (  # the commands of plans; a test holds them against those
     "announce-self",
     "block-export-add",
     "block-job-cancel",
+    "blockdev-add",
+    "blockdev-del",
     "blockdev-mirror",
+    "chardev-add",
+    "chardev-remove",
+    "cont",
     "job-dismiss",
+    "migrate",
     "migrate-continue",
     "migrate-incoming",
+    "migrate-set-capabilities",
+    "migrate-set-parameters",
+    "migrate_cancel",
     "nbd-server-start",
-    "query-block-exports",
-    "query-colo-status",
-    "query-xen-replication-status",
+    "nbd-server-stop",
+    "object-add",
+    "object-del",
+    "qom-set",
+    "stop",
     "x-blockdev-change",
     "x-colo-lost-heartbeat",
-    "x-debug-query-block-graph",
 )
+WAITS = ("query-yank",)  # asked while a step is waited for, and by no observation
+COMMANDS = tuple(sorted((*CHANGES, *WAITS, *PURE_QUERIES)))
 EVENTS = ("STOP", "RESUME")  # a checkpoint is known by them
 _SOCKET_WITNESS = "tn3270"  # an option of a socket character device, and of nothing else
 _WITNESS = {"driver": "raw", "object": "iothread", "migration capability": "auto-converge"}

@@ -54,9 +54,10 @@ def _of_domain(seen: Observation, **changes: Any) -> Observation:
 
 
 def _record(seen: Observation, xml: str | None, live: bool, marked: bool = False) -> Observation:
+    """``marked``: there may have been no room for it where libvirt keeps the XML, so that the plan writes it again."""
     record, domain = record_xml.from_xml(xml) if xml else None, seen.domain
     changes = {"record": record}
-    if domain.inactive_xml:
+    if domain.inactive_xml and not marked:
         changes["inactive_xml"] = with_record(domain.inactive_xml, record)
     if live:
         changes["live_record"] = record

@@ -31,6 +31,7 @@ REFUSE = "refuse"
 CHOICES = (REFUSE, *TREATMENTS)
 CHANNEL_KINDS = ("migration", "nbd", "mirror", "compare")
 
+DIRECTORY = "/var/lib/libvirt/images/colo"  # of the standbys' images, where no other is stated
 # Below Linux's ephemeral ports (32768 and up) and below libvirt's migration ports (49152-49215).
 PORT_RANGE = range(21600, 23200)
 PORTS_PER_PAIR = 16

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .pair import REFUSE
+from .pair import DIRECTORY, REFUSE
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Wanted:
     uncompared: str = REFUSE  # one of pair.CHOICES
     sync_speed: int = 0  # 0: no limit
     sync_wait: float = 30.0  # seconds one run waits for a sync
-    directory: str = "/var/lib/libvirt/images/colo"
+    directory: str = DIRECTORY
     image_owner: str = "libvirt-qemu"
     image_group: str = "kvm"
     dry: bool = False  # check mode: what the role host, which comes first, would write is not there yet

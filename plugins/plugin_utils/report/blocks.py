@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep.graph import PREFIX
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep.own_node import LIBVIRT_PREFIX
+
 from . import words
 
-OURS, LIBVIRTS = "colo-", "libvirt-"
+OURS, LIBVIRTS = PREFIX, LIBVIRT_PREFIX
 FILE_DRIVERS = ("file", "host_device", "null-co")
 ASIDE = ("hidden disk", "secondary disk", "target")  # references beside the way of the data
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep.states import INCOMING
+
 from . import blocks, words
 from .ink import MONO, Panel, arrow, box, line, pill, text
 from .markup import Markup, join, tag
@@ -101,7 +104,7 @@ def state(host: dict[str, Any], phase: str | None) -> tuple[str, str]:
 
 
 def _standby(monitor: dict[str, Any], phase: str | None) -> tuple[str, str]:
-    if monitor["status"] == "inmigrate":
+    if monitor["status"] == INCOMING:
         return "a standby that waits for its guest", "warning"
     if monitor["colo"] == "secondary" and monitor["running"]:
         in_lockstep = phase in ("protected", "stalled")
@@ -167,11 +170,11 @@ def disk(observation: dict[str, Any], target: str, width: float) -> Panel:
 def _remark(observation: dict[str, Any], target: str, width: float) -> Markup | None:
     """What goes on with the disk: a copy under way, or that it is served to the other host."""
     monitor = observation["monitor"] or {"jobs": {}, "exports": ()}
-    job = monitor["jobs"].get(f"colo-{target}-sync")
+    job = monitor["jobs"].get(graph.sync_job(target))
     if job:
         percent = 100 * job["done"] / job["total"] if job["total"] else 0.0
         return pill(width - 10, 8, f"copying: {percent:.0f} %, {job['status']}", "warning", room=160)
-    if f"colo-{target}-export" in monitor["exports"]:
+    if graph.export(target) in monitor["exports"]:
         return pill(width - 10, 8, "served by NBD", "role")
     return None
 
@@ -309,7 +312,8 @@ def _filters(observation: dict[str, Any], found: dict[str, Any] | None) -> list[
         return []
     alias = found["alias"]
     objects = sorted(monitor["objects"].items())
-    ours = [(name.removeprefix(f"colo-{alias}-"), kind) for name, kind in objects if name.startswith(f"colo-{alias}-")]
+    own = f"{graph.PREFIX}{alias}-"
+    ours = [(name.removeprefix(own), kind) for name, kind in objects if name.startswith(own)]
     return ours + [("rewriter", kind) for name, kind in objects if name == f"rewriter-{alias}"]
 
 

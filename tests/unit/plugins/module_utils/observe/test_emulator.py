@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.apply import steps
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import emulator
+from ansible_collections.lockstep.colo.plugins.module_utils.observe.monitor import PURE_QUERIES
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import effects_in_qemu
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import FIXTURES
 
 SCHEMAS = {
@@ -115,3 +120,11 @@ def test_what_a_build_wants_beside_x_colo_is_told_from_its_refusal(reply, needs)
 def test_a_binary_that_is_not_there(tmp_path):
     with pytest.raises(ColoError, match="No such file"):
         emulator.probe(str(tmp_path / "none"))
+
+
+def test_what_plans_and_waits_send_is_asked_for_of_the_binary() -> None:
+    text = Path(steps.__file__).read_text(encoding="utf-8")
+    asked = set(re.findall(r'_ask\("([\w-]+)"', text))
+    assert set(emulator.CHANGES) == set(effects_in_qemu.COMMANDS)
+    assert asked - set(PURE_QUERIES) == set(emulator.WAITS)
+    assert set(emulator.COMMANDS) == {*effects_in_qemu.COMMANDS, *asked, *PURE_QUERIES}
