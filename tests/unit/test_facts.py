@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What YAML and pages have to say again is what the core says: no code can be shared there, so this holds them to it."""
+"""What YAML and pages have to say again is what the core says: they can share no code, so this holds them to it."""
 
 from __future__ import annotations
 

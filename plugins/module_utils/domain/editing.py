@@ -8,6 +8,8 @@ except where the user has changed it since. What we did not write is not touched
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..record import xml as record_xml
 from ..record.pair import RUN_DIRECTORY, Record
 from ..record.schema import etree
@@ -71,6 +73,21 @@ def without_vhost(xml: str) -> str:
             continue
         devices.after_model(interface, "backend").set("vhost", NO_VHOST)
     return tree.text(root)
+
+
+def with_aliases(xml: str, aliases: Mapping[str, str]) -> str:
+    """As libvirt writes a domain that runs: each disk (by its target) and NIC (by its MAC) with its name in QEMU."""
+    root = tree.parse(xml)
+    for disk in root.iterfind("devices/disk"):
+        _name(disk, aliases.get(tree.first_attribute(disk.find("target"), ("dev",)) or ""))
+    for interface in root.iterfind("devices/interface"):
+        _name(interface, aliases.get(devices.mac_of(interface)))
+    return tree.text(root)
+
+
+def _name(device: etree._Element, alias: str | None) -> None:
+    if alias and tree.alias(device) is None:
+        etree.SubElement(device, "alias", {"name": alias})
 
 
 def with_metadata_element(record: Record) -> str:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..domain.described import described
-from ..domain.editing import with_record, without_vhost
+from ..domain.editing import with_aliases, with_record, without_vhost
 from ..domain.reading import name, read_record, uuid
 from ..lockstep import states
 from ..observation.seen import Barrier, Disk, Domain, Image, Job, Marker, Migration, Monitor, Nic, Observation
@@ -85,19 +85,19 @@ def _autostart(seen: Observation, on: bool) -> Observation:
 def _start_paused(seen: Observation, uuid: str, xml: str, aliases: Mapping[str, str]) -> Observation:
     """``aliases``: those of the primary's devices, which libvirt gives anew in the same way; the rest it fills in."""
     sizes = {disk.target: disk.virtual_size for disk in seen.record.disks}
+    told = described(seen.domain.inactive_xml, with_aliases(xml, aliases))
 
     def disk(one: Disk) -> Disk:
-        node = f"(the node of {one.target})"
-        return replace(one, alias=aliases.get(one.target), node=node, virtual_size=sizes.get(one.target))
+        return replace(one, node=f"(the node of {one.target})", virtual_size=sizes.get(one.target))
 
     def nic(one: Nic) -> Nic:
-        return replace(one, alias=aliases.get(one.mac), tap=f"(the tap of {one.mac})", tap_up=True)
+        return replace(one, tap=f"(the tap of {one.mac})", tap_up=True)
 
-    disks, nics = tuple(map(disk, seen.domain.disks)), tuple(map(nic, seen.domain.nics))
+    told |= {"disks": tuple(map(disk, told["disks"])), "nics": tuple(map(nic, told["nics"]))}
     version = seen.host.emulator.version if seen.host.emulator else ""
     monitor = Monitor(states.INCOMING, False, version, "none", Migration(capabilities=LIBVIRTS))
-    live = {"live_xml": xml, "live_record": read_record(xml)}
-    return replace(_of_domain(seen, state="paused", disks=disks, nics=nics, **live), monitor=monitor)
+    live = with_aliases(xml, aliases)
+    return replace(_of_domain(seen, state="paused", live_xml=live, **told), monitor=monitor)
 
 
 def _start(seen: Observation, uuid: str) -> Observation:
