@@ -131,6 +131,18 @@ options:
     default: kvm
 """
 
+    TLS = r"""
+options:
+  tls:
+    description:
+      - Whether the channels of the pair are encrypted, and both ends prove by a certificate who they are. The
+        certificates are in C(/etc/lockstep-colo/pki) of each host, where the role P(lockstep.colo.pki#role) puts them.
+      - A pair that is up keeps what it was formed with.
+    type: str
+    choices: [required, "off"]
+    default: "off"
+"""
+
     UNCOMPARED = r"""
 options:
   uncompared:

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - lockstep.colo.colo.unproven
   - lockstep.colo.colo.images
   - lockstep.colo.colo.uncompared
+  - lockstep.colo.colo.tls
   - lockstep.colo.colo.attributes
 options:
   role:
@@ -148,6 +149,7 @@ def main() -> None:
             **modules.WANTED,
             **modules.UNPROVEN,
             **modules.UNCOMPARED,
+            **modules.TLS_OPTION,
             "checkpoint_delay": {"type": "int", "default": modules.DEFAULTS.checkpoint_delay},
             "image_owner": {"type": "str", "default": modules.DEFAULTS.image_owner},
             "image_group": {"type": "str", "default": modules.DEFAULTS.image_group},

@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - lockstep.colo.colo.wanted
   - lockstep.colo.colo.unproven
   - lockstep.colo.colo.uncompared
+  - lockstep.colo.colo.tls
   - lockstep.colo.colo.attributes
 attributes:
   diff_mode:
@@ -219,6 +220,7 @@ def main() -> None:
             **modules.WANTED,
             **modules.UNPROVEN,
             **modules.UNCOMPARED,
+            **modules.TLS_OPTION,
             "checkpoint_delay": {"type": "int", "default": modules.DEFAULTS.checkpoint_delay},
             "name": {"type": "str", "aliases": ["domain"]},
             "peer": {"type": "raw"},

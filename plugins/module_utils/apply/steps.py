@@ -189,8 +189,8 @@ class Apply:
     def _release(self, _step: Step, peer: str, ports: list[int]) -> None:
         sockets.release_sockets(peer, ports)
 
-    def _reach(self, step: Step, address: str, port: int) -> None:
-        sockets.reach(address, port, step.timeout)
+    def _reach(self, step: Step, address: str, port: int, greeting: bool = False) -> None:
+        sockets.reach(address, port, step.timeout, sockets.NBD_GREETING if greeting else b"")
 
     def _hand_over(self, step: Step, uuid: str, address: str, port: int, token: str) -> None:
         with handover.call(address, port, step.timeout) as tell:

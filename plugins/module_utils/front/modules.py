@@ -20,7 +20,7 @@ from ..errors import ColoError
 from ..observation.codec import from_data
 from ..observation.seen import Observation
 from ..record.address import canonical
-from ..record.pair import CHOICES
+from ..record.pair import CHOICES, TLS
 from ..record.wanted import Wanted, WantedDisk
 from ..run import goals, result, session, titles
 from ..run.converge import Result
@@ -31,8 +31,8 @@ UNREACHABLE = "unreachable"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 DEFAULTS = Wanted()
 WISHES = (
-    "address", "peer_address", "first_port", "checkpoint_delay", "uncompared", "sync_speed", "sync_wait", "directory",
-    "image_owner", "image_group",
+    "address", "peer_address", "first_port", "checkpoint_delay", "uncompared", "tls", "sync_speed", "sync_wait",
+    "directory", "image_owner", "image_group",
 )  # fmt: skip
 SAID = (
     "role",
@@ -63,6 +63,7 @@ WANTED = {
     "first_port": {"type": "int"},
 }
 UNPROVEN = {"devices_unproven": {"type": "list", "elements": "str", "default": []}}
+TLS_OPTION = {"tls": {"type": "str", "default": DEFAULTS.tls, "choices": list(TLS)}}
 UNCOMPARED = {"uncompared": {"type": "str", "default": DEFAULTS.uncompared, "choices": list(CHOICES)}}
 HANDOVER_OPTIONS = {
     "token": {"type": "str", "required": True, "no_log": True},

@@ -16,6 +16,8 @@ from ..record.address import bracketed, endpoint
 from ..record.pair import PORT_RANGE
 from .command import run
 
+NBD_GREETING = b"NBDMAGIC"  # QEMU's server says it before anything is asked (NBD protocol), also before TLS
+
 TCP_ESTABLISHED, TCP_SYN_SENT, TCP_LISTEN = "01", "02", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
 
 
@@ -123,13 +125,23 @@ def between(peer: str, ports: Iterable[int]) -> str:
     return f"dst {bracketed(peer)} and ( {either} )"
 
 
-def reach(address: str, port: int, deadline: float = 5.0) -> None:
+def reach(address: str, port: int, deadline: float = 5.0, greeting: bytes = b"") -> None:
     """Connect to a port and close again. QEMU itself must not be the first to try: it waits without bound.
 
+    ``greeting``: what is said there to whoever connects; one that accepts and says nothing would hold QEMU as well.
     Raises ColoError saying whether nobody listens or nothing answers.
     """
     try:
-        socket.create_connection((address, port), deadline).close()
+        with socket.create_connection((address, port), deadline) as connection:
+            heard = b""
+            while len(heard) < len(greeting):
+                more = connection.recv(len(greeting) - len(heard))
+                if not more or not greeting.startswith(heard + more):
+                    raise ColoError(
+                        f"what listens on {address} port {port} is not the standby's QEMU",
+                        remedy="End it there, or give the pair another block of ports with first_port",
+                    )
+                heard += more
     except TimeoutError:
         raise ColoError(
             f"{address} port {port} does not answer within {deadline:g} s",

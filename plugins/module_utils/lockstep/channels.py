@@ -3,6 +3,9 @@
 
 """The channels of a pair as QEMU is told where to listen and to connect. Pure.
 
+With credentials each end has a certificate, and asks the other for one of the same CA: who listens wants the subject of
+the peer's, who connects the address that it connects to, among those in it (QEMU's docs/system/tls.rst).
+
 A socket is host and port apart, an IPv6 address without brackets; a URI has both in one word, where it needs them.
 """
 
@@ -12,6 +15,39 @@ from typing import Any
 
 from ..record.address import endpoint
 from ..record.pair import Channel, Record
+
+# QEMU's objects for it.
+SERVER, CLIENT, PEER = "colo-tls-server", "colo-tls-client", "colo-tls-peer"
+CREDENTIALS = (SERVER, CLIENT, PEER)
+ORGANISATION = "lockstep.colo"
+NO_CREDENTIALS = {"tls-creds": "", "tls-authz": ""}
+
+
+def subject(host: str) -> str:
+    """Of the certificate of the host of this name, in the order of the certificate, as QEMU compares it."""
+    return f"O={ORGANISATION},CN={host}"
+
+
+def credentials(record: Record) -> list[dict[str, Any]]:
+    """What QEMU needs to prove who this host is, and to know its peer; none where the pair has no credentials."""
+    if record.credentials is None:
+        return []
+    kind, where = "tls-creds-x509", {"dir": record.credentials, "verify-peer": True}
+    return [
+        {"qom-type": kind, "id": SERVER, "endpoint": "server", **where},
+        {"qom-type": kind, "id": CLIENT, "endpoint": "client", **where},
+        {"qom-type": "authz-simple", "id": PEER, "identity": subject(record.peer.host)},
+    ]
+
+
+def listening(channel: Channel) -> dict[str, Any]:
+    """What who listens asks of who connects, as chardev-add, nbd-server-start and a migration have it."""
+    return {"tls-creds": SERVER, "tls-authz": PEER} if channel.credentials else {}
+
+
+def connecting(channel: Channel) -> dict[str, Any]:
+    """With what who connects proves who it is."""
+    return {"tls-creds": CLIENT} if channel.credentials else {}
 
 
 def first(record: Record, kind: str) -> Channel:

@@ -142,6 +142,7 @@ def nbd_layer(node: str, target: str, channel: Channel) -> dict[str, Any]:
         "discard": "unmap",
         "detect-zeroes": "unmap",
         "server": channels.server(channel),
+        **channels.connecting(channel),
         "export": export(target),
         "reconnect-delay": RECONNECT_SECONDS,
     }

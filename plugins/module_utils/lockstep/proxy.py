@@ -48,6 +48,11 @@ class Part:
         return f"{self.arguments['qom-type'] if self.object else 'socket'} {self.name}"
 
     @property
+    def early(self) -> bool:
+        """Whether it is there before the guest's packets pass through the proxy: its sockets, and what they need."""
+        return not self.object or self.name in channels.CREDENTIALS
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What somebody could have changed of it since it was added, and must not have."""
         return SETTINGS.get(self.arguments.get("qom-type", ""), {})
@@ -142,11 +147,13 @@ class Proxy:
         return Part(self.name(part), arguments, object=True)
 
     def _listener(self, part: str, channel: Channel) -> Part:
-        return self._socket(part, channels.socket(channel), server=True, wait=False)
+        asked = channels.listening(channel)
+        return self._socket(part, channels.socket(channel), server=True, wait=False, **asked)
 
     def _client(self, part: str, channel: Channel) -> Part:
         again = abilities.reconnect(self.options, RECONNECT_SECONDS)
-        return self._socket(part, channels.socket(channel), server=False, **again)
+        shown = channels.connecting(channel)
+        return self._socket(part, channels.socket(channel), server=False, **again, **shown)
 
     def _unix(self, part: str, *, server: bool, path: str | None = None) -> Part:
         address = {

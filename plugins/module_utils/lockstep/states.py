@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ColoError
 from ..observation.seen import Disk, Domain, Monitor, Observation
 from ..record.pair import Record
-from . import abilities, graph
+from . import abilities, channels, graph
 from .proxy import Part, Proxy
 
 MIGRATING = ("setup", "active", "pre-switchover", "device")
@@ -70,6 +70,11 @@ def stopped_by_us(seen: Observation) -> bool:
     return not monitor.running and monitor.status != INCOMING and any(map(graph.is_ours, monitor.nodes))
 
 
+def is_up(seen: Observation) -> bool:
+    """Whether something of the pair is in the running QEMU of this host."""
+    return seen.monitor is not None and any(map(graph.is_ours, [*seen.monitor.nodes, *seen.monitor.chardevs]))
+
+
 def half_taken_over(seen: Observation) -> bool:
     """Whether a failover to this host was cut off: its link may be down, or its writes be in an overlay yet."""
     if seen.record.role != "alone" or seen.monitor is None:
@@ -81,7 +86,8 @@ def half_taken_over(seen: Observation) -> bool:
 def held_back(seen: Observation) -> bool:
     """Whether a link is down, or a filter or an export left, that a guest has while it is one half of a pair."""
     down = any(nic.tap and not nic.tap_up for nic in seen.domain.nics)
-    return down or bool(seen.monitor.exports) or any(map(graph.is_ours, seen.monitor.objects))
+    parts = set(seen.monitor.objects) - set(channels.CREDENTIALS)
+    return down or bool(seen.monitor.exports) or any(map(graph.is_ours, parts))
 
 
 def proxies(seen: Observation) -> list[Proxy]:
@@ -108,10 +114,13 @@ def has(monitor: Monitor, part: Part) -> bool:
 
 
 def proxy_parts(seen: Observation) -> list[Part]:
-    """What the proxies of all NICs consist of on this side of the pair, in the order to add."""
+    """What the proxies of all NICs consist of on this side of the pair, in the order to add; credentials come first."""
+    known = [Part(arguments["id"], arguments, object=True) for arguments in channels.credentials(seen.record)]
     if seen.record.role == "primary":
-        return [part for proxy in proxies(seen) for part in proxy.primary(proxy.rewriter in seen.monitor.objects)]
-    return [part for proxy in proxies(seen) for part in proxy.secondary()]
+        after = [proxy.primary(proxy.rewriter in seen.monitor.objects) for proxy in proxies(seen)]
+    else:
+        after = [proxy.secondary() for proxy in proxies(seen)]
+    return [*known, *(part for parts in after for part in parts)]
 
 
 def consistent(monitor: Monitor, target: str) -> bool:

@@ -116,6 +116,22 @@ class StartHook:
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """By which a host is known on the channels of its pairs; ``problem`` says why it has none, in words.
+
+    Times are seconds since the epoch: those in which it and its CA's are both in force.
+    """
+
+    problem: str | None = None
+    subject: str = ""
+    client: str = ""  # subject of the one that it connects with
+    begins: float = 0.0
+    ends: float = 0.0
+    addresses: tuple[str, ...] = ()
+    authority: str = ""  # SHA-256 of the CA's
+
+
+@dataclass(frozen=True)
 class Host:
     name: str
     machine_id: str
@@ -143,6 +159,7 @@ class Host:
     huge_pages: tuple[HugePages, ...] = ()
     nftables: bool | None = None
     start_hook: StartHook | None = None
+    certificate: Certificate | None = None
     apparmor_rules: tuple[str, ...] = ()  # directories that the local rules for every guest let QEMU write to
 
     def speed(self, address: str | None) -> int | None:

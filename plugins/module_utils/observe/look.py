@@ -27,6 +27,7 @@ from ..record import xml as record_xml
 from ..record.pair import Record
 from ..record.schema import VocabularyError
 from . import emulator, equipment, monitor, silence
+from .certificates import certificate
 from .host_shutdown import libvirt_guests
 from .passage import passage
 from .start_hook import start_hook
@@ -137,6 +138,7 @@ def _whole(here: Host, hypervisor: Hypervisor, domain: Domain | None, name: str 
         huge_pages=equipment.huge_pages(),
         nftables=frames.can_keep_back(),
         start_hook=start_hook(),
+        certificate=certificate(),
         libvirt_guests=libvirt_guests(),
         apparmor=equipment.apparmor(),
         apparmor_rules=equipment.apparmor_rules(),

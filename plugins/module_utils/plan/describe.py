@@ -12,11 +12,11 @@ from ..domain import editing as xml
 from ..domain import reading
 from ..domain.standby import standby_of
 from ..errors import ColoError
-from ..lockstep import frames
+from ..lockstep import frames, states
 from ..lockstep.graph import is_ours
 from ..observation.seen import Domain, Marker, Observation
 from ..record import images
-from ..record.pair import Endpoint, NicRecord, Record
+from ..record.pair import PKI_DIRECTORY, REQUIRED, Endpoint, NicRecord, Record
 from ..record.wanted import Wanted
 from ..verdict import copies, guest, originals, preflight, wishes
 from ..verdict.problem import Problem, refuse_if
@@ -34,7 +34,7 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     refuse_if([*guest.half_taken_over(seen), *problems(preflight.of_pair(wanted, seen, peer))])
     domain = _known(seen)
     record = _primary_record(wanted, seen, peer)
-    if seen.record and _is_up(seen):
+    if seen.record and states.is_up(seen):
         refuse_if(_lasting(seen.record, record))
     after = xml.protect(domain.inactive_xml, record)
     settled = reading.read_record(after)
@@ -67,7 +67,15 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
         autostart_before=old.autostart_before if old else domain.autostart,
         checkpoint_delay=wanted.checkpoint_delay,
         uncompared=frames.treatment(wanted.uncompared),
+        credentials=_credentials(wanted, seen),
     )
+
+
+def _credentials(wanted: Wanted, seen: Observation) -> str | None:
+    """As the pair was formed, while it is up: QEMU cannot be told anew."""
+    if seen.record and states.is_up(seen):
+        return seen.record.credentials
+    return PKI_DIRECTORY if wanted.tls == REQUIRED else None
 
 
 def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
@@ -117,11 +125,6 @@ def _secondary_record(wanted: Wanted, seen: Observation, peer: Observation) -> R
         peer=source.local,
         disks=images.of_standby(wanted, old, home, source.disks),
     )
-
-
-def _is_up(seen: Observation) -> bool:
-    """Whether something of the pair is in the running QEMU of this host."""
-    return seen.monitor is not None and any(map(is_ours, [*seen.monitor.nodes, *seen.monitor.chardevs]))
 
 
 def _lasting(now: Record, wanted: Record) -> Iterator[Problem]:

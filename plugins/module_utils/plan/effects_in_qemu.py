@@ -162,8 +162,8 @@ def _capabilities(seen: Observation, monitor: Monitor, arguments: dict[str, Any]
     return _migrating(seen, capabilities=tuple(sorted(on)))
 
 
-def _parameters(seen: Observation, _monitor: Monitor, arguments: dict[str, Any]) -> Observation:
-    return _migrating(seen, checkpoint_delay=arguments["x-checkpoint-delay"])
+def _parameters(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> Observation:
+    return _migrating(seen, checkpoint_delay=arguments.get("x-checkpoint-delay", monitor.migration.checkpoint_delay))
 
 
 def _migration_is(status: str) -> Callable[..., Observation]:

@@ -154,9 +154,8 @@ def _standby_steps(seen: Observation) -> list[Step]:
     steps = [*let_pass(seen), *_links_down(seen), *layers.slide_in(seen, stack)]
     steps += [layers.add_part(part) for part in states.proxy_parts(seen) if not states.has(monitor, part)]
     steps.append(layers.migrate_by_colo(abilities.standby_capabilities(seen)))
-    steps.append(
-        qmp(f"serve the disks on {nbd.address} port {nbd.port}", "nbd-server-start", {"addr": channels.socket(nbd)})
-    )
+    serving = {"addr": channels.socket(nbd), **channels.listening(nbd)}
+    steps.append(qmp(f"serve the disks on {nbd.address} port {nbd.port}", "nbd-server-start", serving))
     for disk in states.replicated(seen):
         export = {
             "type": "nbd",
@@ -166,6 +165,7 @@ def _standby_steps(seen: Observation) -> list[Step]:
             "writable": True,
         }
         steps.append(qmp(f"disk {disk.target}: export it to the primary", "block-export-add", export))
+    steps += layers.encrypt_migration(channels.listening(migration))
     where = {"uri": channels.uri(migration)}
     steps.append(qmp(f"wait for the guest on {migration.address} port {migration.port}", "migrate-incoming", where))
     return steps

@@ -101,7 +101,8 @@ def _half_slid(seen: Observation) -> bool:
 def _listeners(seen: Observation) -> list[Step]:
     """The sockets of the packet proxy: early, so that the standby has connected before packets flow."""
     steps = layers.add_iothread(seen.monitor) if seen.record.nics else []
-    return steps + [layers.add_part(part) for part in _sockets(seen) if not states.has(seen.monitor, part)]
+    early = [part for part in states.proxy_parts(seen) if part.early]
+    return steps + [layers.add_part(part) for part in early if not states.has(seen.monitor, part)]
 
 
 def _connected(seen: Observation) -> list[Step]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ..domain import editing as xml
 from ..domain import reading
-from ..lockstep import graph, states
+from ..lockstep import channels, graph, states
 from ..lockstep.frames import barrier
 from ..observation.depth import BRIEF
 from ..observation.seen import Monitor, Observation
@@ -156,7 +156,8 @@ def _announce(seen: Observation) -> list[Step]:
 
 def _served(seen: Observation) -> Observation:
     """The observation once the guest serves: the layers still there, the record alone."""
-    kept = {name: kind for name, kind in seen.monitor.objects.items() if not graph.is_ours(name)}
+    objects = seen.monitor.objects.items()
+    kept = {name: kind for name, kind in objects if not graph.is_ours(name) or name in channels.CREDENTIALS}
     monitor = replace(seen.monitor, running=True, status="running", colo="none", objects=kept, exports=())
     return replace(newest(seen).after, monitor=monitor)
 

@@ -29,6 +29,8 @@ TREATMENTS = (DROP, ALLOW)  # of frames that COLO does not compare, in lockstep
 # Until somebody has chosen: a guest that is seen to serve with such frames is refused, and those of others are dropped.
 REFUSE = "refuse"
 CHOICES = (REFUSE, *TREATMENTS)
+OFF, REQUIRED = "off", "required"
+TLS = (REQUIRED, OFF)  # whether the channels are encrypted, and both ends prove who they are
 CHANNEL_KINDS = ("migration", "nbd", "mirror", "compare")
 
 DIRECTORY = "/var/lib/libvirt/images/colo"  # of the standbys' images, where no other is stated
@@ -37,6 +39,8 @@ PORT_RANGE = range(21600, 23200)
 PORTS_PER_PAIR = 16
 # What a host needs to know until it reboots. The libvirt hook of the role host knows the directory too.
 RUN_DIRECTORY = "/run/lockstep-colo"
+# Where the role pki has a host's certificates, by the names that QEMU looks for. Nothing else is ever named to it.
+PKI_DIRECTORY = "/etc/lockstep-colo/pki"
 # The I/O thread that compares packets: a number no domain uses by itself, so that ours is known again after a run that
 # was killed.
 IOTHREAD = 990
@@ -73,7 +77,7 @@ class Channel:
     listener: str
     address: str
     port: int
-    credentials: str | None = None
+    credentials: str | None = None  # the directory of certificates with which both ends prove who they are
     nic: str | None = None
 
 
@@ -154,8 +158,8 @@ class Record:
             raise VocabularyError(f"a {self.role} has nothing to hand over")
         if self.uncompared not in (None, *TREATMENTS):
             raise VocabularyError(f"uncompared frames are {self.uncompared!r}, none of {', '.join(TREATMENTS)}")
-        if self.credentials is not None:
-            _text(self.credentials, "the credentials")
+        if self.credentials not in (None, PKI_DIRECTORY):
+            raise VocabularyError(f"the credentials are {self.credentials!r}, not {PKI_DIRECTORY}")
         self._check_ports()
         self._check_devices()
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ..lockstep import states
 from ..observation.depth import ASKS_QEMU
 from ..observation.seen import Domain, Host, Observation
+from ..record.pair import REQUIRED
 from ..record.wanted import Wanted
 from .copies import guest_is_there
 from .requirements import copies, disks, domain, hosts, link, network, place
@@ -65,9 +67,19 @@ def _between(wanted: Wanted, primary: Observation, standby: Observation, *, stri
         *link.latency(primary, standby),
         *link.large_packets(primary, standby),
     ]
+    needed = _encrypted(wanted, primary)
+    rows += hosts.same_authority(here, there, needed=needed)
     for host, address in ((here, wanted.address), (there, wanted.peer_address)):
         rows += [*link.address(host, address, strict=strict), *link.link_speed(host, address)]
+        rows += hosts.certificate(host, address, needed=needed, dry=wanted.dry)
     return [*rows, *link.ports(wanted, primary, standby)]
+
+
+def _encrypted(wanted: Wanted, primary: Observation) -> bool:
+    """Whether the channels have credentials, or will: a pair that is up stays as it was formed."""
+    if primary.record and states.is_up(primary):
+        return primary.record.credentials is not None
+    return wanted.tls == REQUIRED
 
 
 def _of_domain(wanted: Wanted, seen: Observation, this: Domain) -> list[Requirement]:

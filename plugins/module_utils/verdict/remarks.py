@@ -154,6 +154,27 @@ def _unguarded(seen: Observation) -> Iterator[str]:
         )
 
 
+ENDS_SOON = 30 * 86400.0  # seconds
+
+
+def _encryption(seen: Observation) -> Iterator[str]:
+    """What an operator who counts on TLS should know."""
+    record, known, now = seen.record, seen.host.certificate, seen.host.clock
+    if record.role == "alone":
+        return
+    if record.credentials is None:
+        yield (
+            "replication is neither encrypted nor authenticated (colo_tls): whoever is in its network reads and writes "
+            "the guest; a pair that was formed so stays so until unprotect and deploy"
+        )
+    elif known is not None and known.problem:
+        yield f"the next standby will be refused: {known.problem}; deploy with the KVM hosts in its limit"
+    elif known is not None and now is not None and known.ends - now < ENDS_SOON:
+        left = (known.ends - now) / 86400
+        ends = f"ends in {left:.0f} days" if left > 0 else "has ended: what is connected goes on, nothing connects anew"
+        yield f"its certificate {ends}; deploy with the KVM hosts in its limit renews it"
+
+
 def notes(seen: Observation) -> list[str]:
     """What is unusual on this host and does no harm."""
     found, domain, record = [], seen.domain, seen.record
@@ -161,6 +182,7 @@ def notes(seen: Observation) -> list[str]:
         return found
     if record.role == "alone" and domain.live_incoming:
         found.append(f"{seen.host.name}: the live XML shows -incoming until the next cold start")
+    found += [f"{seen.host.name}: {words}" for words in _encryption(seen)]
     if domain.tainted:
         found.append(f"{seen.host.name}: libvirt marks the domain as tainted until its next cold start")
     found += [f"{seen.host.name}: {words}" for words in reach.confined(seen)]

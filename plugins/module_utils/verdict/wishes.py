@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..observation.depth import Sights
 from ..observation.seen import Observation
 from ..record import images
-from ..record.pair import Record
+from ..record.pair import OFF, REQUIRED, Record
 from ..record.wanted import Wanted, WantedDisk
 from . import originals
 from .requirements.disks import written
@@ -20,8 +20,13 @@ def recorded(wanted: Wanted, record: Record) -> Wanted:
     """What the primary's record says is wanted; of ``wanted`` only where the standby's images shall be counts."""
     paths = {disk.target: disk.path for disk in wanted.disks}
     disks = tuple(WantedDisk(disk.target, disk.format, paths.get(disk.target)) for disk in record.disks)
-    ends = {"address": record.local.address, "peer_address": record.peer.address}
-    return replace(wanted, disks=disks, first_port=None, uncompared=record.uncompared or wanted.uncompared, **ends)
+    known = {
+        "address": record.local.address,
+        "peer_address": record.peer.address,
+        "tls": REQUIRED if record.credentials else OFF,
+        "uncompared": record.uncompared or wanted.uncompared,
+    }
+    return replace(wanted, disks=disks, first_port=None, **known)
 
 
 def stated(wanted: Wanted, primary: Observation) -> Wanted:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ...lockstep import abilities, graph, own_node, states
+from ...lockstep import abilities, channels, graph, own_node, states
 from ...lockstep.proxy import Part
 from ...lockstep.states import SWITCHING, Drift
 from ...observation.seen import Disk, Monitor, Observation
@@ -140,7 +140,8 @@ def remove_objects(monitor: Monitor) -> list[Step]:
 
     First what leads packets to the comparison, and only after it what takes from it those that it lets go of.
     """
-    ours = sorted((name for name in monitor.objects if graph.is_ours(name)), key=_order_of_removal)
+    ours = (name for name in monitor.objects if graph.is_ours(name) and name not in channels.CREDENTIALS)
+    ours = sorted(ours, key=_order_of_removal)
     return [qmp(f"remove {name}", "object-del", {"id": name}) for name in ours]
 
 
@@ -169,10 +170,21 @@ def migrate_by_colo(capabilities: Iterable[str]) -> Step:
     return _set_capabilities("make the migration one for COLO", capabilities, on=True)
 
 
+def encrypt_migration(credentials: dict[str, Any]) -> list[Step]:
+    """What a migration shows, or asks for; nothing where the pair has no credentials."""
+    title = "have the migration encrypted, and both ends proven"
+    return [qmp(title, "migrate-set-parameters", credentials)] if credentials else []
+
+
 def migrate_ordinarily(monitor: Monitor) -> list[Step]:
-    """With x-colo left on, virsh save would wait for ever (our measurement)."""
+    """With x-colo left on, virsh save would wait for ever (our measurement). Credentials go once nothing has them."""
     names = abilities.left_on(monitor)
-    return [_set_capabilities("make migrations ordinary again", names, on=False)] if names else []
+    steps = [_set_capabilities("make migrations ordinary again", names, on=False)] if names else []
+    ours = [name for name in channels.CREDENTIALS if name in monitor.objects]
+    if ours:
+        title = "let migrations go without the pair's credentials"
+        steps.append(qmp(title, "migrate-set-parameters", channels.NO_CREDENTIALS))
+    return steps + [qmp(f"remove {name}", "object-del", {"id": name}) for name in ours]
 
 
 def _set_capabilities(title: str, names: Iterable[str], *, on: bool) -> Step:

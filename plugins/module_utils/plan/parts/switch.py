@@ -46,7 +46,7 @@ def sync(wanted: Wanted, seen: Observation) -> list[Step]:
     unsynced = [target for target, job in known.items() if job or not states.attached(monitor, target)]
     fresh = [target for target in unsynced if known[target] is None]
     if fresh:
-        where = {"address": nbd.address, "port": nbd.port}
+        where = {"address": nbd.address, "port": nbd.port, "greeting": True}
         steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "reach", where))
     for target in fresh:
         layer = graph.nbd_layer(graph.nbd(target), target, nbd)
@@ -92,7 +92,7 @@ def _paused(seen: Observation) -> list[Step]:
     monitor, record = seen.monitor, seen.record
     steps = []
     if monitor.migration.status not in MIGRATING:
-        steps += [_by_colo(seen), _checkpoint_soon(), _migrate(seen)]
+        steps += [_by_colo(seen), _checkpoint_soon(), *_migrate(seen)]
     if monitor.migration.status != "pre-switchover":
         steps.append(wait("wait until only the switch is left", "migration", SWITCH_TIMEOUT, status=["pre-switchover"]))
     for disk in record.disks:
@@ -113,7 +113,7 @@ def _live(seen: Observation) -> list[Step]:
         for disk in record.disks:
             if not states.attached(monitor, disk.target):
                 steps += _replicate(monitor, disk.target)
-        steps += [_by_colo(seen), set_delay(record.checkpoint_delay), _migrate(seen)]
+        steps += [_by_colo(seen), set_delay(record.checkpoint_delay), *_migrate(seen)]
     steps.append(_lockstep())
     for disk in record.disks:
         steps += [*_end_copy(disk.target), _forget(disk.target), layers.delete_node(graph.copy(disk.target))]
@@ -141,9 +141,10 @@ def _checkpoint_soon() -> Step:
     return replace(set_delay(FIRST_DELAY), title="have the first checkpoint soon")
 
 
-def _migrate(seen: Observation) -> Step:
-    uri = channels.uri(channels.first(seen.record, "migration"))
-    return qmp("send the guest's memory to the standby", "migrate", {"uri": uri})
+def _migrate(seen: Observation) -> list[Step]:
+    channel = channels.first(seen.record, "migration")
+    sent = qmp("send the guest's memory to the standby", "migrate", {"uri": channels.uri(channel)})
+    return [*layers.encrypt_migration(channels.connecting(channel)), sent]
 
 
 def _lockstep() -> Step:
@@ -176,7 +177,7 @@ def _replicate(monitor: Monitor, target: str) -> list[Step]:
 
 def _filters(seen: Observation) -> list[Step]:
     parts = states.proxy_parts(seen)
-    return [layers.add_part(part) for part in parts if part.object and not states.has(seen.monitor, part)]
+    return [layers.add_part(part) for part in parts if not part.early and not states.has(seen.monitor, part)]
 
 
 def proof(record: Record) -> Step:

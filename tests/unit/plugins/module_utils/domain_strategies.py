@@ -9,6 +9,7 @@ from pathlib import Path
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import marks, reading
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import (
     MAX_NICS,
+    PKI_DIRECTORY,
     PORT_RANGE,
     PORTS_PER_PAIR,
     ROLES,
@@ -79,7 +80,7 @@ def records(draw: st.DrawFn, role: str | None = None) -> Record:
         checkpoint_delay=draw(st.integers(0, 100_000)),
         uncompared=draw(st.sampled_from([None, *TREATMENTS])),
         incoming_added=draw(st.booleans()),
-        credentials=draw(st.none() | texts),
+        credentials=draw(st.sampled_from((None, PKI_DIRECTORY))),
         metadata_before=draw(st.booleans()),
         commandline_before=draw(st.booleans()),
         handed_over=role == "primary" and draw(st.booleans()),

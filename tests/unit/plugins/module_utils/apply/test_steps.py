@@ -329,7 +329,7 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
         ("make_directory", "/d", "o", "g"),
         ("write", "/d", "m"),
         ("create_image", "/d/i", "raw", 5, "o", "g"),
-        ("reach", "10.0.0.2", 21601, 4.0),
+        ("reach", "10.0.0.2", 21601, 4.0, b""),
         ("release_sockets", "10.0.0.2", [1, 2]),
         ("remove", "/d/i"),
         ("remove", "/d"),

@@ -8,6 +8,7 @@ import json
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.record import xml
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import (
+    PKI_DIRECTORY,
     PORT_RANGE,
     Channel,
     DiskRecord,
@@ -45,7 +46,7 @@ def test_a_survivor_alone_has_no_channels_and_keeps_its_ports() -> None:
 
 
 def test_every_channel_has_the_credentials() -> None:
-    assert {channel.credentials for channel in record(credentials="tls").channels()} == {"tls"}
+    assert {channel.credentials for channel in record(credentials=PKI_DIRECTORY).channels()} == {PKI_DIRECTORY}
 
 
 @given(records())
@@ -70,6 +71,7 @@ def test_a_pair_stays_within_its_block_of_ports(given_record: Record) -> None:
         ({"role": "secondary"}, "no active and hidden"),
         ({"autostart_before": "no"}, "autostart_before"),
         ({"credentials": ""}, "credentials"),
+        ({"credentials": "/tmp/a-ca-of-mine"}, "the credentials are '/tmp/a-ca-of-mine'"),
         ({"checkpoint_delay": 1.5}, "checkpoint delay"),
     ],
 )

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.record import schema, xml
-from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord, Record
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PKI_DIRECTORY, DiskRecord, Record
 from ansible_collections.lockstep.colo.plugins.module_utils.record.schema import NAMESPACE, VocabularyError
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.a_record import STANDBY_DISK, record
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import records
@@ -57,7 +57,7 @@ def test_xml_that_is_changed_is_another_record_or_none(given_record: Record, dat
 @pytest.mark.parametrize("role", ["primary", "secondary", "alone"])
 def test_an_unknown_element_or_attribute_is_refused_wherever_it_is(role: str) -> None:
     text = xml.to_xml(
-        record(role, incoming_added=True, credentials="tls", metadata_before=True, commandline_before=True)
+        record(role, incoming_added=True, credentials=PKI_DIRECTORY, metadata_before=True, commandline_before=True)
     )
     for number, _element in enumerate(etree.fromstring(text).iter()):
         root = etree.fromstring(text)
@@ -75,7 +75,7 @@ OPTIONAL = {("pair", "complete"), ("channels", "credentials"), ("driver", "name"
 
 @pytest.mark.parametrize("role", ["primary", "secondary", "alone"])
 def test_a_required_attribute_is_required(role: str) -> None:
-    text = xml.to_xml(record(role, credentials="tls"))
+    text = xml.to_xml(record(role, credentials=PKI_DIRECTORY))
     for number, element in enumerate(etree.fromstring(text).iter()):
         for key in element.attrib:
             if (etree.QName(element).localname, key) in OPTIONAL:

@@ -1,0 +1,174 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plans of a pair with credentials: they are there before anything connects, on every channel, and go with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import channels, states
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, effects, listen, protect, survive
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PKI_DIRECTORY, REQUIRED
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import remarks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
+
+YEAR = 365 * 86400.0
+
+
+def certified(seen: Observation, address: str, **changes: Any) -> Observation:
+    name, now = channels.subject(seen.host.name), seen.host.clock or 1.8e9
+    known = Certificate(None, name, name, now - 10, now + YEAR, (address,), "a")
+    return replace(seen, host=replace(seen.host, clock=now, certificate=replace(known, **changes)))
+
+
+def encrypted(name: str, **changes: Any) -> Observation:
+    """A recording as of a pair with credentials."""
+    seen = recorded(name)
+    record = replace(seen.record, credentials=PKI_DIRECTORY)
+    live = seen.domain.live_record and replace(seen.domain.live_record, credentials=PKI_DIRECTORY)
+    xml = editing.protect(seen.domain.inactive_xml, record)
+    seen = replace(seen, domain=replace(seen.domain, record=record, live_record=live, inactive_xml=xml))
+    return certified(seen, record.local.address, **changes)
+
+
+def with_objects(seen: Observation) -> Observation:
+    known = {part["id"]: part["qom-type"] for part in channels.credentials(seen.record)}
+    return replace(seen, monitor=replace(seen.monitor, objects={**seen.monitor.objects, **known}))
+
+
+def sent(plan: Plan) -> list[tuple[str, dict[str, Any]]]:
+    return [(step.arguments["command"], step.arguments["arguments"]) for step in plan.steps if step.action == "qmp"]
+
+
+def place(commands: list[tuple[str, dict[str, Any]]], command: str, **given: Any) -> int:
+    found = [at for at, (name, args) in enumerate(commands) if name == command and given.items() <= args.items()]
+    assert found, (command, given)
+    return found[0]
+
+
+def test_a_standby_has_credentials_before_anything_listens() -> None:
+    commands = sent(listen.secondary(WANTED, encrypted("started-secondary"), encrypted("described-primary")))
+    ready = max(place(commands, "object-add", id=name) for name in channels.CREDENTIALS)
+    asked = {"tls-creds": channels.SERVER, "tls-authz": channels.PEER}
+    encrypts = place(commands, "migrate-set-parameters", **asked)
+    assert ready < place(commands, "chardev-add")
+    assert ready < place(commands, "nbd-server-start", **asked) < place(commands, "migrate-incoming")
+    assert ready < encrypts < place(commands, "migrate-incoming")
+    identity = next(args for name, args in commands if args.get("id") == channels.PEER)["identity"]
+    assert identity == "O=lockstep.colo,CN=kvm1"
+
+
+def test_a_primary_has_them_before_it_listens_and_shows_them_wherever_it_connects() -> None:
+    plan = protect.primary(WANTED, encrypted("described-primary"), with_objects(encrypted("listening-secondary")))
+    commands = sent(plan)
+    ready = max(place(commands, "object-add", id=name) for name in channels.CREDENTIALS)
+    assert [name for name, args in commands if args.get("id") in channels.CREDENTIALS] == ["object-add"] * 3
+    assert ready < place(commands, "chardev-add")
+    assert place(commands, "migrate-set-parameters", **{"tls-creds": channels.CLIENT}) < place(commands, "migrate")
+    assert place(commands, "blockdev-add", **{"driver": "nbd", "tls-creds": channels.CLIENT}) > ready
+
+
+@pytest.mark.parametrize("name", ["described-primary", "started-secondary"])
+def test_every_socket_of_the_network_is_encrypted(name: str) -> None:
+    seen = encrypted(name)
+    for part in states.proxy_parts(seen):
+        if not part.object and part.arguments["backend"]["data"]["addr"]["type"] == "inet":
+            data = part.arguments["backend"]["data"]
+            assert data["tls-creds"] == (channels.SERVER if data["server"] else channels.CLIENT)
+            assert data.get("tls-authz") == (channels.PEER if data["server"] else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [
+        ("protected-primary", undo.undo),
+        ("syncing-primary", undo.undo),
+        ("protected-secondary", survive.promote),
+    ],
+)
+def test_every_way_out_takes_them_with_it_after_what_uses_them(name: str, plan: Any) -> None:
+    commands = sent(plan(with_objects(encrypted(name))))
+    gone = [place(commands, "object-del", id=one) for one in channels.CREDENTIALS]
+    sockets = [at for at, (command, _args) in enumerate(commands) if command == "chardev-remove"]
+    assert max(sockets) < min(gone)
+    assert place(commands, "migrate-set-parameters", **channels.NO_CREDENTIALS) < min(gone)
+
+
+def test_the_clients_do_not_wait_for_credentials_to_be_removed() -> None:
+    plan = survive.promote(with_objects(encrypted("protected-secondary")))
+    serves = next(at for at, step in enumerate(plan.steps) if step.serves)
+    given = [step.arguments.get("arguments", {}) for step in plan.steps]
+    assert serves < min(at for at, one in enumerate(given) if one.get("id") == channels.PEER)
+
+
+def test_one_that_somebody_removed_is_put_back() -> None:
+    seen = with_objects(encrypted("protected-primary"))
+    objects = {name: kind for name, kind in seen.monitor.objects.items() if name != channels.CLIENT}
+    drifted = list(states.drifted(replace(seen, monitor=replace(seen.monitor, objects=objects))))
+    assert [drift.part.name for drift in drifted] == [channels.CLIENT]
+    assert list(states.drifted(seen)) == []
+
+
+@pytest.mark.parametrize("name", ["described-primary", "syncing-primary", "protected-primary"])
+def test_the_plan_ends_without_any_of_them(name: str) -> None:
+    seen = encrypted(name)
+    seen = with_objects(seen) if name != "described-primary" else seen
+    last = effects.fold(seen, undo.undo(seen).steps)
+    assert not set(channels.CREDENTIALS) & set(last.monitor.objects)
+
+
+def test_a_pair_that_is_up_stays_as_it_was_formed() -> None:
+    there = certified(recorded("protected-secondary"), "10.77.0.2")
+    seen = certified(recorded("protected-primary"), "10.77.0.1")
+    plan = describe.primary(replace(WANTED, tls=REQUIRED), seen, there)
+    assert plan.after.record.credentials is None
+
+
+def described(**changes: Any) -> Plan:
+    there = certified(recorded("unprotected-secondary"), "10.77.0.2")
+    here = certified(recorded("unprotected-primary"), "10.77.0.1", **changes)
+    return describe.primary(replace(WANTED, tls=REQUIRED), here, there)
+
+
+def test_a_new_pair_has_credentials_where_they_are_required() -> None:
+    assert described().after.record.credentials == PKI_DIRECTORY
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"problem": "server-key.pem is not there"}, "kvm1 has no certificate: server-key.pem is not there"),
+        ({"subject": channels.subject("kvm9")}, "a certificate of O=lockstep.colo,CN=kvm9, not of"),
+        ({"addresses": ("10.77.0.9",)}, "a certificate for 10.77.0.9, not for 10.77.0.1"),
+        ({"ends": 1.0}, "a certificate that has ended"),
+        ({"begins": 9e9}, "a certificate that does not begin yet"),
+        ({"authority": "b"}, "of different authorities"),
+    ],
+)
+def test_a_certificate_that_no_channel_would_take_is_refused_first(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(Refusal, match="certificate") as refused:
+        described(**changes)
+    assert words in str(refused.value)
+
+
+def test_a_pair_without_credentials_says_so_and_one_whose_certificate_ends_too() -> None:
+    assert any("neither encrypted" in note for note in remarks.notes(recorded("protected-primary")))
+    fine = encrypted("protected-primary")
+    assert not any("certificate" in note or "encrypted" in note for note in remarks.notes(fine))
+    soon = encrypted("protected-primary", ends=fine.host.clock + 20 * 86400)
+    assert any("ends in 20 days" in note for note in remarks.notes(soon))
+    ended = encrypted("protected-primary", ends=fine.host.clock - 86400)
+    assert any("has ended" in note for note in remarks.notes(ended))
+
+
+def test_a_pair_that_is_up_without_credentials_needs_no_certificate() -> None:
+    there = certified(recorded("protected-secondary"), "10.77.0.2", problem="none is there")
+    seen = certified(recorded("protected-primary"), "10.77.0.1", problem="none is there")
+    assert describe.primary(replace(WANTED, tls=REQUIRED), seen, there).after.record.credentials is None
