@@ -51,7 +51,7 @@ attributes:
 EXAMPLES = r"""
 - name: Make this host's certificate
   lockstep.colo.colo_certificate:
-    directory: "{{ inventory_dir }}/colo-pki"
+    directory: "{{ inventory_dir }}/colo-ca"
     host: "{{ inventory_hostname }}"
     address: "{{ colo_address }}"
 """

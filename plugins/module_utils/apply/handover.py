@@ -15,21 +15,23 @@ import time
 from collections.abc import Callable, Iterator
 
 from ..errors import ColoError, Timeout
+from ..host import proven
 from ..record.address import canonical
 
 TAKEN = b"taken\n"
 LONGEST = 256  # bytes of a line
+PATIENCE = 30.0  # seconds for one that connected and says nothing; the peer says it once its QEMU has ended
 AGAIN = "Run lockstep.colo.switchover again: it sees which host has the guest, and goes on from there"
 
 
 @contextlib.contextmanager
-def call(address: str, port: int, timeout: float) -> Iterator[Callable[[str], None]]:
+def call(address: str, port: int, timeout: float, credentials: str | None = None) -> Iterator[Callable[[str], None]]:
     """Connect to the standby's host; what is yielded sends the token and returns once it was taken.
 
     Raises ColoError when nobody listens, and when the token is not taken within ``timeout`` seconds.
     """
     try:
-        connection = socket.create_connection((address, port), timeout)
+        connection = proven.outgoing(socket.create_connection((address, port), timeout), address, credentials)
     except OSError as error:
         raise ColoError(f"the standby does not wait on {address} port {port}: {error}", remedy=AGAIN) from None
 
@@ -46,7 +48,7 @@ def call(address: str, port: int, timeout: float) -> Iterator[Callable[[str], No
         yield tell
 
 
-def wait(address: str, port: int, peer: str, token: str, timeout: float) -> None:
+def wait(address: str, port: int, peer: str, token: str, timeout: float, credentials: str | None = None) -> None:
     """Wait until the peer says, with the token, that its guest has ended; Timeout when it does not.
 
     Whoever else connects, or says something else, is not answered.
@@ -60,12 +62,13 @@ def wait(address: str, port: int, peer: str, token: str, timeout: float) -> None
             except TimeoutError:
                 break
             with connection, contextlib.suppress(OSError):
-                connection.settimeout(max(deadline - time.monotonic(), 0.01))
-                if canonical(sender[0]) == peer and hmac.compare_digest(
-                    _line(connection), f"{token}\n".encode("ascii")
-                ):
-                    connection.sendall(TAKEN)
-                    return
+                connection.settimeout(max(min(deadline - time.monotonic(), PATIENCE), 0.01))
+                if canonical(sender[0]) != peer:
+                    continue
+                with proven.incoming(connection, peer, credentials) as known:
+                    if hmac.compare_digest(_line(known), f"{token}\n".encode("ascii")):
+                        known.sendall(TAKEN)
+                        return
     raise Timeout(
         f"{peer} did not say within {timeout:g} s that its guest has ended",
         remedy="Nothing was changed here; see what the run on that host says",

@@ -192,8 +192,10 @@ class Apply:
     def _reach(self, step: Step, address: str, port: int, greeting: bool = False) -> None:
         sockets.reach(address, port, step.timeout, sockets.NBD_GREETING if greeting else b"")
 
-    def _hand_over(self, step: Step, uuid: str, address: str, port: int, token: str) -> None:
-        with handover.call(address, port, step.timeout) as tell:
+    def _hand_over(
+        self, step: Step, uuid: str, address: str, port: int, token: str, credentials: str | None = None
+    ) -> None:
+        with handover.call(address, port, step.timeout, credentials) as tell:
             qemu_process.kill_emulator(self.domain, uuid, step.timeout)
             tell(token)
 
@@ -209,8 +211,10 @@ class Apply:
     def _give_way(self, _step: Step, note: GaveWay) -> None:
         given_way.note(given_way.GAVE_WAY, self.domain, note)
 
-    def _receive_handover(self, step: Step, address: str, port: int, peer: str, token: str) -> None:
-        handover.wait(address, port, peer, token, step.timeout)
+    def _receive_handover(
+        self, step: Step, address: str, port: int, peer: str, token: str, credentials: str | None = None
+    ) -> None:
+        handover.wait(address, port, peer, token, step.timeout, credentials)
 
     def _make_directory(self, _step: Step, path: str, owner: str, group: str) -> None:
         host.make_directory(path, owner, group)

@@ -42,7 +42,7 @@ def hand_over(seen: Observation, peer: Observation, handover: Handover) -> Plan:
     where = _where(record)
     place = f"{where['address']} port {where['port']}"
     text = xml.with_metadata_element(record)
-    hand = {**where, "uuid": seen.domain.uuid, "token": handover.token}
+    hand = {**where, "uuid": seen.domain.uuid, "token": handover.token, "credentials": record.credentials}
     steps = (
         wait(f"see that the standby waits on {place}", "listening", handover.timeout, **where),
         Step("write that this copy is handed over", "record", {"xml": text, "live": True}),
@@ -73,7 +73,8 @@ def take_back(seen: Observation) -> Plan:
 def take_over(seen: Observation, handover: Handover) -> Plan:
     """The standby's side: wait until the primary has ended, then be promoted."""
     refuse_if(_secondary_problems(seen))
-    arguments = {**_where(seen.record), "peer": seen.record.peer.address, "token": handover.token}
+    proof = {"token": handover.token, "credentials": seen.record.credentials}
+    arguments = {**_where(seen.record), "peer": seen.record.peer.address, **proof}
     receive = Step("wait until the primary has ended its guest", "receive_handover", arguments, handover.timeout)
     plan = survive.promote(seen)
     return replace(plan, steps=(receive, *plan.steps))

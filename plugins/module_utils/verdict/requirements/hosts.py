@@ -95,7 +95,7 @@ def same_authority(here: Host, there: Host, *, needed: bool) -> list[Requirement
     if known[0].authority != known[1].authority:
         row.wrong(
             f"the certificates of {here.name} and {there.name} are of different authorities",
-            "Run deploy for both hosts with the same colo_pki_directory on the control node",
+            "Run deploy for both hosts with the same colo_ca_directory on the control node",
         )
     return row.found("the same")
 

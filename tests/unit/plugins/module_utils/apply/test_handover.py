@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.apply import handover
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, Timeout
+from ansible_collections.lockstep.colo.plugins.plugin_utils import authority
 
 HERE = "127.0.0.1"
 
@@ -111,3 +114,53 @@ def test_a_standby_that_hears_nothing_says_so() -> None:
     assert standby.ended()
     assert isinstance(standby.error, Timeout)
     assert "Nothing was changed here" in standby.error.remedy
+
+
+def certificates(home: Path, host: str, address: str) -> str:
+    """Those of a host, of one authority, as the role pki installs them."""
+    made = authority.certify(str(home / "pki"), host, address, 100, 60)
+    where = home / host
+    where.mkdir(exist_ok=True)
+    shutil.copy(made.authority, where / "ca-cert.pem")
+    for end in ("server", "client"):
+        shutil.copy(made.certificate, where / f"{end}-cert.pem")
+        shutil.copy(made.key, where / f"{end}-key.pem")
+    return str(where)
+
+
+def encrypted_standby(home: str, timeout: float = 10.0) -> tuple[int, Standby]:
+    port = free_port()
+    standby = Standby.__new__(Standby)
+    threading.Thread.__init__(standby, daemon=True)
+    standby.error, standby.call = None, (HERE, port, HERE, "the token", timeout, home)
+    standby.start()
+    return port, standby
+
+
+def test_both_ends_of_a_pair_with_credentials_prove_who_they_are(tmp_path: Path) -> None:
+    here = certificates(tmp_path, "kvm1", HERE)
+    port, standby = encrypted_standby(here)
+    connect(port).close()
+    with handover.call(HERE, port, 5.0, here) as tell:
+        tell("the token")
+    assert standby.ended()
+    assert standby.error is None
+
+
+def test_a_host_of_the_same_authority_that_is_not_the_peer_ends_nothing(tmp_path: Path) -> None:
+    here, other = certificates(tmp_path, "kvm1", HERE), certificates(tmp_path, "kvm9", "192.0.2.9")
+    port, standby = encrypted_standby(here, 3.0)
+    connect(port).close()
+    with pytest.raises(ColoError), handover.call(HERE, port, 5.0, other) as tell:
+        tell("the token")
+    assert standby.ended()
+    assert isinstance(standby.error, Timeout)
+
+
+def test_nothing_is_said_in_clear_to_a_standby_that_has_no_certificate_for_its_address(tmp_path: Path) -> None:
+    here, other = certificates(tmp_path, "kvm1", HERE), certificates(tmp_path, "kvm9", "192.0.2.9")
+    port, standby = encrypted_standby(other, 3.0)
+    connect(port).close()
+    with pytest.raises(ColoError, match="does not wait"), handover.call(HERE, port, 5.0, here):
+        raise AssertionError("the guest would have been ended")
+    assert standby.ended()

@@ -1,0 +1,44 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Connections of this host's own with a peer's, on which both ends prove by certificate who they are.
+
+``credentials`` is the directory of this host's certificates, by QEMU's names; None for a pair without TLS.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from ..record.address import canonical
+
+
+def outgoing(connection: socket.socket, address: str, credentials: str | None) -> socket.socket:
+    """Of who connected to ``address``. OSError where nobody there has a certificate for it."""
+    if credentials is None:
+        return connection
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, credentials, "client")
+    return context.wrap_socket(connection, server_hostname=address)
+
+
+def incoming(connection: socket.socket, peer: str, credentials: str | None) -> socket.socket:
+    """Of who listens for ``peer``, an address. OSError where the other end has no certificate for that."""
+    if credentials is None:
+        return connection
+    context = _context(ssl.PROTOCOL_TLS_SERVER, credentials, "server")
+    context.verify_mode = ssl.CERT_REQUIRED
+    proven = context.wrap_socket(connection, server_side=True)
+    names = (proven.getpeercert() or {}).get("subjectAltName", ())
+    if not any(kind == "IP Address" and canonical(name) == peer for kind, name in names):
+        proven.close()
+        raise ssl.SSLError("its certificate is not for the peer's address")
+    return proven
+
+
+def _context(protocol: ssl._SSLMethod, directory: str, end: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(f"{directory}/{end}-cert.pem", f"{directory}/{end}-key.pem")
+    context.load_verify_locations(f"{directory}/ca-cert.pem")
+    return context
