@@ -57,7 +57,9 @@ def _record(seen: Observation, xml: str | None, live: bool, marked: bool = False
     """``marked``: there may have been no room for it where libvirt keeps the XML, so that the plan writes it again."""
     record, domain = record_xml.from_xml(xml) if xml else None, seen.domain
     changes = {"record": record}
-    if domain.inactive_xml and not marked:
+    if marked:
+        return _of_domain(seen, **changes)
+    if domain.inactive_xml:
         changes["inactive_xml"] = with_record(domain.inactive_xml, record)
     if live:
         changes["live_record"] = record

@@ -366,3 +366,12 @@ def test_every_survivor_tells_where_its_guest_is_and_looks_whether_that_leaves_t
     assert steps[told + 1].action == "see_announced"
     assert steps[told + 1].arguments == {"taps": {nic.mac: nic.tap for nic in seen.domain.nics}}
     assert not steps[told + 1].changes
+
+
+@pytest.mark.parametrize("name", ["protected-again-primary", "protected-secondary"])
+def test_the_record_is_written_once_more_at_the_end_for_there_may_have_been_no_room_for_it(name: str) -> None:
+    seen = heard_just_now(recorded(name))
+    steps = failover(seen, fenced(seen.record.peer.host)).steps
+    writes = [step for step in steps if step.action in ("record", "define")]
+    assert writes[0].arguments["marked"]
+    assert [step.action for step in writes[1:]] == ["define", "record"]
