@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A third machine in the replication network of a protected pair: what it gets of each channel, with TLS and without."""
+"""A third machine in the replication network of a protected pair: what it gets of each channel, with TLS or not."""
 
 from __future__ import annotations
 
