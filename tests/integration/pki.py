@@ -18,17 +18,15 @@ def install(bed: Bed) -> None:
     """What the watchers of both hosts show each other."""
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        authority = _new(place, "ca", "/CN=a lab's authority", "-addext", "basicConstraints=critical,CA:TRUE")
+        _key, authority = _new(place, "ca", "/CN=a lab's authority", "-addext", "basicConstraints=critical,CA:TRUE")
         for host in HOSTS:
             key, certificate = of_host(place, host)
-            files = {"ca-cert.pem": authority[1]}
+            files = {"ca-cert.pem": authority}
             for end in ("server", "client"):
                 files |= {f"{end}-cert.pem": certificate, f"{end}-key.pem": key}
-            lines = [
-                f"mkdir -p {DIRECTORY}",
-                *(f"cat > {DIRECTORY}/{name} <<'E'\n{text}E" for name, text in files.items()),
-            ]
-            bed.ssh(host, "sh -e", stdin="\n".join([*lines, f"chmod 600 {DIRECTORY}/*-key.pem", ""]))
+            here = [f"cat > {DIRECTORY}/{name} <<'E'\n{text}E" for name, text in files.items()]
+            script = "\n".join([f"mkdir -p {DIRECTORY}", *here, f"chmod 600 {DIRECTORY}/*-key.pem", ""])
+            bed.ssh(host, "sh -e", stdin=script)
 
 
 def of_host(place: Path, host: str, name: str | None = None) -> tuple[str, str]:

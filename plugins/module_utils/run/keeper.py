@@ -178,11 +178,22 @@ class Keeper(threading.Thread):
         self._asker.about(self._held.name if self._held else "")
         self.seen = self._asker.seen
         self._remember()
-        if self._held is None and self._ended_at is None:  # it has ended before this watcher began
-            self._ended_by = self._found["ended_by"]
+        self._see_end()
         self._state(self._found)
         if self.guarded:
             given_way.prepare(given_way.GAVE_WAY, self.domain)
+
+    def _see_end(self) -> None:
+        """Why QEMU has ended, also where that was before this watcher, or this host, began."""
+        kind, record = given_way.POWERED_OFF, self._recorded(self._found)
+        if self._held is not None:
+            given_way.forget(kind, self.domain)
+            return
+        about = GaveWay(self.uuid, record.generation, record.role)
+        if self._ended_at is None:
+            self._ended_by = "shutdown" if given_way.noted(kind, self.domain) == about else self._found["ended_by"]
+        elif self._ended_by == "shutdown" and given_way.noted(kind, self.domain) != about:
+            given_way.note(kind, self.domain, about)
 
     def _unchanged(self) -> bool:
         """Whether what is remembered of the domain still holds: no run has begun since."""
@@ -199,14 +210,17 @@ class Keeper(threading.Thread):
             self._described = None
         self._found, self._runs = found, runs
 
-    def _state(self, found: dict[str, object]) -> None:
-        """What the other host is to know of this half."""
+    def _recorded(self, found: dict[str, object]) -> Record:
+        """What is written in the domain, and beside it."""
         text = found["record"]
         record = record_xml.from_xml(text) if text else None
         if record is None:
             raise ColoError("the domain is not part of a pair any more")
-        note = given_way.noted(given_way.GAVE_WAY, self.domain)
-        self.record = record = gave_way.with_note(record, self.uuid, note)
+        return gave_way.with_note(record, self.uuid, given_way.noted(given_way.GAVE_WAY, self.domain))
+
+    def _state(self, found: dict[str, object]) -> None:
+        """What the other host is to know of this half."""
+        self.record = record = self._recorded(found)
         running = self._held is not None
         lacks = self._lacks(record)
         half = Half(
@@ -292,7 +306,8 @@ class Keeper(threading.Thread):
         self._look()
         self.told = replace(self.told, last_action=decision.action, last_ms=took)
         steps = ", ".join(f"{one.title}: {1000 * one.began:.0f}-{1000 * one.ended:.0f}" for one in done.outcome.done)
-        moments = f"decided at {began:.4f}, ended at {self._ended_at or 0:.4f}"
+        free = 0 if served is None else began + served
+        moments = f"decided at {began:.4f}, ended at {self._ended_at or 0:.4f}, served at {free:.4f}"
         self._say(f"{self.domain}: {decision.action} took {took} ms, {moments} ({steps})")
 
     def _gave_way(self) -> None:

@@ -45,7 +45,7 @@ class Vigil:
         self._machine, self._boot = host_files.machine_id(), processes.boot_id()
         self._keepers: dict[str, Keeper] = {}
         self._speakers: dict[str, Speaker] = {}
-        self._last: dict[str, word.Last] = {}
+        self._last: dict[tuple[frozenset[str], str], word.Last] = {}
         self._order = threading.Lock()
         self._scout = Hypervisor(settings.uri)
         self._complaints: dict[str, str] = {}
@@ -126,14 +126,19 @@ class Vigil:
         while True:
             line.say({"nonce": ear.nonce})
             said = speech(line.hear())
-            with self._order:
-                refused = word.unheard(ear, self._last.get(said.machine_id, word.Last()), said)
-                if refused:
-                    raise ValueError(refused)
-                ear, last = word.heard(ear, said, secrets.token_hex(16))
-                for keeper in list(self._keepers.values()):
-                    keeper.hear(ear.names, said)
-                self._last[said.machine_id] = last
+            if refused := word.unheard(ear, said):
+                raise ValueError(refused)
+            ear = word.heard(ear, said, secrets.token_hex(16))
+            self._hear(ear.names, said)
+
+    def _hear(self, names: frozenset[str], said: Speech) -> None:
+        speaker = names, said.machine_id
+        with self._order:
+            if word.is_old(self._last.get(speaker, word.Last()), said):
+                return
+            self._last[speaker] = word.Last(said.boot_id, said.number)
+            for keeper in list(self._keepers.values()):
+                keeper.hear(names, said)
 
     def complain(self, about: str, words: str) -> None:
         """Once, until it is otherwise."""

@@ -27,27 +27,29 @@ class Ear:
 
 @dataclass(frozen=True)
 class Last:
-    """The last speech of a machine, over whichever connection."""
+    """The last speech of a machine that showed one certificate, over whichever connection."""
 
     boot_id: str = ""
     number: int = -1
 
 
-def unheard(ear: Ear, last: Last, said: Speech) -> str | None:
-    """Why a speech is not listened to, in plain words; the connection is closed then."""
+def unheard(ear: Ear, said: Speech) -> str | None:
+    """Why a speech is not believed, in plain words; the connection is closed then."""
     if said.nonce != ear.nonce:
         return "it does not answer what was asked now: it is repeated, or not for this host"
     if ear.speaker is not None and ear.speaker != (said.machine_id, said.boot_id):
         return "it is of another machine, or another boot, than this connection"
-    if said.boot_id == last.boot_id and said.number <= last.number:
-        return "it is older than what was said before"
     return None
 
 
-def heard(ear: Ear, said: Speech, nonce: str) -> tuple[Ear, Last]:
-    """What is known after a speech; ``nonce`` is for the next."""
-    after = replace(ear, nonce=nonce, speaker=(said.machine_id, said.boot_id))
-    return after, Last(said.boot_id, said.number)
+def is_old(last: Last, said: Speech) -> bool:
+    """Whether a later one was heard already, over another line to the same host; it says nothing then."""
+    return said.boot_id == last.boot_id and said.number <= last.number
+
+
+def heard(ear: Ear, said: Speech, nonce: str) -> Ear:
+    """What is known of the connection after a speech; ``nonce`` is for the next."""
+    return replace(ear, nonce=nonce, speaker=(said.machine_id, said.boot_id))
 
 
 def half_for(record: Record, uuid: str, names: Iterable[str], said: Speech) -> Half | None:

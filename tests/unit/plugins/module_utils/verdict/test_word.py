@@ -19,32 +19,31 @@ EAR = word.Ear(frozenset({PEER.host}), "nonce")
 
 
 def test_a_speech_is_heard_once() -> None:
-    assert word.unheard(EAR, word.Last(), SAID) is None
-    after, last = word.heard(EAR, SAID, "next")
-    assert "repeated" in word.unheard(after, last, SAID)
-    assert word.unheard(after, last, replace(SAID, nonce="next", number=11)) is None
+    assert word.unheard(EAR, SAID) is None
+    after = word.heard(EAR, SAID, "next")
+    assert "repeated" in word.unheard(after, SAID)
+    assert word.unheard(after, replace(SAID, nonce="next", number=11)) is None
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"nonce": "old"}, "repeated"),
-        ({"number": 10}, "older"),
-        ({"number": 9}, "older"),
         ({"boot_id": "boot 0"}, "another boot"),
         ({"machine_id": "m9"}, "another machine"),
     ],
 )
-def test_what_is_old_or_of_another_is_not_heard(change: dict[str, object], words: str) -> None:
-    ear, last = word.heard(EAR, SAID, "next")
+def test_what_is_repeated_or_of_another_is_not_believed(change: dict[str, object], words: str) -> None:
     said = replace(SAID, **{"nonce": "next", "number": 11, **change})
-    assert words in word.unheard(ear, last, said)
+    assert words in word.unheard(word.heard(EAR, SAID, "next"), said)
 
 
-def test_after_a_boot_the_count_begins_anew() -> None:
-    _ear, last = word.heard(EAR, SAID, "next")
-    said = replace(SAID, boot_id="boot 2", number=1)
-    assert word.unheard(EAR, last, said) is None
+@pytest.mark.parametrize(
+    ("boot", "number", "old"), [("b", 10, True), ("b", 9, True), ("b", 11, False), ("c", 1, False)]
+)
+def test_of_two_lines_the_later_word_counts_and_a_boot_begins_anew(boot: str, number: int, old: bool) -> None:
+    assert word.is_old(word.Last("b", 10), replace(SAID, boot_id=boot, number=number)) is old
+    assert not word.is_old(word.Last(), SAID)
 
 
 @pytest.mark.parametrize("names", [{PEER.host}, {PEER.address}, {"other", PEER.address}])

@@ -178,10 +178,13 @@ class World:
     def hear(self, name: str, said: Speech) -> bool:
         """Whether it was believed."""
         host = self.hosts[name]
-        if word.unheard(host.ear, host.last, said):
+        if word.unheard(host.ear, said):
             self._forget_connection(name)
             return False
-        host.ear, host.last = word.heard(host.ear, said, self._new())
+        host.ear = word.heard(host.ear, said, self._new())
+        if word.is_old(host.last, said):
+            return False
+        host.last = word.Last(said.boot_id, said.number)
         half = word.half_for(host.record, UUID, host.ear.names, said)
         if half:
             host.theirs = half
