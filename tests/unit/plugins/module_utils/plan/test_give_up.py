@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.give_up import give_up
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.give_up import give_up, give_way
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence, unproven
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
@@ -84,3 +84,21 @@ def test_an_old_primary_is_ended_for_a_survivor_that_has_taken_over() -> None:
     survivor = changed(STANDBY, role="alone", generation=2, complete=None)
     plan = give_up(PRIMARY, survivor)
     assert [step.action for step in plan.steps] == ["end_emulator", "wait", "see_ended"]
+
+
+@pytest.mark.parametrize("seen", [PRIMARY, STANDBY], ids=["primary", "standby"])
+@pytest.mark.parametrize("end", [False, True])
+def test_a_half_that_gives_way_sees_that_its_qemu_has_ended_before_it_says_so(seen: Observation, end: bool) -> None:
+    plan = give_way(seen, end=end)
+    assert [step.action for step in plan.steps] == [*(["end_emulator"] if end else []), "see_ended", "give_way"]
+    note = plan.steps[-1].arguments["note"]
+    assert (note.uuid, note.generation, note.role) == (seen.domain.uuid, seen.record.generation, seen.record.role)
+    assert fence.given_up(plan.after)
+
+
+@pytest.mark.parametrize(
+    "seen", [changed(PRIMARY, role="alone"), replace(PRIMARY, domain=replace(PRIMARY.domain, record=None))]
+)
+def test_what_is_no_half_has_nothing_to_give_way_to(seen: Observation) -> None:
+    with pytest.raises(Refusal, match="no half of a pair"):
+        give_way(seen)

@@ -23,6 +23,7 @@ from ansible_collections.lockstep.colo.plugins.modules import (
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, fenced, recorded
 
 FENCED = fenced("kvm1")
+TOLD = Fence("kvm1", ground="told")
 HANDOVER = Handover("secret", 30.0)
 
 
@@ -96,13 +97,28 @@ class Host:
         ("protected-primary", {}, ["SILENT", "QUICK", "QUICK"]),
         ("protected-secondary", {"check": True}, ["QUICK", "QUICK", "QUICK"]),
         ("protected-secondary", {"handover": HANDOVER}, ["BRIEF", "QUICK", "QUICK"]),
+        ("protected-secondary", {"fence": TOLD, "role": "secondary"}, ["BRIEF", "QUICK", "QUICK"]),
+        ("protected-primary", {"fence": TOLD, "role": "primary"}, ["SILENT", "QUICK", "QUICK"]),
     ],
-    ids=["a standby", "one that nothing connects", "a primary", "in check mode", "a change of sides"],
+    ids=[
+        "a standby",
+        "one that nothing connects",
+        "a primary",
+        "in check mode",
+        "a change of sides",
+        "a standby is told",
+        "a primary is told",
+    ],
 )
 def test_a_failover_asks_qemu_only_once_it_cannot_wait_for_the_dead(
     monkeypatch: pytest.MonkeyPatch, seen: str, given: dict[str, Any], depths: list[str]
 ) -> None:
     assert Host(monkeypatch, recorded(seen)).looks("surviving", Request("web1", **given), 3) == depths
+
+
+@pytest.mark.parametrize("name", ["given_way", "ended"])
+def test_libvirt_is_not_waited_for_where_qemu_has_just_ended(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert Host(monkeypatch, recorded("protected-primary")).looks(name, Request("web1"), 2) == ["SILENT", "SILENT"]
 
 
 def test_on_a_host_that_is_given_up_qemu_is_asked_of_its_standby_at_most(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,10 +174,14 @@ GONE = replace(PRIMARY, running=False, answers=False, lockstep=False, gave_way=T
         (Mine(replace(STANDBY, answers=False), True, True), replace(PRIMARY, answers=False), None),
         (Mine(replace(PRIMARY, answers=False), True), replace(STANDBY, answers=False), None),
         (Mine(replace(PRIMARY, answers=False), True), replace(STANDBY, complete=False), None),
+        (Mine(replace(GONE, gave_way=False, lacks=True), True, ended_by="crashed"), STANDBY, None),
+        (Mine(replace(GONE, gave_way=False), True, ended_by="shutdown"), STANDBY, None),
+        (Mine(replace(GONE, gave_way=False), True, ended_by="crashed"), None, None),
     ],
     ids=[
         "still connected", "older generation", "another process", "not complete", "not in lockstep", "off", "silent",
-        "ended but not for good", "both hang", "both hang, primary", "the only copy hangs",
+        "ended but not for good", "both hang", "both hang, primary", "the only copy hangs", "the only whole copy ended",
+        "the guest ended itself", "nobody to give way to",
     ],
 )  # fmt: skip
 def test_what_is_not_enough(mine: Mine, theirs: Half | None, before: Half | None) -> None:
