@@ -79,7 +79,9 @@ def _clients_first(request: Request, look: Look) -> Callable[[], Observation]:
             return seen
         if seen.record is None or seen.record.role != "secondary":
             depths.clear()
-        return seen if seen.peer_sockets else next_look()
+        ended = seen.closed_sockets if told else ()  # by a kernel that is well: QEMU sees that, and does not wait
+        waits = {*seen.peer_sockets} - {*ended} or seen.stuck_sockets
+        return seen if waits else next_look()
 
     return next_look
 
