@@ -51,10 +51,14 @@ def lock(domain: str, holder: str, patience: float, *, take_over: bool = False) 
         yield other if take_over else None
 
 
-def last_run(domain: str) -> int:
-    """When a run last began to work on ``domain``, by the file system's clock; 0 for none since the host booted."""
+def last_run(domain: str) -> int | None:
+    """When a run last began to work on ``domain``, by the file system's clock; 0 for none since the host booted.
+
+    None while one is at work. Not for a process that has the lock itself: it would lose it.
+    """
     try:
-        return os.stat(f"{RUN_DIRECTORY}/{domain}.lock").st_mtime_ns
+        with open(f"{RUN_DIRECTORY}/{domain}.lock", "r+", encoding="utf-8") as file:
+            return None if _lock_holder(file) else os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
         return 0
 

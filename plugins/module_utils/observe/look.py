@@ -70,7 +70,7 @@ def _with_copy(seen: Observation, directory: str, uuid: str | None) -> Observati
     if not uuid:
         return seen
     home = image_files.home(directory, uuid)
-    return replace(seen, directory=home, marker=marker_file.read(home), **_sockets(seen.record))
+    return replace(seen, directory=home, marker=marker_file.read(home), **pair_sockets(seen.record))
 
 
 def _with_frames(seen: Observation, sights: Sights) -> Observation:
@@ -220,7 +220,8 @@ def _uncompared(domain: Domain) -> tuple[str, ...]:
     return tuple(sorted(kind for kind in found if kind))
 
 
-def _sockets(record: Record | None) -> dict[str, Any]:
+def pair_sockets(record: Record | None) -> dict[str, Any]:
+    """What an observation has of the connections of this pair, as they are now."""
     if record is None:
         return {}
     peer, kinds = record.peer.address, {channel.port: channel.kind for channel in record.channels()}

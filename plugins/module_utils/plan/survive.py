@@ -18,7 +18,7 @@ from ..verdict import copies, current, pair
 from ..verdict.fence import SAID, Fence, unproven
 from ..verdict.problem import Problem, refuse_if
 from .parts import frames, layers
-from .parts.undo import release, reset_connections, undo
+from .parts.undo import free, release, reset_connections, undo
 from .step import Plan, Step, qmp, wait
 
 COMMIT_TIMEOUT = 120.0  # seconds for active and hidden to be merged into the disk
@@ -201,6 +201,9 @@ def _settle(seen: Observation) -> list[Step]:
 
 def _go_on(seen: Observation) -> Plan:
     """The primary, or a survivor whose clean-up was cut off."""
+    if seen.record.role == "primary" and seen.depth == BRIEF:  # the clients come first, as in a promotion
+        *before, last = [*newest(seen).steps, *free(seen), *_announce(seen)]
+        return Plan((*before, replace(last, pivot=True)), _ordinary(seen))
     if seen.record.role == "primary":
         # Not looked for, which would take time before the guest serves; what is not there can be taken down, too.
         barred = replace(seen, barrier=barrier(seen))

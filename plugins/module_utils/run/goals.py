@@ -40,7 +40,8 @@ class Request:
 
     ``host``: this host's name in the inventory. ``role``: which half of the pair it is said to have. ``peer``: what was
     seen of the other host; None where it cannot be reached. ``check``: only say what would be done, from ``projected``
-    where an earlier run said what it would leave.
+    where an earlier run said what it would leave. ``warm``: what was seen of the domain a moment ago by one who has
+    kept it in view since, and has no time to look again.
     """
 
     domain: str
@@ -56,6 +57,7 @@ class Request:
     handover: Handover | None = None
     unproven: bool = False
     questions: Questions = field(default_factory=Questions)
+    warm: Observation | None = None
 
 
 def _thoroughly(_request: Request, look: Look) -> Callable[[], Observation]:
@@ -65,30 +67,28 @@ def _thoroughly(_request: Request, look: Look) -> Callable[[], Observation]:
 def _clients_first(request: Request, look: Look) -> Callable[[], Observation]:
     """First without asking QEMU, which may be waiting for the dead; then what a promotion has to know; then all.
 
-    In check mode no connection is reset, and QEMU is asked with a deadline. At a handover nobody is dead, and a standby
-    does not wait for a primary whose host says that it has ended.
+    In check mode no connection is reset, and QEMU is asked with a deadline. At a handover nobody is dead.
     """
-    told = request.fence is not None and request.fence.ground == fences.TOLD
-    nobody_is_dead = request.handover or (told and request.role == "secondary")
-    depths = [] if request.check else [BRIEF] if nobody_is_dead else [SILENT, BRIEF]
+    depths = [] if request.check or request.warm else [BRIEF] if request.handover else [SILENT, BRIEF]
+    warm = [request.warm] if request.warm else []
 
     def next_look() -> Observation:
+        if warm:
+            return warm.pop()
         depth = depths.pop(0) if depths else QUICK
         seen = look(depth)
         if depth != SILENT:
             return seen
         if seen.record is None or seen.record.role != "secondary":
             depths.clear()
-        ended = seen.closed_sockets if told else ()  # by a kernel that is well: QEMU sees that, and does not wait
-        waits = {*seen.peer_sockets} - {*ended} or seen.stuck_sockets
-        return seen if waits else next_look()
+        return seen if seen.peer_sockets else next_look()
 
     return next_look
 
 
-def _silently(_request: Request, look: Look) -> Callable[[], Observation]:
+def _silently(request: Request, look: Look) -> Callable[[], Observation]:
     """Of a QEMU that has ended, or hangs: what libvirt tells without it, and the record."""
-    return lambda: look(SILENT)
+    return lambda: request.warm or look(SILENT)
 
 
 def _without_qemu(_request: Request, look: Look) -> Callable[[], Observation]:

@@ -19,7 +19,10 @@ from ..host import files as host_files
 from ..host import given_way, lock, processes, sockets
 from ..host.hypervisor import Hypervisor
 from ..observation.automation import Automation, Settings
+from ..observation.depth import BRIEF, QUICK
+from ..observation.seen import Observation
 from ..observation.word import Half, Speech
+from ..observe import look
 from ..record import given_way as gave_way
 from ..record import xml as record_xml
 from ..record.given_way import GaveWay
@@ -30,7 +33,6 @@ from ..verdict.vigil import EXPEND, GIVE_WAY, REST, SERVE, Decision, Mine
 from . import goals, result
 from .asker import Asker, Seen
 from .goals import Request
-from .remembered import Remembered
 
 TICK = 1.0  # seconds between two looks at a QEMU that is well
 EAGER = 0.001  # seconds, while the other host has given way and this host's connections still end
@@ -73,8 +75,9 @@ class Keeper(threading.Thread):
         self._ended_by: str | None = None
         self._wanted_end = False
         self._found: dict[str, object] | None = None  # libvirt's last words about the domain
-        self._described: dict[str, object] | None = None
-        self._runs = -1  # when a run had last begun then
+        self._warm: Observation | None = None  # in lockstep: all that was seen of the domain
+        self._warm_of = ""  # which QEMU that is
+        self._runs: int | None = None  # when a run had last begun then; None while one was at work
         self._theirs: Half | None = None
         self._heard_at = 0.0
         self._before: Half | None = None
@@ -197,18 +200,31 @@ class Keeper(threading.Thread):
 
     def _unchanged(self) -> bool:
         """Whether what is remembered of the domain still holds: no run has begun since."""
-        return self._found is not None and self._runs == lock.last_run(self.domain)
+        return self._found is not None and self._runs is not None and self._runs == lock.last_run(self.domain)
 
     def _remember(self) -> None:
         runs = lock.last_run(self.domain)
         found = self._hypervisor.glimpse(self.domain)
         if found is None or found["uuid"] != self.uuid:
             raise ColoError("there is no such domain any more")
-        if self.guarded and self.seen.lockstep and (self._described is None or runs != self._runs):
-            self._described = self._hypervisor.describe(self.domain)
-        elif not self.seen.lockstep:
-            self._described = None
-        self._found, self._runs = found, runs
+        self._found = found
+        record = self._recorded(found)
+        fresh = self._warm is not None and runs == self._runs and self._warm_of == self._process
+        self._runs = runs
+        if not self.guarded or self._held is None or self.seen.role != record.role or runs is None:
+            self._warm = None
+        elif not fresh:
+            self._warm, self._warm_of = self._seen_in_lockstep(), self._process
+
+    def _seen_in_lockstep(self) -> Observation | None:
+        """All of the domain, once in each lockstep: as much of it as a run needs in the moment of a loss lasts.
+
+        It is called brief, so that a run looks again once the guest is free.
+        """
+        seen = look.observe(self._hypervisor, self.domain, self._settings.directory, QUICK)
+        if seen.monitor is None or seen.record is None or seen.monitor.colo != seen.record.role:
+            return None
+        return replace(seen, depth=BRIEF, monitor=replace(seen.monitor, running=True, status="running"))
 
     def _recorded(self, found: dict[str, object]) -> Record:
         """What is written in the domain, and beside it."""
@@ -280,7 +296,8 @@ class Keeper(threading.Thread):
         return channels.none_left(*(kind(peer, ports) for kind in kinds))
 
     def _carry_out(self, decision: Decision, theirs: Half | None) -> None:
-        request = Request(self.domain, role=self.half.role, wanted=Wanted(directory=self._settings.directory))
+        wanted, warm = Wanted(directory=self._settings.directory), self._warm_for(decision.action)
+        request = Request(self.domain, role=self.half.role, wanted=wanted, warm=warm)
         if decision.action == SERVE:
             told = fence.Fence(self.record.peer.host, method=decision.why, ground=fence.TOLD, told=theirs)
             request = replace(request, fence=told)
@@ -292,7 +309,7 @@ class Keeper(threading.Thread):
                 uri=self._settings.uri,
                 holder="the watcher of this host (lockstep-colo-watch.service)",
                 patience=0.0,
-                hypervisor=self._remembered(decision),
+                hypervisor=self._hypervisor,
             )
         except result.FAILURES as error:
             self._not_before = time.monotonic() + AGAIN
@@ -317,12 +334,17 @@ class Keeper(threading.Thread):
             self._ended_by = "shutdown"
         self._state(self._found)
 
-    def _remembered(self, decision: Decision) -> Hypervisor:
-        """The libvirt for a run. One that has to be quick is told what is known, where that still holds."""
-        if decision.action not in (GIVE_WAY, SERVE) or not self._unchanged():
-            return self._hypervisor
-        off = {**self._found, "state": "shutoff"} if decision.action == GIVE_WAY else None
-        return Remembered(self._hypervisor, off, self._described)
+    def _warm_for(self, action: str) -> Observation | None:
+        """What a run that has to be quick need not look for; nothing where it may be otherwise by now."""
+        if self._warm is None or not self._unchanged():
+            return None
+        if action == GIVE_WAY:
+            return replace(self._warm, monitor=None, domain=replace(self._warm.domain, state="shutoff"))
+        if action == SERVE:
+            sockets_now = look.pair_sockets(self.record)
+            waits = sockets_now["stuck_sockets"]  # QEMU may, for a host that is silent: it is freed first
+            return None if waits else replace(self._warm, **sockets_now)
+        return None
 
     def _tell(self, words: str, theirs: Half | None = None) -> None:
         told = replace(self.told, hears=theirs is not None, says=words)

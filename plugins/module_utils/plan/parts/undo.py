@@ -40,7 +40,7 @@ def undo(seen: Observation) -> Plan:
         ended = ["cancelled", "failed", "completed"]
         steps.append(wait("wait for its end", "migration", SWITCH_TIMEOUT, pivot=True, status=ended))
         return Plan(tuple(steps), seen)
-    steps += _free(seen)
+    steps += free(seen)
     # A guest that was seen between two checkpoints, or stalled, runs by now, and must not while its disks change.
     freed = replace(monitor, running=True, status="running") if monitor.migration.status == "colo" else monitor
     steps += _clean(replace(seen, monitor=freed))
@@ -82,7 +82,7 @@ def reset_connections(seen: Observation) -> Step:
     return Step(f"reset the connections with {peer}", "release", {"peer": peer, "ports": ports})
 
 
-def _free(seen: Observation) -> list[Step]:
+def free(seen: Observation) -> list[Step]:
     """Cut the standby off, and let go of the guest.
 
     The lockstep ends before its filters go: a checkpoint for which some of them were gone stood still for ever, and

@@ -24,6 +24,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 
 FENCED = fenced("kvm1")
 TOLD = Fence("kvm1", ground="told")
+WARM = recorded("protected-secondary")
 HANDOVER = Handover("secret", 30.0)
 
 
@@ -97,8 +98,8 @@ class Host:
         ("protected-primary", {}, ["SILENT", "QUICK", "QUICK"]),
         ("protected-secondary", {"check": True}, ["QUICK", "QUICK", "QUICK"]),
         ("protected-secondary", {"handover": HANDOVER}, ["BRIEF", "QUICK", "QUICK"]),
-        ("protected-secondary", {"fence": TOLD, "role": "secondary"}, ["BRIEF", "QUICK", "QUICK"]),
-        ("protected-primary", {"fence": TOLD, "role": "primary"}, ["SILENT", "QUICK", "QUICK"]),
+        ("protected-secondary", {"fence": TOLD, "warm": WARM}, ["QUICK", "QUICK"]),
+        ("protected-secondary", {"fence": TOLD}, ["SILENT", "BRIEF", "QUICK"]),
     ],
     ids=[
         "a standby",
