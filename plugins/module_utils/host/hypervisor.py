@@ -392,8 +392,15 @@ class _Session:
         return {name: record for name, record in found.items() if record is not None}
 
     def paired(self) -> dict[str, tuple[str, str]]:
-        found = {one.UUIDString(): (one.name(), self._record(one)) for one in self.connection.listAllDomains()}
-        return {uuid: known for uuid, known in found.items() if known[1] is not None}
+        found = {}
+        for one in self.connection.listAllDomains():
+            try:
+                record = self._record(one)
+            except self.libvirt.libvirtError:  # it is gone meanwhile
+                continue
+            if record is not None:
+                found[one.UUIDString()] = (one.name(), record)
+        return found
 
     def define(self, xml: str) -> None:
         self.connection.defineXMLFlags(xml, self.libvirt.VIR_DOMAIN_DEFINE_VALIDATE)

@@ -203,7 +203,7 @@ def _go_on(seen: Observation) -> Plan:
     """The primary, or a survivor whose clean-up was cut off."""
     if seen.record.role == "primary" and seen.depth == BRIEF:  # the clients come first, as in a promotion
         *before, last = [*newest(seen).steps, *free(seen), *_announce(seen)]
-        return Plan((*before, replace(last, pivot=True)), _ordinary(seen))
+        return Plan((*before, replace(last, pivot=True)), seen)
     if seen.record.role == "primary":
         # Not looked for, which would take time before the guest serves; what is not there can be taken down, too.
         barred = replace(seen, barrier=barrier(seen))

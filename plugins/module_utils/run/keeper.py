@@ -35,6 +35,7 @@ from .asker import Asker, Seen
 from .goals import Request
 
 TICK = 1.0  # seconds between two looks at a QEMU that is well
+GLIMPSE = 5.0  # seconds between two looks at what libvirt has, where no run was at work
 EAGER = 0.001  # seconds, while the other host has given way and this host's connections still end
 AGAIN = 1.0  # seconds after which something that failed is tried again
 TOLD = 2.0  # seconds after which those who look are told again that this watcher is at work
@@ -77,6 +78,7 @@ class Keeper(threading.Thread):
         self._found: dict[str, object] | None = None  # libvirt's last words about the domain
         self._warm: Observation | None = None  # in lockstep: all that was seen of the domain
         self._warm_of = ""  # which QEMU that is
+        self._glimpsed = 0.0
         self._runs: int | None = None  # when a run had last begun then; None while one was at work
         self._theirs: Half | None = None
         self._heard_at = 0.0
@@ -204,6 +206,10 @@ class Keeper(threading.Thread):
 
     def _remember(self) -> None:
         runs = lock.last_run(self.domain)
+        warm = self._warm is not None and self._held is not None and self._warm_of == self._process
+        if warm and self._unchanged() and time.monotonic() - self._glimpsed < GLIMPSE:
+            return  # nothing of it changes in lockstep but by a run
+        self._glimpsed = time.monotonic()
         found = self._hypervisor.glimpse(self.domain)
         if found is None or found["uuid"] != self.uuid:
             raise ColoError("there is no such domain any more")

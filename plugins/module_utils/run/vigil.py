@@ -28,7 +28,7 @@ from . import metrics, result
 from .keeper import Keeper
 
 BEAT = 1.0  # seconds between two speeches, if nothing happens
-RESCAN = 1.0  # seconds between two looks for pairs that are new or gone
+RESCAN = 2.0  # seconds between two looks for pairs that are new or gone
 RECONNECT = 1.0  # seconds
 SWITCH = 0.001  # seconds for which a thread of this process keeps the others waiting
 METRICS = "lockstep_colo.prom"
@@ -61,7 +61,7 @@ class Vigil:
                     due = time.monotonic() + RESCAN
                     self._scan()
                     self._tell_metrics()
-                for event in self._scout.events(None, RESCAN / 2):
+                for event in self._scout.events(None, RESCAN):
                     for keeper in list(self._keepers.values()):
                         if keeper.domain == event.domain:
                             keeper.event(event.name, event.data)

@@ -177,11 +177,12 @@ GONE = replace(PRIMARY, running=False, answers=False, lockstep=False, gave_way=T
         (Mine(replace(GONE, gave_way=False, lacks=True), True, ended_by="crashed"), STANDBY, None),
         (Mine(replace(GONE, gave_way=False), True, ended_by="shutdown"), STANDBY, None),
         (Mine(replace(GONE, gave_way=False), True, ended_by="crashed"), None, None),
+        (Mine(replace(GONE, gave_way=False), True, ended_by="crashed"), replace(STANDBY, complete=False), None),
     ],
     ids=[
         "still connected", "older generation", "another process", "not complete", "not in lockstep", "off", "silent",
         "ended but not for good", "both hang", "both hang, primary", "the only copy hangs", "the only whole copy ended",
-        "the guest ended itself", "nobody to give way to",
+        "the guest ended itself", "nobody to give way to", "nobody who may serve",
     ],
 )  # fmt: skip
 def test_what_is_not_enough(mine: Mine, theirs: Half | None, before: Half | None) -> None:
