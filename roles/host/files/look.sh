@@ -21,6 +21,8 @@ dpkg-query --show --showformat \
 
 [ -e /sys/kernel/security/apparmor ] && echo "apparmor: true" || echo "apparmor: false"
 
+[ -e /etc/systemd/system/lockstep-colo-watch.service ] && echo "watcher: true" || echo "watcher: false"
+
 # The script sets its own default and then sources the file, so the last assignment counts
 # and an environment variable in a systemd drop-in would not.
 echo "guests_enabled: '$(systemctl is-enabled libvirt-guests.service 2>/dev/null)'"
