@@ -43,8 +43,8 @@ _value:
   description:
     - C(phase), C(holder), C(problems), C(notes) and C(next) as in the verdict of M(lockstep.colo.colo_info).
     - C(source), the host whose copy the other's is or would be made from, and C(standby), the other.
-    - C(uuid) of the domain, C(roles) by host, C(disks), and C(generation) of the newest copy; what is not known is
-      V(unknown) or null.
+    - C(uuid) of the domain, C(roles) by host, C(guarded), the hosts whose watchers are told to guard it, C(disks), and
+      C(generation) of the newest copy; what is not known is V(unknown) or null.
     - C(alone), C(gave_away), C(finish), C(resume), C(outdates) and C(deserted), whether the copy at the source is one
       of a failover, and was handed over, whether that failover is to be finished, or a guest that stands still let go,
       and whether a standby would be outdated by its start, or has left a guest whose clients wait.
@@ -72,10 +72,15 @@ def colo_verdict(results: dict[str, Any], primary: str, secondary: str) -> dict[
         **to_data(pair.pair(one, other)),
         **to_data(course.course((primary, secondary), (one, other))),
         "uuid": next((seen.domain.uuid for seen in (one, other) if seen and seen.domain), None),
+        "guarded": [name for name, seen in ((primary, one), (secondary, other)) if _guarded(seen)],
         "roles": {primary: _role(one), secondary: _role(other)},
         "disks": [disk.target for disk in record.disks] if record else [],
         "generation": record.generation if record else None,
     }
+
+
+def _guarded(seen: Observation | None) -> bool:
+    return bool(seen and seen.automation and seen.automation.wanted)
 
 
 def _role(seen: Observation | None) -> str:

@@ -197,8 +197,8 @@ verdict:
 pending:
   description:
     - What M(lockstep.colo.colo_disk) and M(lockstep.colo.colo_pair) would do on both hosts until the pair is what the
-      options say, in order. Empty where nothing is to be changed, and where O(peer) has seen a whole checkpoint; none
-      where one of them would refuse.
+      options say, in order. Empty where nothing is to be changed, and where O(peer) has seen a whole checkpoint.
+    - None where one of them would refuse, and of a domain with passwords where O(peer) came without them.
   returned: when O(peer) has the guest and O(disks) are given
   type: list
   elements: str

@@ -128,3 +128,16 @@ def test_what_a_deployment_has_still_to_do_is_told_on_the_standbys_host(asked: d
     assert look(primary, disks=disks, address="10.77.0.2", peer_address="10.77.0.1")["pending"] == []
     assert look(primary, disks=disks[:1], address="10.77.0.2", peer_address="10.77.0.1")["pending"] is None
     assert "pending" not in look(primary)
+
+
+def test_what_is_still_to_do_is_not_known_of_passwords_that_the_peer_came_without(asked: dict[str, Any]) -> None:
+    secret = "<graphics type='vnc' port='-1' autoport='yes' passwd='{}'/></devices>"
+
+    def with_password(seen: Observation, password: str) -> Observation:
+        xml = seen.domain.inactive_xml.replace("</devices>", secret.format(password))
+        return replace(seen, domain=replace(seen.domain, inactive_xml=xml))
+
+    asked["seen"] = with_password(recorded("protected-secondary"), "one")
+    disks = (WantedDisk("vda", "qcow2"), WantedDisk("vdb", "qcow2"))
+    primary = replace(recorded("protected-primary"), checkpoints=Checkpoints(1.5, 1))
+    assert look(primary, disks=disks, address="10.77.0.2", peer_address="10.77.0.1")["pending"] is None
