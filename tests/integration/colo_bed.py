@@ -216,6 +216,8 @@ class Bed:
         # Only instances have a vhost, which the collection refuses.
         vhost = not self.lab.facts().get("instances")
         with self.lab.lock():
+            # One with a password, which has to reach the standby and nothing else.
+            shape = {"graphics": guest.VNC_WITH_PASSWORD, **shape}
             wanted = guest.Guest(disks=disks, nics=nics, writer_rate=rate, vhost=vhost, **shape)
             guest.define(self.lab, "kvm1", wanted, start=True)
         guest.wait(self.lab, timeout=180)

@@ -23,7 +23,8 @@ from .common import (
 
 IMAGES = "/var/lib/libvirt/images"
 VIRSH = "virsh -q -c qemu:///system"
-VNC = "<graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1' passwd='lab-vnc1'/>"
+VNC = "<graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1'/>"
+VNC_WITH_PASSWORD = "<graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1' passwd='lab-vnc1'/>"
 # Left to itself, libvirt takes the firmware with Secure Boot and Microsoft's keys where the machine type has SMM: q35
 # has, pc has not. That refuses a -kernel which they have not signed ('BdsDxe: failed to load Boot0002 "UEFI Non-Block
 # Boot Device" ...: Not Found' on the serial console) and waits in its menu for ever, in any version of QEMU.
