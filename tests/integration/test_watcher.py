@@ -40,6 +40,7 @@ def holder(bed: Bed) -> str:
     return status(bed)["holder"]
 
 
+@pytest.mark.long
 def test_a_primary_whose_qemu_is_killed_is_replaced_and_nobody_does_anything(
     bed: Bed, guarded: str, tmp_path: Path
 ) -> None:
