@@ -85,7 +85,8 @@ class ActionModule(ActionBase):
 
 def _registered(variables: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The results of the modules that acted, as they were registered in this play, and in that order; None for none."""
-    results = [value for value in variables.values() if isinstance(value, Mapping) and _acted(value)]
+    # A dict: Ansible's hostvars is a mapping, too, and cannot be asked for what it does not have outside of a template.
+    results = [value for value in variables.values() if isinstance(value, dict) and _acted(value)]
     found = [{"title": one["title"], "host": one.get("host"), "result": one} for one in results]
     return given.plain(found) or None
 

@@ -100,3 +100,12 @@ def test_the_syntax_of_a_playbook_can_be_checked_without_an_inventory(collection
 
 def test_deploy_prepares_no_host_where_their_group_is_misnamed(collections):
     refused(play(collections, "deploy", GOOD.replace("kvm:", "hypervisors:")), "has no hosts in a group kvm")
+
+
+def test_a_failover_that_fails_has_its_report(collections, tmp_path):
+    """No host of this inventory has libvirt, or it has no such domain; the control node writes what it knows."""
+    words = ["colo_domain=no-domain-of-anybody", "colo_lost=kvm1", "colo_fence_confirmed=kvm1"]
+    words.append(f"colo_report_directory={tmp_path}")
+    run = play(collections, "failover", GOOD, *[part for word in words for part in ("-e", word)])
+    assert run.returncode, run.stdout
+    assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".html", ".json"], run.stdout[-3000:]
