@@ -75,7 +75,7 @@ def cut_disks(bed: Bed) -> None:
     """Reset kvm1's connection for the disks, and let it make no other."""
     reset = f"ss --kill --tcp --numeric 'dport = :{disks_port(bed)}'"
     chain = "add table inet lab; add chain inet lab out { type filter hook output priority 0; }"
-    rule = f"add rule inet lab out tcp dport {disks_port(bed)} reject with tcp reset"
+    rule = f"add rule inet lab out tcp dport {disks_port(bed)} tcp flags == syn reject with tcp reset"
     bed.ssh("kvm1", f"nft '{chain}; {rule}' && {reset}")
 
 
