@@ -18,6 +18,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 
 from ..errors import ColoError
 from ..observation.codec import from_data
+from ..observation.format import refuse_other
 from ..observation.seen import Observation
 from ..record.address import canonical
 from ..record.pair import CHOICES, TLS
@@ -216,7 +217,9 @@ def observation(value: Any, option: str) -> Observation:
     """The observation in a module's registered result, which Ansible may have turned into text."""
     try:
         data = json.loads(value) if isinstance(value, str) else value
-        return from_data(Observation, data.get("observation", data))
+        data = data.get("observation", data)
+        refuse_other(Observation, data)
+        return from_data(Observation, data)
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ColoError(
             f"{option} is not what colo_info returns: {error}",

@@ -17,6 +17,7 @@ from typing import Any
 from ..record.pair import Record
 from .automation import Automation
 from .depth import THOROUGH
+from .format import number
 
 MONITOR_CHARDEV = "charmonitor"  # libvirt's name for it
 DISCONNECTED = "disconnected:"  # before the address of a socket in query-chardev that nobody is connected with
@@ -434,6 +435,7 @@ class Observation:
     without_writes: float | None = None
     standby_lacks: str | None = None  # of a primary that was asked this alone: why a write did not reach its standby
     automation: Automation | None = None  # what this host's watcher is told and says of it; None: not looked at
+    format: int = field(default_factory=lambda: number(Observation))
     peer_answers: bool | None = None  # whether the kernel of the peer that is said to be lost answers; None: not asked
 
     @property
