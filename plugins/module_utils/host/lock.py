@@ -24,10 +24,10 @@ FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux: type, whence, sta
 
 
 @contextlib.contextmanager
-def lock(domain: str, holder: str, patience: float, *, take_over: bool = False) -> Iterator[str | None]:
+def lock(domain: str, holder: str, patience: float, *, end_other: bool = False) -> Iterator[str | None]:
     """Be the only run that works on ``domain`` on this host; the kernel frees the lock however the process ends.
 
-    Waits ``patience`` seconds for another run and then raises ColoError with its name. With ``take_over`` that run is
+    Waits ``patience`` seconds for another run and then raises ColoError with its name. With ``end_other`` that run is
     ended instead, which is safe at any of its steps; yields its name then.
     """
     with open(run_directory() / f"{domain}.lock", "a+", encoding="utf-8") as file:
@@ -41,14 +41,14 @@ def lock(domain: str, holder: str, patience: float, *, take_over: bool = False) 
                     f"another run works on this domain: {other or 'it has not said its name'}",
                     remedy="Wait until it ends, then run again; or end it, and this one goes on from where it was",
                 )
-            if take_over and (pid := _lock_holder(file)):
+            if end_other and (pid := _lock_holder(file)):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(LOCK_POLL)
         file.truncate(0)
         file.write(holder)
         file.flush()
-        yield other if take_over else None
+        yield other if end_other else None
 
 
 def last_run(domain: str) -> int | None:

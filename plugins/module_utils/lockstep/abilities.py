@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What differs between the generations of QEMU, in one place. Pure.
+"""What differs between versions of QEMU, in one place. Pure.
 
 Where query-qmp-schema tells, it decides; where it does not, the versions below do, each with its evidence. What counts
 is the QEMU that runs: after an upgrade of the package it is older than the binary.

@@ -149,7 +149,7 @@ def _lasting_images(now: Record, wanted: Record) -> Iterator[Problem]:
                 yield Problem(what, LASTING_REMEDY, disk.target)
 
 
-def absent(role: str, seen: Observation, peer: Observation | None) -> Plan:
+def plain(role: str, seen: Observation, peer: Observation | None) -> Plan:
     """Take back what was done to the domain of this host; a standby goes altogether, with its images.
 
     With role secondary a copy that is older than the peer's goes as well: nobody shall ever start it.
@@ -157,9 +157,9 @@ def absent(role: str, seen: Observation, peer: Observation | None) -> Plan:
     if seen.domain is None or seen.record is None:
         return Plan((), seen)
     if role == "primary" and seen.record.role != "secondary":
-        return _absent_primary(seen)
+        return _plain_primary(seen)
     refuse_if(_kept_problems(role, seen, peer))
-    return _absent_secondary(seen)
+    return _plain_secondary(seen)
 
 
 def _kept_problems(role: str, seen: Observation, peer: Observation | None) -> Iterator[Problem]:
@@ -175,7 +175,7 @@ def _kept_problems(role: str, seen: Observation, peer: Observation | None) -> It
         )
 
 
-def _absent_primary(seen: Observation) -> Plan:
+def _plain_primary(seen: Observation) -> Plan:
     domain, record = _known(seen), seen.record
     refuse_if(guest.unanswered(seen))
     if seen.monitor and any(map(is_ours, seen.monitor.nodes)):
@@ -192,7 +192,7 @@ def _absent_primary(seen: Observation) -> Plan:
     return Plan(tuple(steps), seen)
 
 
-def _absent_secondary(seen: Observation) -> Plan:
+def _plain_secondary(seen: Observation) -> Plan:
     steps = [*let_pass(seen), Step(f"undefine {seen.domain.name} on this host", "undefine")]
     steps += _remove_home(seen, tuple(path for path, _kind, _size in images.files(seen.record.disks)))
     return Plan(tuple(steps), seen)

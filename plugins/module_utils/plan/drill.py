@@ -38,10 +38,10 @@ def drill(seen: Observation, peer: Observation, questions: Questions) -> Plan:
     taps = {nic.tap: nic.mac for nic in seen.domain.nics if nic.tap}
     ask = {"devices": taps, "addresses": list(questions.addresses), "seconds": questions.timeout}
     running = replace(seen, monitor=replace(seen.monitor, running=True, status="running", colo="none", exports=()))
-    take_over = survive.take_over(seen.monitor)
+    alone = survive.let_run(seen.monitor)
     steps = (
         Step(f"take {', '.join(taps) or 'nothing'} out of the network", "isolate", {"devices": list(taps)}),
-        *take_over,
+        *alone,
         replace(wait("wait until the guest runs by itself", "alone", RUN_TIMEOUT), serves=True),
         *survive.take_out(running),
         Step("ask the guest where nobody else hears it", "ask_guest", ask, questions.timeout),

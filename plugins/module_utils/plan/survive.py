@@ -128,7 +128,7 @@ def promote(seen: Observation) -> Plan:
     return Plan((*steps, *_tidy(_served(seen))), seen)
 
 
-def take_over(monitor: Monitor) -> list[Step]:
+def let_run(monitor: Monitor) -> list[Step]:
     """The standby's guest runs by itself."""
     steps = []
     if monitor.exports:
@@ -139,7 +139,7 @@ def take_over(monitor: Monitor) -> list[Step]:
 
 
 def _serve(seen: Observation) -> list[Step]:
-    steps = take_over(seen.monitor)
+    steps = let_run(seen.monitor)
     steps += [layers.set_link(nic.tap, up=True) for nic in seen.domain.nics if nic.tap and not nic.tap_up]
     if steps:
         steps[-1] = replace(steps[-1], serves=True)

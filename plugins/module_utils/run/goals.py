@@ -176,9 +176,9 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
         "described secondary": Goal(
             lambda asked, seen: describe.secondary(asked.wanted, seen, asked.peer), sights=_standbys_place
         ),
-        "plain primary": Goal(lambda asked, seen: describe.absent("primary", seen, asked.peer), needs_peer=False),
+        "plain primary": Goal(lambda asked, seen: describe.plain("primary", seen, asked.peer), needs_peer=False),
         "plain secondary": Goal(
-            lambda asked, seen: describe.absent("secondary", seen, asked.peer), needs_peer=False, sights=_standbys_place
+            lambda asked, seen: describe.plain("secondary", seen, asked.peer), needs_peer=False, sights=_standbys_place
         ),
         "present primary": Goal(
             lambda asked, seen: protect.primary(asked.wanted, seen, asked.peer), rescue=undo.rescue

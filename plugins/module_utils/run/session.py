@@ -41,7 +41,7 @@ def open_session(
     run is waited for, ``patience`` seconds long; one that is ``urgent`` ends it instead, and ``ended`` is told the
     words of it. ``first`` may refuse before that.
     """
-    alone = lock(domain, holder, patience, take_over=urgent) if holder else contextlib.nullcontext()
+    alone = lock(domain, holder, patience, end_other=urgent) if holder else contextlib.nullcontext()
     with contextlib.nullcontext(connected) if connected else Hypervisor(uri) as hypervisor:
         first(hypervisor)
         with alone as other:

@@ -46,7 +46,7 @@ def test_the_lock_goes_with_its_holder(other_run) -> None:
 
 
 def test_what_is_urgent_ends_the_other_run_and_says_whose_it_was(other_run) -> None:
-    with lock.lock("web1", "me", 10, take_over=True) as ended:
+    with lock.lock("web1", "me", 10, end_other=True) as ended:
         assert ended == "the first"
     other_run.join(10)
     assert other_run.exitcode == -signal.SIGKILL

@@ -84,7 +84,7 @@ def test_autostart_goes_off_and_is_remembered() -> None:
     plan = primary(changed(RUNNING, autostart=True))
     assert [step.arguments for step in plan.steps if step.action == "autostart"] == [{"on": False}]
     assert plan.after.record.autostart_before is True
-    back = describe.absent("primary", plan.after, None)
+    back = describe.plain("primary", plan.after, None)
     assert [step.arguments for step in back.steps if step.action == "autostart"] == [{"on": True}]
 
 
@@ -93,18 +93,18 @@ def test_a_live_record_that_differs_is_written_again_and_nothing_else() -> None:
 
 
 def test_taking_it_back_gives_the_xml_from_before() -> None:
-    plan = describe.absent("primary", DESCRIBED, None)
+    plan = describe.plain("primary", DESCRIBED, None)
     define = next(step for step in plan.steps if step.action == "define")
     assert reading.canonical(define.arguments["xml"]) == reading.canonical(RUNNING.domain.inactive_xml)
     assert actions(plan) == ["define", "record", "remove_home"]
-    assert describe.absent("primary", plan.after, None).steps == ()
-    assert describe.absent("primary", EMPTY, None).steps == ()
+    assert describe.plain("primary", plan.after, None).steps == ()
+    assert describe.plain("primary", EMPTY, None).steps == ()
 
 
 @pytest.mark.parametrize("name", ["quorum-in-primary", "protected-primary"])
 def test_a_primary_with_layers_under_its_disks_is_not_taken_back(name: str) -> None:
     with pytest.raises(Refusal, match="Run colo_pair state=absent first"):
-        describe.absent("primary", recorded(name), None)
+        describe.plain("primary", recorded(name), None)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_running_standby_keeps_its_images() -> None:
 def test_a_primary_whose_qemu_does_not_answer_is_not_taken_back() -> None:
     silent = replace(recorded("protected-primary"), monitor=None, monitor_problem="QEMU did not answer")
     with pytest.raises(Refusal, match="monitor does not answer: QEMU did not answer"):
-        describe.absent("primary", silent, None)
+        describe.plain("primary", silent, None)
 
 
 # The secondary
@@ -313,15 +313,15 @@ def test_images_to_look_at_are_those_that_will_be_made() -> None:
 
 
 def test_a_standby_goes_altogether_and_nothing_else_with_it() -> None:
-    plan = describe.absent("secondary", STANDBY, None)
+    plan = describe.plain("secondary", STANDBY, None)
     assert actions(plan) == ["undefine", *["remove"] * 6, "remove_home"]
     assert plan.after.domain is None
     foreign = replace(STANDBY, marker=replace(STANDBY.marker, paths=STANDBY.marker.paths[:1]))
-    assert actions(describe.absent("secondary", foreign, None)) == ["undefine", "remove", "remove_home"]
+    assert actions(describe.plain("secondary", foreign, None)) == ["undefine", "remove", "remove_home"]
     unmarked = replace(STANDBY, marker=None)
-    assert actions(describe.absent("secondary", unmarked, None)) == ["undefine"]
+    assert actions(describe.plain("secondary", unmarked, None)) == ["undefine"]
     with pytest.raises(Refusal, match="the secondary is running"):
-        describe.absent("secondary", recorded("listening-secondary"), None)
+        describe.plain("secondary", recorded("listening-secondary"), None)
 
 
 def test_the_fixtures_are_what_they_are_taken_for() -> None:

@@ -113,7 +113,7 @@ def test_a_promotion_asks_nothing_of_nftables() -> None:
 def test_nothing_is_left_by_unprotect() -> None:
     assert commands(absent(KEPT, None)).count("unbar") == 1
     described = replace(dropping(recorded("described-primary")), barrier=LEFT)
-    plan = describe.absent("primary", described, None)
+    plan = describe.plain("primary", described, None)
     assert commands(plan)[0] == "unbar"
     assert plan.after.barrier is None
 
