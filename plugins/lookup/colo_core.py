@@ -1,4 +1,5 @@
 # Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The core of the collection as one file, for hosts where it runs without Ansible."""
 
@@ -9,7 +10,7 @@ name: colo_core
 short_description: The core of this collection as one archive that Python runs
 version_added: 0.1.0
 author:
-  - the lockstep.colo contributors
+  - the lockstep.colo contributors (@lockstep)
 description:
   - Makes a zip archive of the collection's C(module_utils) on the control node, which Python runs as the watcher of a
     host. The role P(lockstep.colo.host#role) installs it.
@@ -51,7 +52,7 @@ from ansible.plugins.lookup import LookupBase
 
 CORE = Path(__file__).resolve().parents[1] / "module_utils"
 PACKAGE = "lockstep_colo"
-MAIN = f"import sys\n\nfrom {PACKAGE}.front.watch import main\n\nsys.exit(main())\n"
+MAIN = f"from {PACKAGE}.front.watch import main\n\nraise SystemExit(main())\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip archive knows
 
 
