@@ -22,10 +22,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    HAS_CRYPTOGRAPHY = True
+except ImportError:  # a control node of pairs without TLS does without
+    HAS_CRYPTOGRAPHY = False
 
 ORGANISATION = "lockstep.colo"
 AUTHORITY_DAYS = 3650
@@ -49,6 +54,8 @@ class Made:
 
 def certify(directory: str, host: str, address: str, days: int, renew_before: int, *, dry: bool = False) -> Made:
     """The certificate of ``host``, made where there is none that is in force for so long; ``dry``: only say so."""
+    if not HAS_CRYPTOGRAPHY:
+        raise Refused("this control node's Python has no cryptography: install it beside ansible-core, or give files")
     if not _HOST.fullmatch(host):
         raise Refused(f"{host!r} cannot be a certificate's name: use letters, digits, dots and dashes in the inventory")
     try:
@@ -94,12 +101,10 @@ def _in_force(ca: Path, path: Path, key: Path, ip: object, until: datetime) -> x
         if type(error).__name__ != "InvalidSignature":
             raise
         return None
-    whole = private.public_key().public_bytes(*_PUBLIC) == found.public_key().public_bytes(*_PUBLIC)
+    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    whole = private.public_key().public_bytes(*form) == found.public_key().public_bytes(*form)
     good = whole and ip in names.get_values_for_type(x509.IPAddress) and _ends(found) > until
     return found if good else None
-
-
-_PUBLIC = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
 
 
 def _ends(certificate: x509.Certificate) -> datetime:

@@ -21,16 +21,16 @@ class Markup(str):
     __slots__ = ()
 
 
-def tag(name: str, /, *children: Any, **attributes: Any) -> Markup:
+def tag(element: str, /, *children: Any, **attributes: Any) -> Markup:
     """An element. ``class_`` and ``stroke_width`` are the attributes class and stroke-width; None leaves one out."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(_plain(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
-    if name in EMPTY:
-        return Markup(f"<{name}{written}/>")
-    return Markup(f"<{name}{written}>{join(*children)}</{name}>")
+    if element in EMPTY:
+        return Markup(f"<{element}{written}/>")
+    return Markup(f"<{element}{written}>{join(*children)}</{element}>")
 
 
 def join(*children: Any) -> Markup:
