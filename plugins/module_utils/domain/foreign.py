@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from ..record.schema import etree
 from . import arguments, devices, tree
+from .editing import NO_VHOST
 from .marks import QEMU_NAMESPACE
 
 _SYSTEM = "/usr/(share|lib|lib64|libexec|local/lib)/.+"  # of the distribution or of root, and read alone
@@ -28,6 +29,7 @@ _PLACES = (
     (r"os/nvram(/source@file)?", "/var/lib/libvirt/qemu/nvram/[^/]+"),
     (r"devices/disk/source@file", rf"{_SYSTEM}|/var/lib/libvirt/images/.+\.iso"),
     (r"devices/rng/backend", "/dev/(u?random|hwrng)"),
+    (r"devices/interface/backend@(tap|vhost)", f"/dev/net/tun|/dev/vhost-net|{re.escape(NO_VHOST)}"),
     (r"devices/(serial|parallel|console)(@tty|/source@path)", f"/dev/pts/[0-9]+|{_LOG}"),
     (r"devices/[a-z]+/log@file", _LOG),
     (r"devices/(serial|parallel|console|channel|graphics)/.*|devices/graphics@socket", _RUN),

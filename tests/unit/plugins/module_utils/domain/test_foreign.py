@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.editing import without_vhost
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.foreign import foreign_in
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import FIXTURES, recorded
 
@@ -39,6 +40,13 @@ def test_an_ordinary_domain_asks_for_nothing(path: Path) -> None:
 def test_a_recorded_guest_and_its_standby_ask_for_nothing(name: str) -> None:
     domain = recorded(name).domain
     assert foreign_in(domain.inactive_xml) == foreign_in(domain.live_xml) == {}
+
+
+def test_what_the_collection_itself_writes_into_a_domain_asks_for_nothing() -> None:
+    xml = recorded("unprotected-primary").domain.inactive_xml
+    edited = without_vhost(xml)
+    assert edited != xml
+    assert foreign_in(edited) == {}
 
 
 @pytest.mark.parametrize(
