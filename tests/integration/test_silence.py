@@ -20,7 +20,7 @@ from lockstep_lab import hosts, probe
         pytest.param("cut", "kvm1", id="primary cut off"),
         pytest.param("cut", "kvm2", id="secondary cut off", marks=pytest.mark.long),
         pytest.param("freeze", "kvm1", id="primary frozen", marks=pytest.mark.long),
-        pytest.param("freeze", "kvm2", id="secondary frozen"),
+        pytest.param("freeze", "kvm2", id="secondary frozen", marks=pytest.mark.long),
     ],
 )
 def test_silence(lab: Bed, tmp_path: Path, how: str, lost: str) -> None:
