@@ -145,6 +145,8 @@ def test_a_standby_that_lacks_a_write_is_not_promoted_though_nobody_looked(lab: 
     assert "kvm1 lost its connection for the disks alone, and went on" in refused.said()
     assert refused.changed == 0
     assert lab.fingerprint(of=["kvm2"], graph=False) == before
+    assert "end this standby (virsh destroy) before kvm1 is back" in refused.said()
+    lab.ssh("kvm2", f"{VIRSH} destroy web1")
     lab.mend()
     assert status(lab, tmp_path / "status.json")[1]["next"] == "lockstep.colo.start"
     lab.playbook("start", "--limit", "web1").good()

@@ -53,8 +53,9 @@ def cut_from_disks(seen: Observation) -> Iterator[Problem]:
     yield Problem(
         f"{primary} lost its connection for the disks alone, and went on: this copy may lack writes that were "
         "acknowledged since",
-        f"If the guest runs on {primary}, run lockstep.colo.deploy; else bring {primary} back, whose copy has them, "
-        f"and run lockstep.colo.start. Is {primary} lost for good? Then take what is here: -e "
+        f"If the guest runs on {primary}, run lockstep.colo.deploy; else end this standby (virsh destroy) before "
+        f"{primary} is back, since nothing tells of this afterwards, bring {primary} back, whose copy has them, and "
+        f"run lockstep.colo.start. Is {primary} lost for good? Then take what is here: -e "
         f"colo_promote_within={ANY_LENGTH}",
     )
 
