@@ -14,10 +14,10 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ..record.address import canonical
+from . import proven
 
 HANDSHAKE = 5.0  # seconds
 SILENCE = 5.0  # seconds without a line, after which a connection is given up
@@ -62,9 +62,7 @@ def call(address: str, port: int, pki: str) -> Line:
 
     Who it is, the caller has to see from the line's names: it may be reached at several addresses.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    _believe(context, pki, "client")
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, pki, "client")
     plain = socket.create_connection((address, port), HANDSHAKE)
     try:
         return Line(context.wrap_socket(plain))
@@ -83,8 +81,7 @@ def listen(port: int, pki: str, converse: Callable[[Line], None], complain: Call
     def answer(plain: socket.socket, who: str) -> None:
         try:
             plain.settimeout(HANDSHAKE)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            _believe(context, pki, "server")
+            context = _context(ssl.PROTOCOL_TLS_SERVER, pki, "server")
             line = Line(context.wrap_socket(plain, server_side=True))
             try:
                 converse(line)
@@ -104,12 +101,12 @@ def listen(port: int, pki: str, converse: Callable[[Line], None], complain: Call
         threading.Thread(target=answer, args=(plain, address[0]), daemon=True).start()
 
 
-def _believe(context: ssl.SSLContext, pki: str, end: str) -> None:
-    """The names of the files are those of QEMU's tls-creds-x509; they are read anew for each connection."""
+def _context(protocol: ssl._SSLMethod, pki: str, end: str) -> ssl.SSLContext:
+    context = proven.context_of(protocol, pki, end)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # who it is, is seen from the line's names
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(str(Path(pki, "ca-cert.pem")))
-    context.load_cert_chain(str(Path(pki, f"{end}-cert.pem")), str(Path(pki, f"{end}-key.pem")))
+    return context
 
 
 def _names(certificate: dict[str, Any]) -> list[str]:

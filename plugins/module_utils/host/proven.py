@@ -18,7 +18,7 @@ def outgoing(connection: socket.socket, address: str, credentials: str | None) -
     """Of who connected to ``address``. OSError where nobody there has a certificate for it."""
     if credentials is None:
         return connection
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, credentials, "client")
+    context = context_of(ssl.PROTOCOL_TLS_CLIENT, credentials, "client")
     return context.wrap_socket(connection, server_hostname=address)
 
 
@@ -26,7 +26,7 @@ def incoming(connection: socket.socket, peer: str, credentials: str | None) -> s
     """Of who listens for ``peer``, an address. OSError where the other end has no certificate for that."""
     if credentials is None:
         return connection
-    context = _context(ssl.PROTOCOL_TLS_SERVER, credentials, "server")
+    context = context_of(ssl.PROTOCOL_TLS_SERVER, credentials, "server")
     context.verify_mode = ssl.CERT_REQUIRED
     proven = context.wrap_socket(connection, server_side=True)
     names = (proven.getpeercert() or {}).get("subjectAltName", ())
@@ -36,7 +36,11 @@ def incoming(connection: socket.socket, peer: str, credentials: str | None) -> s
     return proven
 
 
-def _context(protocol: ssl._SSLMethod, directory: str, end: str) -> ssl.SSLContext:
+def context_of(protocol: ssl._SSLMethod, directory: str, end: str) -> ssl.SSLContext:
+    """With this host's certificate and key for an ``end``, server or client, and its authority, read anew.
+
+    The names of the files are those of QEMU's tls-creds-x509.
+    """
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(f"{directory}/{end}-cert.pem", f"{directory}/{end}-key.pem")
