@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a managed host may say to the control node: known keys, of known types, of bounded sizes.
 
-A host may have been taken over. Ansible makes variables of whatever its modules return as ``ansible_facts``, above the
+A host may be compromised. Ansible makes variables of whatever its modules return as ``ansible_facts``, above the
 inventory and the roles' defaults, for the host that the task was for: here that is the pair. So nothing but what is
 named here goes on to the play.
 """

@@ -13,11 +13,11 @@ from . import answer
 
 PLANTED = (
     "{host} has told Ansible facts that are variables of this collection: {names}. No module does that; the host may "
-    "have been taken over, or a play of yours keeps such facts. Nothing was done. Look at that host, then run again "
+    "be compromised, or a play of yours keeps such facts. Nothing was done. Look at that host, then run again "
     "with --flush-cache, and without what gathers facts from it"
 )
 UNBELIEVABLE = (
-    "{host} answered what no module of this collection says: {why}. The host may have been taken over, or its Python "
+    "{host} answered what no module of this collection says: {why}. The host may be compromised, or its Python "
     "is not what it should be. Look at it; nothing of this answer was believed"
 )
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A KVM host that was taken over answers what it likes: the control node, its variables and the other hosts stay whole.
+"""A KVM host that is compromised answers what it likes: the control node, its variables and the other hosts stay whole.
 
 Its Python is a program that says what an attacker would; Ansible and the playbooks are real.
 """

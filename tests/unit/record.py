@@ -28,8 +28,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec im
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation  # noqa: E402
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair  # noqa: E402
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (  # noqa: E402
+    ENTRY_STEPS,
     STANDBY_STEPS,
-    SWITCH_STEPS,
     SYNC_STEPS,
 )
 
@@ -251,7 +251,7 @@ def first_deploy(lab: Recorder) -> None:
     lab.record("listening-secondary", "kvm2")
     lab.follow("primary", "kvm1", "listening-secondary", SYNC_STEPS, "disk vdb: copy everything to the standby", SLOW)
     lab.record("syncing-secondary", "kvm2")
-    lab.follow("primary", "kvm1", "listening-secondary", SWITCH_STEPS, "wait for lockstep")
+    lab.follow("primary", "kvm1", "listening-secondary", ENTRY_STEPS, "wait for lockstep")
     lab.record("incomplete-secondary", "kvm2")
     lockstep(lab, "kvm1", "kvm2")
 

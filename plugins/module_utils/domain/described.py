@@ -90,5 +90,5 @@ def _is_of(name: str, uuid: str, wanted: str, known: str) -> None:
     if (name, uuid) != (wanted, known):
         raise ColoError(
             f"the other host spoke of the domain {name[:60]!r} (UUID {uuid[:60]!r}), not of {wanted!r} ({known})",
-            remedy="Look at that host, which may have been taken over; nothing was made of what it said",
+            remedy="Look at that host, which may be compromised; nothing was made of what it said",
         )

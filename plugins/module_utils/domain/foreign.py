@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a domain's XML has its host do beyond the guest's own: files, programs and rights of the host.
 
-A standby's domain is made from the XML of the other host, which may have been taken over. libvirt, which is root, runs
+A standby's domain is made from the XML of the other host, which may be compromised. libvirt, which is root, runs
 the emulator that the XML names, hands QEMU's user each file that it names, and writes a console's log where it says.
 So only what is in a place for it passes by itself.
 """

@@ -84,7 +84,7 @@ def reach(
     def work(began: str) -> dict[str, Any]:
         asked = request(module)
         told["title"] = titles.title(goal, asked)
-        done = goals.reach(goal, asked, uri=module.params["uri"], holder=_holder(module, began), ended=ended)
+        done = goals.reach(goal, asked, uri=module.params["uri"], owner=_owner(module, began), ended=ended)
         for words in result.unheard(done):
             module.warn(f"{result.where(module.params['name'], module.params['host'])}: {words}")
         return {**result.returned(done), **also(done, asked)}
@@ -144,7 +144,7 @@ def _end(module: AnsibleModule, work: Callable[[str], dict[str, Any]], told: Map
     module.exit_json(**returned, **told, began=began, invocation=invocation)
 
 
-def _holder(module: AnsibleModule, began: str) -> str:
+def _owner(module: AnsibleModule, began: str) -> str:
     client = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
     return f"{module._name}, begun {began}{f', from {client}' if client else ''}"
 

@@ -21,7 +21,7 @@ def watch(hypervisor: Hypervisor, name: str, seconds: float, enough: int | None 
     also what a pair shows whose guest is stopped for ever (our measurement).
     """
     hypervisor.watch(name)
-    hypervisor.events(name)  # what came before, as the stop and the resume of the switch, is no checkpoint
+    hypervisor.events(name)  # what came before, as the stop and the resume of the entry, is no checkpoint
     begun, stopped, count, last = time.monotonic(), False, 0, None
     while (left := begun + seconds - time.monotonic()) > 0 and (enough is None or count < enough):
         for event in hypervisor.events(name, min(EVENT_PATIENCE, left)):

@@ -24,7 +24,7 @@ FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux: type, whence, sta
 
 
 @contextlib.contextmanager
-def lock(domain: str, holder: str, patience: float, *, end_other: bool = False) -> Iterator[str | None]:
+def lock(domain: str, owner: str, patience: float, *, end_other: bool = False) -> Iterator[str | None]:
     """Be the only run that works on ``domain`` on this host; the kernel frees the lock however the process ends.
 
     Waits ``patience`` seconds for another run and then raises ColoError with its name. With ``end_other`` that run is
@@ -41,12 +41,12 @@ def lock(domain: str, holder: str, patience: float, *, end_other: bool = False) 
                     f"another run works on this domain: {other or 'it has not said its name'}",
                     remedy="Wait until it ends, then run again; or end it, and this one goes on from where it was",
                 )
-            if end_other and (pid := _lock_holder(file)):
+            if end_other and (pid := _lock_owner(file)):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(LOCK_POLL)
         file.truncate(0)
-        file.write(holder)
+        file.write(owner)
         file.flush()
         yield other if end_other else None
 
@@ -58,7 +58,7 @@ def last_run(domain: str) -> int | None:
     """
     try:
         with open(f"{RUN_DIRECTORY}/{domain}.lock", "r+", encoding="utf-8") as file:
-            return None if _lock_holder(file) else os.fstat(file.fileno()).st_mtime_ns
+            return None if _lock_owner(file) else os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
         return 0
 
@@ -74,7 +74,7 @@ def _locked_now(file: TextIO) -> bool:
     return True
 
 
-def _lock_holder(file: TextIO) -> int | None:
+def _lock_owner(file: TextIO) -> int | None:
     """The process that has the lock, as the kernel knows it: what the file says may be of one that has ended."""
     wanted = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _whence, _start, _length, pid = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))

@@ -16,7 +16,7 @@ from ..observation.seen import Emulator, Monitor, Observation
 
 Version = tuple[int, ...]
 
-# COLO begins in the migration state "active", and asking for a pause before the switch leads past that state: the
+# COLO begins in the migration state "active", and asking for a pause before the entry leads past that state: the
 # primary ends as "completed", and its standby runs alone (our measurement, 7.2.22). In 10.0.0 the state "device" came
 # between the two for every migration, so that COLO never began (QEMU's commit 4881411136); since it begins in "device"
 # (0b5bf4ea76, in 10.0.7, 10.1.3 and 10.2.0) it can be paused for (our measurement, 10.0.13).
@@ -45,7 +45,7 @@ def never_begins(version: str) -> bool:
 
 
 def pauses(version: str) -> bool:
-    """Whether the guest can be stopped by QEMU just before the switch to lockstep, for the layers to be changed."""
+    """Whether the guest can be stopped by QEMU just before it enters lockstep, for the layers to be changed."""
     return parsed(version) >= PAUSES_FROM
 
 

@@ -23,7 +23,7 @@ JOB_FILTERS = ("mirror_top", "commit_top")
 UNKNOWN_DIRECTORY = "(the directory of the domain's monitor)"  # of a QEMU that is still to be started
 # Run states of QEMU in which a guest that stands still cannot be resumed.
 INCOMING = "inmigrate"  # waits for its guest: there is nothing to resume
-SWITCHING = "finish-migrate"  # the migration stopped the guest: cont is refused until that ends or is cancelled
+FINISHING = "finish-migrate"  # the migration stopped the guest: cont is refused until that ends or is cancelled
 
 
 def replicated(seen: Observation) -> list[Disk]:

@@ -3,7 +3,7 @@
 
 """Dataclasses to JSON and back: observations and plans cross from one host to the other through Ansible.
 
-The host that an observation comes from may have been taken over. So what comes back has the type that its field says,
+The host that an observation comes from may be compromised. So what comes back has the type that its field says,
 down to the last number and text, and is of a size that a host can have; whoever reads it need not ask again.
 """
 

@@ -57,7 +57,7 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
     first_port = wanted.first_port or (old.first_port if old else free_block(seen.host, peer.host))
     return Record(
         role="primary",
-        generation=copies.generation(seen),
+        generation=copies.generation_when_described(seen),
         complete=None,
         local=Endpoint(seen.host.name, seen.host.machine_id, wanted.address),
         peer=Endpoint(peer.host.name, peer.host.machine_id, wanted.peer_address),

@@ -10,10 +10,10 @@ from dataclasses import replace
 from ..observation.seen import Checkpoints, Observation
 from ..record.wanted import Wanted
 from . import describe, listen, protect
-from .parts.switch import proof
+from .parts.entry import whole_checkpoint
 from .step import Step
 
-PROOF = Checkpoints(0.0, 1)  # as the last step of coming into lockstep sees it
+SEEN_WHOLE = Checkpoints(0.0, 1)  # as the last step of coming into lockstep sees it
 
 
 def pending(wanted: Wanted, guest: Observation, standby: Observation) -> list[tuple[str, Step]]:
@@ -27,10 +27,10 @@ def pending(wanted: Wanted, guest: Observation, standby: Observation) -> list[tu
     made = describe.secondary(wanted, standby, described.after)
     listening = listen.secondary(wanted, made.after, described.after)
     lockstep = protect.primary(there, described.after, listening.after)
-    proven = replace(lockstep.after, checkpoints=PROOF)
+    proven = replace(lockstep.after, checkpoints=SEEN_WHOLE)
     completed = listen.secondary(wanted, listening.after, proven)
     plans = ((guest, described), (standby, made), (standby, listening), (guest, lockstep), (standby, completed))
     steps = [(seen.host.name, step) for seen, plan in plans for step in plan.steps]
     if guest.record and guest.checkpoints and guest.checkpoints.count:
-        return [(host, step) for host, step in steps if step != proof(guest.record)]
+        return [(host, step) for host, step in steps if step != whole_checkpoint(guest.record)]
     return steps

@@ -16,7 +16,7 @@ from ..verdict import halves
 from ..verdict.problem import Problem, refuse_if
 from ..verdict.requirements.domain import running
 from ..verdict.requirements.row import problems
-from .parts import frames, layers, switch
+from .parts import entry, frames, layers
 from .parts.undo import undo
 from .step import Plan, Step, wait
 
@@ -35,9 +35,9 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         return _keep(seen) if kept else _begin_again(seen)
     if not all(states.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
         return _begin_again(seen)
-    steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *switch.sync(wanted, seen)]
+    steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *entry.sync(wanted, seen)]
     # What is said in lockstep has to be held back, so what cannot be is no longer said when that begins.
-    steps += [*frames.keep_back(seen), *switch.switch(seen)]
+    steps += [*frames.keep_back(seen), *entry.enter(seen)]
     return Plan(tuple(steps), seen)
 
 
@@ -81,11 +81,11 @@ def _sockets(seen: Observation) -> list:
 
 def _keep(seen: Observation) -> Plan:
     """Nothing but what drifted, or what an earlier run had still to do, and the proof: a whole checkpoint."""
-    steps = [*switch.end_copying(seen), *frames.keep_back(seen), *layers.mend_proxies(seen), *_connected(seen)]
+    steps = [*entry.end_copying(seen), *frames.keep_back(seen), *layers.mend_proxies(seen), *_connected(seen)]
     delay = seen.record.checkpoint_delay
     if seen.monitor.migration.checkpoint_delay != delay:
-        steps.append(switch.set_delay(delay))
-    return Plan((*steps, switch.proof(seen.record)), seen)
+        steps.append(entry.set_delay(delay))
+    return Plan((*steps, entry.whole_checkpoint(seen.record)), seen)
 
 
 def _stranded(seen: Observation) -> bool:

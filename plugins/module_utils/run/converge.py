@@ -77,7 +77,7 @@ def converge(
                 raise ColoError(words, remedy="Please report this")
         except ColoError as error:
             if rescue and outcome.changed:
-                _rescue(apply, observe, lambda now: rescue(seen, now), error)
+                _free_the_guest(apply, observe, lambda now: rescue(seen, now), error)
             raise
     result.changed = outcome.changed
     after = observe() if outcome.done else seen
@@ -103,7 +103,7 @@ def _foreseen(plan: Plan, decide: Callable[[Observation], Plan]) -> tuple[list[S
     return steps, after
 
 
-def _rescue(
+def _free_the_guest(
     apply: Apply, observe: Callable[[], Observation], rescue: Callable[[Observation], Plan], error: ColoError
 ) -> None:
     """A change of the running pair failed half-way: free the guest, and see how it is then."""

@@ -181,7 +181,7 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
             lambda asked, seen: describe.plain("secondary", seen, asked.peer), needs_peer=False, sights=_standbys_place
         ),
         "present primary": Goal(
-            lambda asked, seen: protect.primary(asked.wanted, seen, asked.peer), rescue=undo.rescue
+            lambda asked, seen: protect.primary(asked.wanted, seen, asked.peer), rescue=undo.rescue_from_entering
         ),
         "present secondary": Goal(lambda asked, seen: listen.secondary(asked.wanted, seen, asked.peer)),
         "absent": Goal(
@@ -219,14 +219,14 @@ def reach(
     request: Request,
     *,
     uri: str,
-    holder: str,
+    owner: str,
     ended: Callable[[str], None] = lambda _other: None,
     patience: float = LOCK_PATIENCE,
     hypervisor: Hypervisor | None = None,
 ) -> Result:
     """Bring the domain to the goal of this name, alone at it; in check mode only say how.
 
-    ``uri``: libvirt's; ``hypervisor``: one that is connected with it already. ``holder``: this run in words, for others
+    ``uri``: libvirt's; ``hypervisor``: one that is connected with it already. ``owner``: this run in words, for others
     that wait for it; ``ended`` is told those of a run that was ended for this one, and ``patience`` is seconds to wait
     for one that is not. Raises one of result.FAILURES.
     """
@@ -243,7 +243,7 @@ def reach(
         found.append(goal.first(request, _look(goal, request, hypervisor)))
 
     session = open_session(
-        uri, request.domain, None if request.check else holder, urgent=urgent, ended=ended, first=first,
+        uri, request.domain, None if request.check else owner, urgent=urgent, ended=ended, first=first,
         patience=patience, connected=hypervisor,
     )  # fmt: skip
     with session as connected:

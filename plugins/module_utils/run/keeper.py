@@ -313,7 +313,7 @@ class Keeper(threading.Thread):
                 GOALS[decision.action],
                 request,
                 uri=self._settings.uri,
-                holder="the watcher of this host (lockstep-colo-watch.service)",
+                owner="the watcher of this host (lockstep-colo-watch.service)",
                 patience=0.0,
                 hypervisor=self._hypervisor,
             )

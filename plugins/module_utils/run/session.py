@@ -26,7 +26,7 @@ def missing_libraries() -> list[str]:
 def open_session(
     uri: str,
     domain: str,
-    holder: str | None,
+    owner: str | None,
     *,
     urgent: bool = False,
     ended: Callable[[str], None] = lambda _other: None,
@@ -37,11 +37,11 @@ def open_session(
     """The libvirt at ``uri``, while this run is the only one that works on ``domain``; the one that is ``connected``
     with it already, where there is one.
 
-    ``holder``: this run in words, for others that wait; None for one that changes nothing, and is not alone. Another
+    ``owner``: this run in words, for others that wait; None for one that changes nothing, and is not alone. Another
     run is waited for, ``patience`` seconds long; one that is ``urgent`` ends it instead, and ``ended`` is told the
     words of it. ``first`` may refuse before that.
     """
-    alone = lock(domain, holder, patience, end_other=urgent) if holder else contextlib.nullcontext()
+    alone = lock(domain, owner, patience, end_other=urgent) if owner else contextlib.nullcontext()
     with contextlib.nullcontext(connected) if connected else Hypervisor(uri) as hypervisor:
         first(hypervisor)
         with alone as other:

@@ -30,7 +30,7 @@ from .keeper import Keeper
 BEAT = 1.0  # seconds between two speeches, if nothing happens
 RESCAN = 2.0  # seconds between two looks for pairs that are new or gone
 RECONNECT = 1.0  # seconds
-SWITCH = 0.001  # seconds for which a thread of this process keeps the others waiting
+TURN = 0.001  # seconds for which a thread of this process keeps the others waiting
 METRICS = "lockstep_colo.prom"
 
 
@@ -52,7 +52,7 @@ class Vigil:
 
     def run(self) -> None:
         """For ever."""
-        sys.setswitchinterval(SWITCH)
+        sys.setswitchinterval(TURN)
         threading.Thread(target=self._answer, daemon=True).start()
         due = 0.0
         while True:

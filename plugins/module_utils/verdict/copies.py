@@ -13,9 +13,9 @@ from . import current
 FIRST_GENERATION = 1
 
 
-def generation(primary: Observation) -> int:
-    """That of the primary's copy, which a record will have once it is described."""
-    return primary.record.generation if primary.record else FIRST_GENERATION
+def generation_when_described(holder: Observation) -> int:
+    """That of the guest's copy in the record which it has, or gets when the domain is described."""
+    return holder.record.generation if holder.record else FIRST_GENERATION
 
 
 def completed(seen: Observation) -> bool:
@@ -27,9 +27,9 @@ def completed(seen: Observation) -> bool:
     return seen.record.complete == seen.record.generation
 
 
-def outlived(primary: Observation, standby: Observation) -> bool:
-    """Whether a standby has the guest as it ran last, and the primary ended otherwise than by its guest's will."""
-    ended = not primary.domain.active and not primary.domain.powered_itself_off
+def outlived(holder: Observation, standby: Observation) -> bool:
+    """Whether a standby has the guest as it ran last, and the holder's ended otherwise than by the guest's own will."""
+    ended = not holder.domain.active and not holder.domain.powered_itself_off
     in_lockstep = standby.monitor is not None and standby.monitor.colo == "secondary" and completed(standby)
     return ended and in_lockstep and not any(current.cut_from_disks(standby))
 
@@ -49,7 +49,7 @@ def given_away(seen: Observation) -> bool:
 
 def holder(seen: Iterable[Observation]) -> Observation | None:
     """Who has the guest: of the copies that are no standby's and were not given away, the newest."""
-    return max((one for one in seen if _primarys(one) and not given_away(one)), key=_generation, default=None)
+    return max((one for one in seen if _is_the_guests(one) and not given_away(one)), key=_generation, default=None)
 
 
 def newest(seen: Iterable[Observation]) -> Observation | None:
@@ -64,7 +64,7 @@ def source(one: Observation | None, other: Observation | None) -> int:
     as after a change of sides and unprotect.
     """
     seen = dict(enumerate((one, other)))
-    copies = {which: seen[which] for which in seen if seen[which] and _primarys(seen[which])}
+    copies = {which: seen[which] for which in seen if seen[which] and _is_the_guests(seen[which])}
     if copies:
         return max(copies, key=lambda which: (_generation(copies[which]), not given_away(copies[which])))
     ordinary = [which for which in seen if seen[which] and seen[which].domain and not seen[which].record]
@@ -72,7 +72,7 @@ def source(one: Observation | None, other: Observation | None) -> int:
     return ordinary[0] if ordinary else 1 - standbys[0] if standbys else 0
 
 
-def _primarys(seen: Observation) -> bool:
+def _is_the_guests(seen: Observation) -> bool:
     return seen.record is not None and seen.record.role != "secondary"
 
 

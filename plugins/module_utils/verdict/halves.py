@@ -15,9 +15,9 @@ from .problem import Problem
 from .requirements.row import problems
 
 
-def unmet(wanted: Wanted, primary: Observation, standby: Observation) -> Iterator[Problem]:
-    """What the hosts and the domain do not meet (any more), of what the primary's record was written with."""
-    rows = preflight.of_pair(wishes.recorded(wanted, primary.record), primary, standby)
+def unmet(wanted: Wanted, holder: Observation, standby: Observation) -> Iterator[Problem]:
+    """What the hosts and the domain do not meet (any more), of what the holder's record was written with."""
+    rows = preflight.of_pair(wishes.recorded(wanted, holder.record), holder, standby)
     return problems(rows)
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The primary's images, of which a standby gets copies. Pure functions."""
+"""The images of the host that has the guest, of which a standby gets copies. Pure functions."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def of_primary(wanted: Wanted, domain: Domain) -> tuple[DiskRecord, ...]:
     )
 
 
-def sources(wanted: Wanted, primary: Observation) -> tuple[DiskRecord, ...]:
-    """The primary's images that a standby is made from: of the record, unless other disks are wanted by now."""
-    record, chosen = primary.record, {want.target for want in wanted.disks}
+def sources(wanted: Wanted, holder: Observation) -> tuple[DiskRecord, ...]:
+    """Those that a standby is made from: of the record, unless other disks are wanted by now."""
+    record, chosen = holder.record, {want.target for want in wanted.disks}
     if record and chosen in (set(), {disk.target for disk in record.disks}):
         return record.disks
-    return of_primary(wanted, primary.domain) if primary.domain else ()
+    return of_primary(wanted, holder.domain) if holder.domain else ()

@@ -82,12 +82,12 @@ def _secondary_phase(seen: Observation) -> str:
     return "degraded"
 
 
-def pair(primary: Observation | None, secondary: Observation | None, unmet: Iterable[Requirement] = ()) -> Verdict:
+def pair(one: Observation | None, another: Observation | None, unmet: Iterable[Requirement] = ()) -> Verdict:
     """The verdict over a pair; None for a host that could not be reached. Which is which the records say.
 
     ``unmet``: what the hosts have not (any more) of what a pair needs, for which a new standby would be refused.
     """
-    seen = [one for one in (primary, secondary) if one is not None]
+    seen = [half for half in (one, another) if half is not None]
     holder = holder_of(seen)
     if holder is None:
         return _without_holder(seen, len(seen) < 2)

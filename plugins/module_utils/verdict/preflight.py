@@ -35,50 +35,50 @@ def of_host(host: Host, directory: str, *, dry: bool = False) -> list[Requiremen
     ]
 
 
-def of_pair(wanted: Wanted, primary: Observation, standby: Observation, *, strict: bool = True) -> list[Requirement]:
+def of_pair(wanted: Wanted, holder: Observation, standby: Observation, *, strict: bool = True) -> list[Requirement]:
     """All that two hosts need to be ``wanted``. Without ``strict`` an address that is not stated is unknown, not wrong.
 
-    ``primary`` has the guest, and its address is the first in ``wanted``.
+    ``holder`` has the guest, and is or will be the primary; its address is the first in ``wanted``.
     """
     rows = [
-        *of_host(primary.host, wanted.directory, dry=wanted.dry),
+        *of_host(holder.host, wanted.directory, dry=wanted.dry),
         *of_host(standby.host, wanted.directory, dry=wanted.dry),
-        *_between(wanted, primary, standby, strict=strict),
-        *domain.running(primary),
-        *domain.monitor(primary),
-        *disks.disks_in_qemu(primary),
-        *domain.migration(primary),
+        *_between(wanted, holder, standby, strict=strict),
+        *domain.running(holder),
+        *domain.monitor(holder),
+        *disks.disks_in_qemu(holder),
+        *domain.migration(holder),
     ]
-    if primary.domain:
-        rows += _of_domain(wanted, primary, primary.domain)
-        rows += _of_frames(wanted, primary, standby)
-        rows += _of_place(primary.domain, primary, standby)
-        rows += _of_copies(wanted, primary, standby)
+    if holder.domain:
+        rows += _of_domain(wanted, holder, holder.domain)
+        rows += _of_frames(wanted, holder, standby)
+        rows += _of_place(holder.domain, holder, standby)
+        rows += _of_copies(wanted, holder, standby)
     return rows
 
 
-def _between(wanted: Wanted, primary: Observation, standby: Observation, *, strict: bool) -> list[Requirement]:
+def _between(wanted: Wanted, holder: Observation, standby: Observation, *, strict: bool) -> list[Requirement]:
     """What the hosts have to be to each other."""
-    here, there = primary.host, standby.host
+    here, there = holder.host, standby.host
     rows = [
         *hosts.two_hosts(here, there),
-        *hosts.same_versions(primary, standby),
+        *hosts.same_versions(holder, standby),
         *hosts.clock(here, there),
-        *link.latency(primary, standby),
-        *link.large_packets(primary, standby),
+        *link.latency(holder, standby),
+        *link.large_packets(holder, standby),
     ]
-    needed = _encrypted(wanted, primary)
+    needed = _encrypted(wanted, holder)
     rows += hosts.same_authority(here, there, needed=needed)
     for host, address in ((here, wanted.address), (there, wanted.peer_address)):
         rows += [*link.address(host, address, strict=strict), *link.link_speed(host, address)]
         rows += hosts.certificate(host, address, needed=needed, dry=wanted.dry)
-    return [*rows, *link.ports(wanted, primary, standby)]
+    return [*rows, *link.ports(wanted, holder, standby)]
 
 
-def _encrypted(wanted: Wanted, primary: Observation) -> bool:
+def _encrypted(wanted: Wanted, holder: Observation) -> bool:
     """Whether the channels have credentials, or will: a pair that is up stays as it was formed."""
-    if primary.record and states.is_up(primary):
-        return primary.record.credentials is not None
+    if holder.record and states.is_up(holder):
+        return holder.record.credentials is not None
     return wanted.tls == REQUIRED
 
 
@@ -97,15 +97,15 @@ def _of_domain(wanted: Wanted, seen: Observation, this: Domain) -> list[Requirem
     ]
 
 
-def _of_frames(wanted: Wanted, primary: Observation, standby: Observation) -> list[Requirement]:
+def _of_frames(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
     """What the guest sends and COLO does not compare."""
-    hands = [row for host in (primary.host, standby.host) for row in network.nftables(wanted, host)]
-    return [*network.uncompared(wanted, primary), *hands]
+    hands = [row for host in (holder.host, standby.host) for row in network.nftables(wanted, host)]
+    return [*network.uncompared(wanted, holder), *hands]
 
 
-def _of_place(this: Domain, primary: Observation, standby: Observation) -> list[Requirement]:
+def _of_place(this: Domain, holder: Observation, standby: Observation) -> list[Requirement]:
     """What the second host has to have for a standby of this domain."""
-    here, there = primary.host, standby.host
+    here, there = holder.host, standby.host
     return [
         *place.machine(this, there),
         *place.accelerator(this, there),
@@ -127,11 +127,11 @@ def _of_place(this: Domain, primary: Observation, standby: Observation) -> list[
     ]
 
 
-def _of_copies(wanted: Wanted, primary: Observation, standby: Observation) -> list[Requirement]:
+def _of_copies(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
     """Whose copy is the guest's, and what may be written over."""
-    rows = [*copies.newest(primary, standby), *copies.standbys_domain(primary, standby)]
-    if not place.standby_runs(primary.domain, standby):
-        rows += [*copies.space(wanted, primary, standby), *copies.images(wanted, primary, standby)]
+    rows = [*copies.newest(holder, standby), *copies.standbys_domain(holder, standby)]
+    if not place.standby_runs(holder.domain, standby):
+        rows += [*copies.space(wanted, holder, standby), *copies.images(wanted, holder, standby)]
     return rows
 
 
@@ -144,16 +144,16 @@ def seen_here(wanted: Wanted, seen: Observation, peer: Observation | None) -> li
         rows = of_host(seen.host, wanted.directory)
         return [*rows, *_of_domain(stated(wanted, seen), seen, seen.domain)] if _described(seen) else rows
     there = replace(wanted, address=wanted.peer_address, peer_address=wanted.address)
-    wanted, primary, standby = (there, peer, seen) if guest_is_there(seen, peer) else (wanted, seen, peer)
-    if _described(primary):
-        return of_pair(stated(wanted, primary), primary, standby, strict=False)
-    return [*of_host(primary.host, wanted.directory), *of_host(standby.host, wanted.directory)]
+    wanted, holder, standby = (there, peer, seen) if guest_is_there(seen, peer) else (wanted, seen, peer)
+    if _described(holder):
+        return of_pair(stated(wanted, holder), holder, standby, strict=False)
+    return [*of_host(holder.host, wanted.directory), *of_host(standby.host, wanted.directory)]
 
 
-def worth_a_trial(rows: Iterable[Requirement], standby: Observation, primary: Observation) -> bool:
+def worth_a_trial(rows: Iterable[Requirement], standby: Observation, holder: Observation) -> bool:
     """Whether a start could say more than the rows do, and there is no standby yet. A guest can be taken off vhost."""
     wrong = [row for row in rows if row.state == WRONG and row.requirement != "vhost"]
-    here = primary.domain
+    here = holder.domain
     return not wrong and here is not None and here.active and not place.standby_runs(here, standby)
 
 

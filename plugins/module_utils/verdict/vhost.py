@@ -25,10 +25,10 @@ class Vhost:
     besides: tuple[Problem, ...]
 
 
-def of_guest(rows: Iterable[Requirement], primary: Observation) -> Vhost:
+def of_guest(rows: Iterable[Requirement], holder: Observation) -> Vhost:
     """From the table of requirements, and what was seen of the guest's host."""
     wrong = [row for row in rows if row.state == WRONG]
-    saved = primary.domain is not None and primary.domain.saved_by_us
+    saved = holder.domain is not None and holder.domain.saved_by_us
     aside = (VHOST, *WHILE_SAVED) if saved else (VHOST,)
     used = saved or any(row.requirement == VHOST for row in wrong)
     return Vhost(used, tuple(problems(row for row in wrong if row.requirement not in aside)))

@@ -29,29 +29,29 @@ def recorded(wanted: Wanted, record: Record) -> Wanted:
     return replace(wanted, disks=disks, first_port=None, **known)
 
 
-def stated(wanted: Wanted, primary: Observation) -> Wanted:
-    """``wanted``, with what is not stated taken from the primary's record, or else from its domain."""
-    if primary.record:
-        known = recorded(wanted, primary.record)
+def stated(wanted: Wanted, holder: Observation) -> Wanted:
+    """``wanted``, with what is not stated taken from the record of the host that has the guest, or else its domain."""
+    if holder.record:
+        known = recorded(wanted, holder.record)
         wanted = replace(
             wanted,
             disks=wanted.disks or known.disks,
             address=wanted.address or known.address,
             peer_address=wanted.peer_address or known.peer_address,
         )
-    if wanted.disks or primary.domain is None:
+    if wanted.disks or holder.domain is None:
         return wanted
-    writable = [disk for disk in primary.domain.disks if written(disk)]
+    writable = [disk for disk in holder.domain.disks if written(disk)]
     return replace(wanted, disks=tuple(WantedDisk(disk.target, disk.format or "") for disk in writable))
 
 
-def sights(wanted: Wanted, primary: Observation) -> Sights:
-    """What ``observe`` has to look at on the host where the primary's standby is to be."""
-    domain, record = primary.domain, primary.record
+def sights(wanted: Wanted, holder: Observation) -> Sights:
+    """What ``observe`` has to look at on the host where the standby of this guest is to be."""
+    domain, record = holder.domain, holder.record
     if domain is None:
         return Sights()
     chosen = {disk.target: disk for disk in recorded(wanted, record).disks} if record else {}
-    chosen |= {disk.target: disk for disk in stated(wanted, primary).disks}
+    chosen |= {disk.target: disk for disk in stated(wanted, holder).disks}
     disks = originals.of_primary(replace(wanted, disks=tuple(chosen.values())), domain)
     copies_there = images.files(images.of_standby(wanted, None, images.home(wanted.directory, domain.uuid), disks))
     return Sights(domain.uuid, tuple((path, kind) for path, kind, _size in copies_there), domain.files)

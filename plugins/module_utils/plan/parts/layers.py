@@ -11,7 +11,7 @@ from typing import Any
 
 from ...lockstep import abilities, channels, graph, own_node, states
 from ...lockstep.proxy import Part
-from ...lockstep.states import SWITCHING, Drift
+from ...lockstep.states import FINISHING, Drift
 from ...observation.seen import Disk, Monitor, Observation
 from ...record.pair import IOTHREAD
 from ..step import Step, qmp, wait
@@ -90,7 +90,7 @@ def unpark(seen: Observation) -> list[Step]:
 
 
 def _to_resume(seen: Observation) -> bool:
-    return states.stopped_by_us(seen) and seen.monitor.status != SWITCHING
+    return states.stopped_by_us(seen) and seen.monitor.status != FINISHING
 
 
 def _attach(disk: Disk, node: str) -> Step:

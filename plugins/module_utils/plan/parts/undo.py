@@ -15,7 +15,7 @@ from ...verdict import guest
 from ...verdict.problem import Problem, refuse_if
 from ..step import Plan, Step, qmp, wait
 from . import frames, layers
-from .switch import JOB_TIMEOUT, SWITCH_TIMEOUT
+from .entry import JOB_TIMEOUT, MIGRATION_TIMEOUT
 
 
 def absent(seen: Observation, peer: Observation | None) -> Plan:
@@ -38,7 +38,7 @@ def undo(seen: Observation) -> Plan:
         if monitor.migration.status != CANCELLING:
             steps.append(qmp("cancel the migration", "migrate_cancel"))
         ended = ["cancelled", "failed", "completed"]
-        steps.append(wait("wait for its end", "migration", SWITCH_TIMEOUT, pivot=True, status=ended))
+        steps.append(wait("wait for its end", "migration", MIGRATION_TIMEOUT, pivot=True, status=ended))
         return Plan(tuple(steps), seen)
     steps += free(seen)
     # A guest that was seen between two checkpoints, or stalled, runs by now, and must not while its disks change.
@@ -47,7 +47,7 @@ def undo(seen: Observation) -> Plan:
     return Plan(tuple(steps), seen)
 
 
-def rescue(before: Observation, seen: Observation) -> Plan:
+def rescue_from_entering(before: Observation, seen: Observation) -> Plan:
     """What frees the guest when bringing it into lockstep failed half-way; QEMU may hang on a peer that went silent.
 
     A pair that was in lockstep before is left alone: its standby may be promoted, so only a fence decides.

@@ -20,28 +20,28 @@ from .. import copies, originals
 from .row import Requirement, Row
 
 
-def newest(primary: Observation, standby: Observation) -> list[Requirement]:
-    """Whether the first host's copy may be the primary's: the newest wins."""
-    row, here = Row("newest copy", primary.host, "no newer one elsewhere"), primary.host.name
-    if primary.record and primary.record.role == "secondary":
+def newest(holder: Observation, standby: Observation) -> list[Requirement]:
+    """Whether the copy of the host that is said to have the guest may be the primary's: the newest wins."""
+    row, here = Row("newest copy", holder.host, "no newer one elsewhere"), holder.host.name
+    if holder.record and holder.record.role == "secondary":
         row.wrong(
             f"{here} has the standby of this domain, not the guest",
             "Protect it from the host that the guest runs on; after the loss of that host, run colo_failover here",
         )
-    if standby.record and standby.record.generation > (primary.record.generation if primary.record else 0):
+    if standby.record and standby.record.generation > (holder.record.generation if holder.record else 0):
         row.wrong(
             f"{standby.host.name} has a newer copy of this domain (generation {standby.record.generation})",
             "This copy is stale: protect the domain from that host",
         )
-    return row.found(f"generation {copies.generation(primary)}")
+    return row.found(f"generation {copies.generation_when_described(holder)}")
 
 
-def standbys_domain(primary: Observation, standby: Observation) -> list[Requirement]:
+def standbys_domain(holder: Observation, standby: Observation) -> list[Requirement]:
     """What the second host already has under the domain's name."""
     row, there, host = Row("standby's domain", standby.host, "none, or the pair's"), standby.domain, standby.host.name
     if there is None:
         return row.found("none")
-    if there.uuid != primary.domain.uuid:
+    if there.uuid != holder.domain.uuid:
         row.wrong(f"{host} has another domain of this name (UUID {there.uuid})", "Rename or undefine that one")
     elif there.record is None:
         row.wrong(f"{host} has this domain already, and not from a pair", "Undefine it there if it is not needed")
@@ -50,22 +50,22 @@ def standbys_domain(primary: Observation, standby: Observation) -> list[Requirem
     return row.found(there.record.role if there.record else "none")
 
 
-def images(wanted: Wanted, primary: Observation, standby: Observation) -> list[Requirement]:
-    """Whether the standby's may be written: each is the copy of one of the primary's."""
+def images(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
+    """Whether the standby's may be written: each is the copy of one of the holder's."""
     row = Row("images", standby.host, "none yet, or the pair's own and older")
-    sources, made = originals.sources(wanted, primary), _standbys_disks(wanted, primary, standby)
-    _marker(row, standby, copies.generation(primary))
+    sources, made = originals.sources(wanted, holder), _standbys_disks(wanted, holder, standby)
+    _marker(row, standby, copies.generation_when_described(holder))
     for disk, source in zip(made, sources, strict=True):
         for path, kind, size in image_files.files_of(disk):
             image = standby.images.get(path)
             if image is not None and image.exists and size is not None:
-                _image(row, standby, image, (kind, size), disk.target, primary.images.get(source.path))
+                _image(row, standby, image, (kind, size), disk.target, holder.images.get(source.path))
     return row.found("nothing that would be lost")
 
 
-def _standbys_disks(wanted: Wanted, primary: Observation, standby: Observation) -> Iterable[DiskRecord]:
-    home = image_files.home(wanted.directory, primary.domain.uuid)
-    return image_files.of_standby(wanted, standby.record, home, originals.sources(wanted, primary))
+def _standbys_disks(wanted: Wanted, holder: Observation, standby: Observation) -> Iterable[DiskRecord]:
+    home = image_files.home(wanted.directory, holder.domain.uuid)
+    return image_files.of_standby(wanted, standby.record, home, originals.sources(wanted, holder))
 
 
 def _marker(row: Row, standby: Observation, newest_generation: int) -> None:
@@ -87,7 +87,7 @@ def _marker(row: Row, standby: Observation, newest_generation: int) -> None:
 def _image(
     row: Row, standby: Observation, image: Image, needed: tuple[str, int], target: str, source: Image | None
 ) -> None:
-    """``needed``: format and virtual size in bytes. ``source``: the primary's image, of which this is to be a copy."""
+    """``needed``: format and virtual size in bytes. ``source``: the holder's image, of which this is to be a copy."""
     path = image.path
     if _same_file(image, source):
         row.wrong(
@@ -112,9 +112,9 @@ def _same_file(image: Image, other: Image | None) -> bool:
     return other is not None and other.exists and (image.path, image.inode) == (other.path, other.inode)
 
 
-def space(wanted: Wanted, primary: Observation, standby: Observation) -> list[Requirement]:
+def space(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
     """Each image of a standby may grow to the size of its disk: overlays as well, if the guest writes everywhere."""
-    made = image_files.files(_standbys_disks(wanted, primary, standby))
+    made = image_files.files(_standbys_disks(wanted, holder, standby))
     needed = sum(size or 0 for _path, _kind, size in made)
     row = Row("disk space", standby.host, f"{needed >> 20} MiB, if the guest writes everywhere")
     for filesystem, growth in _growth(standby, made).items():

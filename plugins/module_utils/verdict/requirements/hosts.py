@@ -119,12 +119,12 @@ def two_hosts(here: Host, there: Host) -> list[Requirement]:
     return row.found(f"{here.name} and {there.name}")
 
 
-def same_versions(primary: Observation, standby: Observation) -> list[Requirement]:
+def same_versions(holder: Observation, standby: Observation) -> list[Requirement]:
     """Of the QEMUs that run: one that was started before an upgrade of its package is older than its host's binary."""
     row = Row("same versions", None, "the same QEMU and libvirt on both hosts")
-    here, there = primary.host, standby.host
+    here, there = holder.host, standby.host
     for what, left, right in (
-        ("QEMU", abilities.running(primary), abilities.running(standby)),
+        ("QEMU", abilities.running(holder), abilities.running(standby)),
         ("libvirt", here.libvirt, there.libvirt),
     ):
         if left and right and left != right:
@@ -134,7 +134,7 @@ def same_versions(primary: Observation, standby: Observation) -> list[Requiremen
                 "was started before an upgrade runs in the old QEMU until its next cold start",
             )
     known = here.emulator and there.emulator and here.libvirt and there.libvirt
-    return row.found(f"QEMU {abilities.running(primary)}, libvirt {here.libvirt}" if known else None)
+    return row.found(f"QEMU {abilities.running(holder)}, libvirt {here.libvirt}" if known else None)
 
 
 def clock(here: Host, there: Host) -> list[Requirement]:

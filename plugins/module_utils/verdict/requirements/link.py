@@ -18,26 +18,26 @@ GOOD_LATENCY = 5.0  # milliseconds; a checkpoint of a small guest takes ten time
 _BLOCK_NEEDED = "a block of ports that is free, or the pair's own"
 
 
-def latency(primary: Observation, standby: Observation) -> list[Requirement]:
+def latency(holder: Observation, standby: Observation) -> list[Requirement]:
     row = Row("latency", None, f"less than {GOOD_LATENCY:g} ms")
-    measured = standby.latency if standby.latency is not None else primary.latency
+    measured = standby.latency if standby.latency is not None else holder.latency
     if measured is None:
         return row.found(None)
     if measured > GOOD_LATENCY:
         row.note(
-            f"a packet takes {measured:g} ms from {primary.host.name} to {standby.host.name} and back",
+            f"a packet takes {measured:g} ms from {holder.host.name} to {standby.host.name} and back",
             f"Use a network with less than {GOOD_LATENCY:g} ms: the guest's answers and checkpoints wait for it",
         )
     return row.found(f"{measured:g} ms")
 
 
-def large_packets(primary: Observation, standby: Observation) -> list[Requirement]:
+def large_packets(holder: Observation, standby: Observation) -> list[Requirement]:
     """Where small packets come through and those that fill the link do not."""
     row, passage = Row("large packets", None, "those that fill the link come through"), standby.passage
     if standby.latency is not None and passage is not None and not passage.passes:
         row.wrong(
             f"packets of {passage.size} bytes, as the replication link of {standby.host.name} takes them, do "
-            f"not come back from {primary.host.name}, and small ones do",
+            f"not come back from {holder.host.name}, and small ones do",
             "Give the link the same MTU on both hosts and on all that is between, and let ICMP pass: no copy of a disk "
             "would get through",
         )
@@ -73,14 +73,14 @@ def link_speed(host: Host, wanted: str | None) -> list[Requirement]:
     return row.found(f"{speed} Mbit/s" if speed else None)
 
 
-def ports(wanted: Wanted, primary: Observation, standby: Observation) -> list[Requirement]:
+def ports(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
     """A block of ports: the one that is stated, else the pair's own, else one that is free on both hosts."""
-    own = primary.record.first_port if primary.record else None
+    own = holder.record.first_port if holder.record else None
     first = wanted.first_port or own
     if first is None:
-        return _some_block(primary.host, standby.host)
+        return _some_block(holder.host, standby.host)
     rows = []
-    for host in (primary.host, standby.host):
+    for host in (holder.host, standby.host):
         row = Row("ports", host, _BLOCK_NEEDED)
         for problem in () if first == own else _taken(host, first):
             row.wrong(problem.what, problem.remedy)

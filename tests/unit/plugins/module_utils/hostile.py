@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observations as a host would make them up that was taken over, and what may come of them on the other host.
+"""Observations as a host would make them up that is compromised, and what may come of them on the other host.
 
 A case is a number: the same number is the same case. What a mutated observation leads to is a refusal in words, or a
 plan that touches nothing but the pair's own; never another exception.

@@ -39,7 +39,7 @@ def primary(seen: Observation) -> Plan:
 
 
 def without_pause(name: str) -> Observation:
-    """A recording as a QEMU would have it that cannot pause for the switch."""
+    """A recording as a QEMU would have it that cannot pause before the entry."""
     seen = recorded(name)
     return replace(seen, monitor=replace(seen.monitor, version="7.2.22"))
 

@@ -42,10 +42,10 @@ SYNC_STEPS = {
     "disk vda: connect to the standby": "connected-primary",
     "disk vdb: copy everything to the standby": "syncing-primary",
 }
-SWITCH_STEPS = {
+ENTRY_STEPS = {
     "wait for the full sync": "mirror-ready-primary",
     "send the guest's memory to the standby": "migrating-primary",
-    "wait until only the switch is left": "pre-switchover-primary",
+    "wait until only the entry into lockstep is left": "pre-switchover-primary",
     "disk vda: wait for the end of it": "one-concluded-primary",
     "disk vda: replicate every write": "one-attached-primary",
     "disk vdb: forget the copying": "all-attached-primary",

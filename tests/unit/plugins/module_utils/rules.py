@@ -180,7 +180,7 @@ def _mirror(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> N
     for name in (arguments["device"], arguments["target"]):
         need(name in monitor.nodes, f"no node {name}")
     at_once = arguments.get("copy-mode") == "write-blocking"
-    need(at_once is not abilities.pauses(monitor.version), "the standby would lack what is written in the switch")
+    need(at_once is not abilities.pauses(monitor.version), "the standby would lack what is written in the entry")
     need(arguments["job-id"] not in monitor.jobs, f"job {arguments['job-id']} is there")
 
 

@@ -57,7 +57,7 @@ def test_devices_that_are_kept_quiet_are_found() -> None:
 def test_an_xml_of_another_domain_is_refused(field: str, old: str, new: str) -> None:
     xml = getattr(PRIMARY.domain, field)
     assert old in xml
-    with pytest.raises(ColoError, match="may have been taken over"):
+    with pytest.raises(ColoError, match="may be compromised"):
         read_anew(replace(PRIMARY, domain=replace(PRIMARY.domain, **{field: xml.replace(old, new)})), "web1")
 
 

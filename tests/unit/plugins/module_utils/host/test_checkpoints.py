@@ -19,7 +19,7 @@ class Events:
         return [Event(0.0, name, {}) for name in self.batches.pop(0)] if self.batches else []
 
 
-def test_the_stop_and_resume_of_the_switch_are_no_checkpoint() -> None:
+def test_the_stop_and_resume_of_the_entry_are_no_checkpoint() -> None:
     assert watch(Events("STOP", "RESUME"), "web1", 0.05, enough=1).count == 0
     later = Events("STOP", "RESUME")
     later.batches += [["STOP"], ["RESUME"]]

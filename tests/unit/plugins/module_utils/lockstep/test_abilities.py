@@ -77,6 +77,6 @@ def test_the_options_of_a_socket_are_those_of_the_qemu_that_runs() -> None:
     assert abilities.options(unknown) == ()
 
 
-def test_a_socket_connects_again_after_the_same_time_in_every_generation() -> None:
+def test_a_socket_connects_again_after_the_same_time_in_every_version() -> None:
     assert abilities.reconnect((), 1) == {"reconnect": 1}
     assert abilities.reconnect(("reconnect-ms",), 1) == {"reconnect-ms": 1000}

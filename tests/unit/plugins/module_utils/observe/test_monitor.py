@@ -26,7 +26,7 @@ LISTENS = {"socket-address": [{"port": "21600", "ipv4": True, "host": "10.77.0.2
         pytest.param({}, "none", id="one that has not been told to wait, of either"),
     ],
 )
-def test_whether_a_standby_waits_is_seen_in_each_generation(said: dict, status: str) -> None:
+def test_whether_a_standby_waits_is_seen_in_each_version(said: dict, status: str) -> None:
     capabilities = [{"state": False, "capability": "xbzrle"}, {"state": True, "capability": "x-colo"}]
     answers = {
         "query-migrate": said,

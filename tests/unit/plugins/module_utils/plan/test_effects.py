@@ -23,8 +23,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan import (
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, qmp
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (
+    ENTRY_STEPS,
     STANDBY_STEPS,
-    SWITCH_STEPS,
     SYNC_STEPS,
     WANTED,
     fenced,
@@ -33,7 +33,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 )
 
 # No effect is memory that is on its way.
-PRIMARY = {title: name for title, name in {**SYNC_STEPS, **SWITCH_STEPS}.items() if name != "migrating-primary"}
+PRIMARY = {title: name for title, name in {**SYNC_STEPS, **ENTRY_STEPS}.items() if name != "migrating-primary"}
 
 
 def outline(seen: Observation) -> dict[str, object]:

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph, states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, protect
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import switch
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import entry
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
@@ -70,16 +70,16 @@ def test_the_whole_way_in_its_order() -> None:
     assert "wait" in found[found.index("blockdev-mirror") : found.index("migrate")], "for the full sync"
     assert [found.index(name) for name in order] == sorted(found.index(name) for name in order)
     assert found[-2:] == ["wait", "migrate-set-parameters"]
-    *_before, proof, delay = primary(recorded("described-primary")).steps
-    assert proof.arguments["until"] == "checkpoint"
+    *_before, whole_checkpoint, delay = primary(recorded("described-primary")).steps
+    assert whole_checkpoint.arguments["until"] == "checkpoint"
     assert delay.arguments["arguments"] == {"x-checkpoint-delay": 2000}
 
 
 def test_the_first_checkpoint_comes_soon_since_clients_wait_for_it() -> None:
-    assert delays(primary(recorded("described-primary"))) == [switch.FIRST_DELAY, 2000]
+    assert delays(primary(recorded("described-primary"))) == [entry.FIRST_DELAY, 2000]
 
 
-def test_the_whole_way_without_a_pause_for_the_switch() -> None:
+def test_the_whole_way_without_a_pause_before_the_entry() -> None:
     plan = primary(without_pause("described-primary"))
     found = commands(plan)
     order = ["reach", "blockdev-mirror", "x-blockdev-change", "migrate", "block-job-cancel", "object-add"]
@@ -91,7 +91,7 @@ def test_the_whole_way_without_a_pause_for_the_switch() -> None:
         "see a whole checkpoint",
         "checkpoint at least every 2000 ms",
     ]
-    assert delays(plan) == [2000, switch.FIRST_DELAY, 2000]
+    assert delays(plan) == [2000, entry.FIRST_DELAY, 2000]
 
 
 def test_without_a_pause_a_run_that_is_killed_anywhere_is_finished_by_the_next() -> None:

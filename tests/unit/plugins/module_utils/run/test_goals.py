@@ -140,13 +140,13 @@ def test_everything_else_is_looked_at_thoroughly(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("name", sorted(name for name, goal in GOALS.items() if goal.needs_peer))
 def test_what_needs_the_other_host_is_refused_without_it(name: str) -> None:
     with pytest.raises(ColoError, match=r"the other host is unreachable. .*colo_failover"):
-        goals.reach(name, Request("web1", role=GOALS[name].role), uri="none://", holder="a test")
+        goals.reach(name, Request("web1", role=GOALS[name].role), uri="none://", owner="a test")
 
 
 @pytest.mark.parametrize(("name", "role"), [("started", "secondary"), ("expendable", "primary")])
 def test_a_goal_of_the_other_half_is_refused(name: str, role: str) -> None:
     with pytest.raises(ColoError, match=f"a {role} cannot be {name}. State role {GOALS[name].role}, on its host"):
-        goals.reach(name, Request("web1", role=role), uri="none://", holder="a test")
+        goals.reach(name, Request("web1", role=role), uri="none://", owner="a test")
 
 
 def test_what_was_projected_is_seen_in_check_mode_and_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 def test_a_guest_is_freed_from_wherever_a_step_fails(name: str) -> None:
     before = recorded("described-primary")
     for left in stretch(recorded(name)):
-        assert alone(rules.settle(left, lambda now: undo.rescue(before, now)))
+        assert alone(rules.settle(left, lambda now: undo.rescue_from_entering(before, now)))
 
 
 @pytest.mark.parametrize("name", [*STATES, *PROTECTED])
@@ -56,7 +56,7 @@ def test_a_standby_that_cannot_be_ended_has_no_guest_to_be_freed() -> None:
 def test_without_a_pause_a_guest_is_freed_from_wherever_a_step_fails() -> None:
     before = without_pause("described-primary")
     for left in live():
-        assert alone(rules.settle(left, lambda now: undo.rescue(before, now)))
+        assert alone(rules.settle(left, lambda now: undo.rescue_from_entering(before, now)))
         assert alone(rules.settle(left, lambda now: undo.absent(now, None)))
 
 
@@ -71,17 +71,17 @@ def test_what_frees_the_guest_comes_before_what_cleans_up() -> None:
 
 def test_a_pair_that_was_in_lockstep_is_never_freed_by_a_rescue() -> None:
     seen = recorded("protected-primary")
-    assert undo.rescue(seen, seen).steps == ()
+    assert undo.rescue_from_entering(seen, seen).steps == ()
 
 
 def test_a_qemu_that_does_not_answer_is_freed_from_its_connections_first() -> None:
     seen = recorded("protected-primary")
     silent = replace(seen, monitor=None, monitor_problem="QEMU did not answer")
-    plan = undo.rescue(recorded("described-primary"), silent)
+    plan = undo.rescue_from_entering(recorded("described-primary"), silent)
     assert [(step.action, step.pivot) for step in plan.steps] == [("release", True)]
     assert plan.steps[0].arguments["peer"] == "10.77.0.2"
     with pytest.raises(Refusal):
-        undo.rescue(recorded("described-primary"), replace(silent, peer_sockets=()))
+        undo.rescue_from_entering(recorded("described-primary"), replace(silent, peer_sockets=()))
 
 
 def test_a_standby_in_lockstep_is_not_ended() -> None:

@@ -1,13 +1,13 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Deciding how a guest on its quorums gets into lockstep: the full sync, and the switch. Pure functions.
+"""Deciding how a guest on its quorums gets into lockstep: the full sync, and the entry. Pure functions.
 
-The copying has to go on until lockstep begins, and the layers that take over from it have to come in between. There are
+The copying has to go on until lockstep begins, and the layers that follow on it have to come in between. There are
 two ways, by what the guest's QEMU can do:
 
-paused  QEMU stops the guest once only the switch is left. The copying ends, the replication layers and the proxy come
-        in, and the guest goes on in lockstep.
+paused  QEMU stops the guest once only the entry into lockstep is left. The copying ends, the replication layers and the
+        proxy come in, and the guest goes on in lockstep.
 live    QEMU cannot stop there. The replication layers come in before, over connections of their own; until lockstep
         begins they answer with EIO, which their quorums leave at that. The copying ends, and the proxy comes in, once
         lockstep has begun: up to then each write reaches the standby by the copying before the guest is told of it. A
@@ -29,7 +29,7 @@ from ...record.wanted import Wanted
 from ..step import Step, qmp, wait
 from . import layers
 
-SWITCH_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs meanwhile
+MIGRATION_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs meanwhile
 # Milliseconds to the first checkpoint: until the two have fallen in step most of what the guest sends is held. Left to
 # the first difference that is found, it took 30 to 300 ms (our measurement, QEMU 10.0).
 FIRST_DELAY = 20
@@ -82,10 +82,10 @@ def _ready(job: Job) -> bool:
     return job.status in ("ready", "concluded")
 
 
-def switch(seen: Observation) -> list[Step]:
+def enter(seen: Observation) -> list[Step]:
     """From a copy that follows to lockstep. The guest stands still once, up to QEMU's first vm_start in lockstep."""
     way = _paused if abilities.pauses(seen.monitor.version) else _live
-    return [*way(seen), proof(seen.record), set_delay(seen.record.checkpoint_delay)]
+    return [*way(seen), whole_checkpoint(seen.record), set_delay(seen.record.checkpoint_delay)]
 
 
 def _paused(seen: Observation) -> list[Step]:
@@ -94,7 +94,14 @@ def _paused(seen: Observation) -> list[Step]:
     if monitor.migration.status not in MIGRATING:
         steps += [_by_colo(seen), _checkpoint_soon(), *_migrate(seen)]
     if monitor.migration.status != "pre-switchover":
-        steps.append(wait("wait until only the switch is left", "migration", SWITCH_TIMEOUT, status=["pre-switchover"]))
+        steps.append(
+            wait(
+                "wait until only the entry into lockstep is left",
+                "migration",
+                MIGRATION_TIMEOUT,
+                status=["pre-switchover"],
+            )
+        )
     for disk in record.disks:
         job, attached = monitor.jobs.get(graph.sync_job(disk.target)), states.attached(monitor, disk.target)
         if not attached:
@@ -148,7 +155,7 @@ def _migrate(seen: Observation) -> list[Step]:
 
 
 def _lockstep() -> Step:
-    return wait("wait for lockstep", "migration", SWITCH_TIMEOUT, status=["colo"])
+    return wait("wait for lockstep", "migration", MIGRATION_TIMEOUT, status=["colo"])
 
 
 def _end_copy(target: str, job: Job | None = None) -> list[Step]:
@@ -180,7 +187,7 @@ def _filters(seen: Observation) -> list[Step]:
     return [layers.add_part(part) for part in parts if not part.early and not states.has(seen.monitor, part)]
 
 
-def proof(record: Record) -> Step:
+def whole_checkpoint(record: Record) -> Step:
     """Wait for one checkpoint from its stop to its resume: before it nothing proves that the standby follows."""
     limit = record.checkpoint_delay / 1000 + CHECKPOINT_TIMEOUT
     return wait("see a whole checkpoint", "checkpoint", limit)
