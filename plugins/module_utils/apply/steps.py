@@ -189,8 +189,8 @@ class Apply:
     def _release(self, _step: Step, peer: str, ports: list[int]) -> None:
         sockets.release_sockets(peer, ports)
 
-    def _reach(self, step: Step, address: str, port: int, greeting: bool = False) -> None:
-        sockets.reach(address, port, step.timeout, sockets.NBD_GREETING if greeting else b"")
+    def _see_answer(self, step: Step, address: str, port: int, greeting: bool = False) -> None:
+        sockets.see_answer(address, port, step.timeout, sockets.NBD_GREETING if greeting else b"")
 
     def _hand_over(
         self, step: Step, uuid: str, address: str, port: int, token: str, credentials: str | None = None
@@ -280,7 +280,7 @@ class Apply:
 
     def _until_listening(self, address: str, port: int) -> str | None:
         try:
-            sockets.reach(address, port)
+            sockets.see_answer(address, port)
         except ColoError as error:
             return error.what
         return None

@@ -125,7 +125,7 @@ def between(peer: str, ports: Iterable[int]) -> str:
     return f"dst {bracketed(peer)} and ( {either} )"
 
 
-def reach(address: str, port: int, deadline: float = 5.0, greeting: bytes = b"") -> None:
+def see_answer(address: str, port: int, deadline: float = 5.0, greeting: bytes = b"") -> None:
     """Connect to a port and close again. QEMU itself must not be the first to try: it waits without bound.
 
     ``greeting``: what is said there to whoever connects; one that accepts and says nothing would hold QEMU as well.

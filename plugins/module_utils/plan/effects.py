@@ -21,7 +21,7 @@ from ..lockstep import states
 from ..observation.seen import Barrier, Disk, Domain, Image, Job, Marker, Migration, Monitor, Nic, Observation
 from ..record import xml as record_xml
 from ..record.address import endpoint
-from ..record.given_way import GaveWay, given_up
+from ..record.given_way import GaveWay, as_given_up
 from .effects_in_qemu import COMMANDS, end_mirrors
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _end(seen: Observation, **_arguments: Any) -> Observation:
 
 def _give_way(seen: Observation, note: GaveWay) -> Observation:
     """The next look has the note in the record."""
-    return _of_domain(ended(seen), record=given_up(seen.record))
+    return _of_domain(ended(seen), record=as_given_up(seen.record))
 
 
 def _add_iothread(seen: Observation, number: int) -> Observation:
@@ -281,8 +281,8 @@ ACTIONS: Mapping[str, Callable[..., Observation]] = MappingProxyType(
         "hand_over": _end, "give_way": _give_way,
         "add_iothread": _add_iothread, "del_iothread": _del_iothread, "link": _link, "bar": _bar,
         "unbar": _unbar, "mark": _mark, "remove_home": _remove_home, "create_image": _create_image,
-        "remove": _remove, "release": _release, "reach": _nothing, "see_ended": _nothing, "see_announced": _nothing,
-        "receive_handover": _nothing, "make_directory": _nothing, "isolate": _nothing, "ask_guest": _nothing,
+        "remove": _remove, "release": _release, "see_answer": _nothing, "see_ended": _nothing,
+        "see_announced": _nothing, "receive_handover": _nothing, "make_directory": _nothing, "isolate": _nothing, "ask_guest": _nothing,
         "check_image": _nothing,
     }
 )  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..domain import editing as xml
 from ..observation.seen import Observation
-from ..record.given_way import GaveWay, given_up
+from ..record.given_way import GaveWay, as_given_up
 from ..verdict import copies, current, fence
 from ..verdict.problem import Problem, refuse_if
 from . import effects
@@ -32,7 +32,7 @@ def give_up(seen: Observation, survivor: Observation) -> Plan:
         after = effects.ended(seen)
     steps.append(Step("see that no process of the domain is left", "see_ended", {"uuid": uuid}))
     if after.record and not fence.given_up(after) and after.generation >= survivor.generation:
-        record = given_up(after.record)
+        record = as_given_up(after.record)
         text = xml.with_metadata_element(record)
         steps.append(Step("write that this copy is given up", "record", {"xml": text, "live": False}))
     return Plan(tuple(steps), seen)

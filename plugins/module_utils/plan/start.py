@@ -29,7 +29,7 @@ def start(seen: Observation, peer: Observation | None, unproven: bool = False) -
     refuse_if([*_own_problems(seen, peer, unproven), *_peer_problems(seen, peer, unproven)])
     if seen.domain.active:
         return Plan((), seen)
-    first = change_sides.take_back(seen) if peer else survive.newest(seen)
+    first = change_sides.take_back(seen) if peer else survive.become_newest(seen)
     step = Step("start the domain", "start", {"uuid": seen.domain.uuid}, START_TIMEOUT)
     return Plan((*first.steps, step), seen)
 

@@ -32,7 +32,7 @@ class Step:
 
     @property
     def changes(self) -> bool:
-        return self.action not in ("wait", "reach", "see_ended", "see_announced")
+        return self.action not in ("wait", "see_answer", "see_ended", "see_announced")
 
 
 @dataclass(frozen=True)

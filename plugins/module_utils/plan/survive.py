@@ -101,7 +101,7 @@ def _state_problems(seen: Observation) -> Iterator[Problem]:
         )
 
 
-def newest(seen: Observation) -> Plan:
+def become_newest(seen: Observation) -> Plan:
     """Write down, durably and in two places, that this copy is from now on the newest.
 
     The marker is the one that counts, and has its room. A guest that could serve does not wait for room in /etc, where
@@ -121,7 +121,7 @@ def newest(seen: Observation) -> Plan:
 
 def promote(seen: Observation) -> Plan:
     """Make a standby the guest, where it is certain that the primary has ended."""
-    steps = [*newest(seen).steps, *_serve(seen)]
+    steps = [*become_newest(seen).steps, *_serve(seen)]
     if seen.depth == BRIEF:  # the clients come first; what is to be tidied up is looked at afterwards
         *before, last = steps
         return Plan((*before, replace(last, pivot=True)), seen)
@@ -159,7 +159,7 @@ def _served(seen: Observation) -> Observation:
     objects = seen.monitor.objects.items()
     kept = {name: kind for name, kind in objects if not graph.is_ours(name) or name in channels.CREDENTIALS}
     monitor = replace(seen.monitor, running=True, status="running", colo="none", objects=kept, exports=())
-    return replace(newest(seen).after, monitor=monitor)
+    return replace(become_newest(seen).after, monitor=monitor)
 
 
 def _tidy(seen: Observation) -> list[Step]:
@@ -202,12 +202,14 @@ def _settle(seen: Observation) -> list[Step]:
 def _go_on(seen: Observation) -> Plan:
     """The primary, or a survivor whose clean-up was cut off."""
     if seen.record.role == "primary" and seen.depth == BRIEF:  # the clients come first, as in a promotion
-        *before, last = [*newest(seen).steps, *free(seen), *_announce(seen)]
+        *before, last = [*become_newest(seen).steps, *free(seen), *_announce(seen)]
         return Plan((*before, replace(last, pivot=True)), seen)
     if seen.record.role == "primary":
         # Not looked for, which would take time before the guest serves; what is not there can be taken down, too.
         barred = replace(seen, barrier=barrier(seen))
-        return Plan((*newest(seen).steps, *_without_peer(barred), *_settle(_served(seen)), *_announce(seen)), seen)
+        return Plan(
+            (*become_newest(seen).steps, *_without_peer(barred), *_settle(_served(seen)), *_announce(seen)), seen
+        )
     if seen.monitor.colo == "primary" or seen.monitor.jobs:
         return Plan((*_without_peer(seen), *_settle(seen)), seen)
     return Plan((*_serve_again(seen), *_tidy(seen), *frames.let_pass(seen)), seen)

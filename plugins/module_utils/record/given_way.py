@@ -35,7 +35,7 @@ class GaveWay:
         return cls(**data)
 
 
-def given_up(record: Record) -> Record:
+def as_given_up(record: Record) -> Record:
     """The record of a half that is not to be served from any more."""
     return replace(record, handed_over=True) if record.role == "primary" else replace(record, complete=None)
 
@@ -45,4 +45,4 @@ def with_note(record: Record | None, uuid: str, note: GaveWay | None) -> Record 
     if record is None or note is None or record.role == "alone":
         return record
     about = (uuid, record.generation, record.role)
-    return given_up(record) if (note.uuid, note.generation, note.role) == about else record
+    return as_given_up(record) if (note.uuid, note.generation, note.role) == about else record

@@ -255,7 +255,7 @@ class Keeper(threading.Thread):
             answers=running and not self.seen.hangs,
             lockstep=running and self.seen.role == record.role,
             complete=record.role == "secondary" and record.complete == record.generation,
-            gave_way=self.guarded and not running and record.role != "alone" and gave_way.given_up(record) == record,
+            gave_way=self.guarded and not running and record.role != "alone" and gave_way.as_given_up(record) == record,
             lacks=lacks,
             took=round((time.monotonic() - self._ended_at) * 1000) if self._ended_at else 0,
         )

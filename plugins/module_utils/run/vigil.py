@@ -126,9 +126,9 @@ class Vigil:
         while True:
             line.say({"nonce": ear.nonce})
             said = speech(line.hear())
-            if refused := word.unheard(ear, said):
+            if refused := word.disbelieved(ear, said):
                 raise ValueError(refused)
-            ear = word.heard(ear, said, secrets.token_hex(16))
+            ear = word.once_heard(ear, said, secrets.token_hex(16))
             self._hear(ear.names, said)
 
     def _hear(self, names: frozenset[str], said: Speech) -> None:

@@ -33,7 +33,7 @@ class Last:
     number: int = -1
 
 
-def unheard(ear: Ear, said: Speech) -> str | None:
+def disbelieved(ear: Ear, said: Speech) -> str | None:
     """Why a speech is not believed, in plain words; the connection is closed then."""
     if said.nonce != ear.nonce:
         return "it does not answer what was asked now: it is repeated, or not for this host"
@@ -47,7 +47,7 @@ def is_old(last: Last, said: Speech) -> bool:
     return said.boot_id == last.boot_id and said.number <= last.number
 
 
-def heard(ear: Ear, said: Speech, nonce: str) -> Ear:
+def once_heard(ear: Ear, said: Speech, nonce: str) -> Ear:
     """What is known of the connection after a speech; ``nonce`` is for the next."""
     return replace(ear, nonce=nonce, speaker=(said.machine_id, said.boot_id))
 

@@ -32,7 +32,7 @@ def refusal(errors: Any, step: Any) -> Exception:
     """As the door of the host raises it that this step goes through."""
     if step.action == "qmp":
         return errors.QmpError(step.arguments["command"], "GenericError", "refused for a test")
-    if step.action in ("wait", "hand_over", "receive_handover", "reach"):
+    if step.action in ("wait", "hand_over", "receive_handover", "see_answer"):
         return errors.Timeout("not in time, for a test")
     if step.action in ("mark", "make_directory", "remove", "remove_home"):
         return OSError(5, "Input/output error, for a test")

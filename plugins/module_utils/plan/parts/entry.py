@@ -47,7 +47,7 @@ def sync(wanted: Wanted, seen: Observation) -> list[Step]:
     fresh = [target for target in unsynced if known[target] is None]
     if fresh:
         where = {"address": nbd.address, "port": nbd.port, "greeting": True}
-        steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "reach", where))
+        steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "see_answer", where))
     for target in fresh:
         layer = graph.nbd_layer(graph.nbd(target), target, nbd)
         steps.append(qmp(f"disk {target}: connect to the standby", "blockdev-add", layer))

@@ -214,7 +214,7 @@ def test_a_standby_that_does_not_listen_yet_is_tried_again(clock: Clock, monkeyp
         if answer := answers.pop(0):
             raise answer
 
-    monkeypatch.setattr(sockets, "reach", reach)
+    monkeypatch.setattr(sockets, "see_answer", reach)
     listening = wait("see it", "listening", 5.0, address="10.0.0.2", port=21615)
     assert not run(Recording(), listening).changed
     assert answers == []
@@ -222,7 +222,7 @@ def test_a_standby_that_does_not_listen_yet_is_tried_again(clock: Clock, monkeyp
     def refuse(*_where):
         raise ColoError("refused")
 
-    monkeypatch.setattr(sockets, "reach", refuse)
+    monkeypatch.setattr(sockets, "see_answer", refuse)
     with pytest.raises(Timeout, match=r"see it: not within 5 s \(refused\)"):
         run(Recording(), listening)
 
@@ -301,7 +301,7 @@ def test_only_a_whole_checkpoint_is_a_proof(clock: Clock, monkeypatch: pytest.Mo
 def test_every_action_and_wait_of_the_plans_has_its_hand(clock: Clock) -> None:
     for action in (
         "qmp", "define", "undefine", "record", "autostart", "start_paused", "destroy", "add_iothread", "del_iothread",
-        "link", "release", "reach", "make_directory", "mark", "remove_home", "create_image", "remove", "wait",
+        "link", "release", "see_answer", "make_directory", "mark", "remove_home", "create_image", "remove", "wait",
     ):  # fmt: skip
         assert callable(getattr(Apply, f"_{action}"))
 
@@ -311,7 +311,7 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
     doors = {
         files: ("make_directory", "create_image", "remove", "remove_directory"),
         marker: ("write", "remove"),
-        sockets: ("release_sockets", "reach"),
+        sockets: ("release_sockets", "see_answer"),
     }
     for module, name in [(module, name) for module, names in doors.items() for name in names]:
         monkeypatch.setattr(module, name, lambda *given, _name=name: calls.append((_name, *given)))
@@ -320,7 +320,7 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
         Step("", "make_directory", {"path": "/d", "owner": "o", "group": "g"}),
         Step("", "mark", {"directory": "/d", "marker": "m"}),
         Step("", "create_image", {"path": "/d/i", "format": "raw", "size": 5, "owner": "o", "group": "g"}),
-        Step("", "reach", {"address": "10.0.0.2", "port": 21601}, timeout=4.0),
+        Step("", "see_answer", {"address": "10.0.0.2", "port": 21601}, timeout=4.0),
         Step("", "release", {"peer": "10.0.0.2", "ports": [1, 2]}),
         Step("", "remove", {"path": "/d/i"}),
         Step("", "remove_home", {"directory": "/d"}),
@@ -329,7 +329,7 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
         ("make_directory", "/d", "o", "g"),
         ("write", "/d", "m"),
         ("create_image", "/d/i", "raw", 5, "o", "g"),
-        ("reach", "10.0.0.2", 21601, 4.0, b""),
+        ("see_answer", "10.0.0.2", 21601, 4.0, b""),
         ("release_sockets", "10.0.0.2", [1, 2]),
         ("remove", "/d/i"),
         ("remove", "/d"),

@@ -111,9 +111,9 @@ def test_a_port_that_answers_is_reached_and_a_closed_one_is_an_error() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        sockets.reach("127.0.0.1", port, 2.0)
+        sockets.see_answer("127.0.0.1", port, 2.0)
     with pytest.raises(ColoError, match=f"cannot connect to 127.0.0.1 port {port}: Connection refused"):
-        sockets.reach("127.0.0.1", port, 2.0)
+        sockets.see_answer("127.0.0.1", port, 2.0)
 
 
 def test_a_silent_port_is_an_error_that_names_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_a_silent_port_is_an_error_that_names_the_time(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(socket, "create_connection", silent)
     with pytest.raises(ColoError, match=r"10.0.0.2 port 21601 does not answer within 3 s"):
-        sockets.reach("10.0.0.2", 21601, 3.0)
+        sockets.see_answer("10.0.0.2", 21601, 3.0)
 
 
 @pytest.mark.parametrize(("again", "count"), [(0, 0), (2, 0), (3, 1), (12, 1)])

@@ -63,7 +63,7 @@ def test_a_run_that_is_killed_anywhere_is_finished_by_the_next(name: str) -> Non
 def test_the_whole_way_in_its_order() -> None:
     found = commands(primary(recorded("described-primary")))
     order = [
-        "add_iothread", "chardev-add", "wait", "stop", "qom-set", "cont", "reach", "blockdev-mirror",
+        "add_iothread", "chardev-add", "wait", "stop", "qom-set", "cont", "see_answer", "blockdev-mirror",
         "migrate-set-capabilities", "migrate", "block-job-cancel", "x-blockdev-change", "object-add",
         "migrate-continue",
     ]  # fmt: skip
@@ -82,9 +82,9 @@ def test_the_first_checkpoint_comes_soon_since_clients_wait_for_it() -> None:
 def test_the_whole_way_without_a_pause_before_the_entry() -> None:
     plan = primary(without_pause("described-primary"))
     found = commands(plan)
-    order = ["reach", "blockdev-mirror", "x-blockdev-change", "migrate", "block-job-cancel", "object-add"]
+    order = ["see_answer", "blockdev-mirror", "x-blockdev-change", "migrate", "block-job-cancel", "object-add"]
     assert [found.index(name) for name in order] == sorted(found.index(name) for name in order)
-    assert "stop" not in found[found.index("reach") :], "the guest runs while its memory is copied"
+    assert "stop" not in found[found.index("see_answer") :], "the guest runs while its memory is copied"
     assert "migrate-continue" not in found
     assert titles(plan)[-3:] == [
         "have the first checkpoint soon",

@@ -19,10 +19,10 @@ EAR = word.Ear(frozenset({PEER.host}), "nonce")
 
 
 def test_a_speech_is_heard_once() -> None:
-    assert word.unheard(EAR, SAID) is None
-    after = word.heard(EAR, SAID, "next")
-    assert "repeated" in word.unheard(after, SAID)
-    assert word.unheard(after, replace(SAID, nonce="next", number=11)) is None
+    assert word.disbelieved(EAR, SAID) is None
+    after = word.once_heard(EAR, SAID, "next")
+    assert "repeated" in word.disbelieved(after, SAID)
+    assert word.disbelieved(after, replace(SAID, nonce="next", number=11)) is None
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_speech_is_heard_once() -> None:
 )
 def test_what_is_repeated_or_of_another_is_not_believed(change: dict[str, object], words: str) -> None:
     said = replace(SAID, **{"nonce": "next", "number": 11, **change})
-    assert words in word.unheard(word.heard(EAR, SAID, "next"), said)
+    assert words in word.disbelieved(word.once_heard(EAR, SAID, "next"), said)
 
 
 @pytest.mark.parametrize(

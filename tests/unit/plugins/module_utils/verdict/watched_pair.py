@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half, Speech
-from ansible_collections.lockstep.colo.plugins.module_utils.record.given_way import GaveWay, given_up, with_note
+from ansible_collections.lockstep.colo.plugins.module_utils.record.given_way import GaveWay, as_given_up, with_note
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import Record
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence, vigil, word
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
@@ -157,7 +157,7 @@ class World:
             answers=qemu is not None and qemu.answers,
             lockstep=qemu is not None and qemu.lockstep,
             complete=record.role == "secondary" and record.complete == record.generation,
-            gave_way=host.guarded and qemu is None and record.role != "alone" and given_up(record) == record,
+            gave_way=host.guarded and qemu is None and record.role != "alone" and as_given_up(record) == record,
             lacks=record.role == "primary" and host.lacks is not None and host.lacks.generation == record.generation,
         )
 
@@ -178,10 +178,10 @@ class World:
     def hear(self, name: str, said: Speech) -> bool:
         """Whether it was believed."""
         host = self.hosts[name]
-        if word.unheard(host.ear, said):
+        if word.disbelieved(host.ear, said):
             self._forget_connection(name)
             return False
-        host.ear = word.heard(host.ear, said, self._new())
+        host.ear = word.once_heard(host.ear, said, self._new())
         if word.is_old(host.last, said):
             return False
         host.last = word.Last(said.boot_id, said.number)
