@@ -282,7 +282,7 @@ ACTIONS: Mapping[str, Callable[..., Observation]] = MappingProxyType(
         "add_iothread": _add_iothread, "del_iothread": _del_iothread, "link": _link, "bar": _bar,
         "unbar": _unbar, "mark": _mark, "remove_home": _remove_home, "create_image": _create_image,
         "remove": _remove, "release": _release, "see_answer": _nothing, "see_ended": _nothing,
-        "see_announced": _nothing, "receive_handover": _nothing, "make_directory": _nothing, "isolate": _nothing, "ask_guest": _nothing,
-        "check_image": _nothing,
+        "see_announced": _nothing, "receive_handover": _nothing, "make_directory": _nothing, "isolate": _nothing,
+        "ask_guest": _nothing, "check_image": _nothing,
     }
 )  # fmt: skip
