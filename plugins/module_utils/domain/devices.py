@@ -17,6 +17,8 @@ _NIC_SOURCE_ATTRIBUTES = ("bridge", "network", "dev", "path")
 
 @dataclass(frozen=True)
 class NicElement:
+    """A NIC as its <interface> says it; ``mac`` in lower case, ``source`` a bridge, network or device."""
+
     mac: str
     model: str
     type: str
@@ -30,6 +32,7 @@ class NicElement:
 
 
 def read_disk(element: etree._Element) -> Disk:
+    """What a <disk> says; DomainXmlError where it has no target."""
     target, driver = element.find("target"), element.find("driver")
     if target is None:
         raise DomainXmlError(f"line {element.sourceline}: a disk without a target")
@@ -63,6 +66,7 @@ def find_disk(root: etree._Element, target: str) -> etree._Element:
 
 
 def read_nic(interface: etree._Element) -> NicElement:
+    """What an <interface> says; DomainXmlError where its number of queues is none."""
     driver, target = interface.find("driver"), interface.find("target")
     source = interface.find("source")
     return NicElement(
@@ -80,6 +84,7 @@ def read_nic(interface: etree._Element) -> NicElement:
 
 
 def mac_of(interface: etree._Element) -> str:
+    """The MAC address of an <interface> in lower case; empty where it states none."""
     element = interface.find("mac")
     return "" if element is None else element.get("address", "").lower()
 
@@ -90,6 +95,7 @@ def _model(interface: etree._Element) -> str:
 
 
 def queues_of(driver: etree._Element | None) -> int:
+    """How many queues the <driver> of an <interface> asks for; 1 where there is none."""
     return 1 if driver is None else tree.number(driver.get("queues", "1"), f"line {driver.sourceline}: queues")
 
 

@@ -60,7 +60,7 @@ def _of(owner: etree._Element, element: etree._Element, path: str) -> Iterator[F
 
 
 def describe(element: etree._Element) -> str:
-    """The device, so that it is found in the XML."""
+    """The device in few words by which it is found in the XML: ``disk vda``, ``sound model=usb``."""
     if element.tag == "disk":
         target = element.find("target")
         return f"disk {'' if target is None else target.get('dev', '')}".rstrip()

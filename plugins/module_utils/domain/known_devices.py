@@ -35,7 +35,10 @@ _NO_TAP = "only bridge, network, ethernet have a tap device on the host"
 
 @dataclass(frozen=True)
 class Row:
-    """``reason`` says why it works by QEMU's word, or why it is refused."""
+    """One answer for some facts. ``keys``: names of facts, divided by blanks, ``|`` between values, ``**`` for any.
+
+    ``verdict`` is one of those above; ``reason`` says why it works by QEMU's word, or why it is refused.
+    """
 
     keys: str
     verdict: str
@@ -43,6 +46,7 @@ class Row:
 
     @property
     def works(self) -> bool:
+        """Whether COLO carries it, as was tried or as QEMU says."""
         return self.verdict in (RUN, WORD)
 
 
@@ -348,7 +352,7 @@ def _by_key() -> dict[str, Row]:
 
 
 def row_of(fact: str) -> Row | None:
-    """The row that decides about a fact; None when it is not known."""
+    """The row that decides about a fact, the most particular first; None when it is not known."""
     return next((row for key in _keys(fact) if (row := _by_key().get(key)) is not None), None)
 
 

@@ -20,6 +20,7 @@ _ARG = f"{{{QEMU_NAMESPACE}}}arg"
 
 
 def record_element(root: etree._Element) -> etree._Element | None:
+    """The record in a domain's metadata; VocabularyError for a second one, or one of another version."""
     found = []
     for element in root.iterfind("metadata/*"):
         namespace = etree.QName(element).namespace or ""
@@ -39,6 +40,7 @@ def read_record(root: etree._Element) -> Record | None:
 
 
 def settle(root: etree._Element, record: Record) -> Record:
+    """``record`` with what only the XML knows of the time before, as editing.settle() says."""
     existing = read_record(root)
     return dataclasses.replace(
         record,
@@ -73,6 +75,7 @@ def _incoming_is_ours(root: etree._Element, existing: Record | None) -> bool:
 
 
 def protect(root: etree._Element, record: Record) -> None:
+    """Put the record in, and around it what libvirt must know; ``record`` is settled."""
     existing = read_record(root)
     if record.incoming_added:
         _add_incoming(root)
@@ -85,6 +88,7 @@ def protect(root: etree._Element, record: Record) -> None:
 
 
 def write_record(root: etree._Element, record: Record) -> None:
+    """Put the record in the metadata, in the place of an older one; VocabularyError for one that is none."""
     element, old = xml.to_element(record), record_element(root)
     validate(element)
     if old is not None:
@@ -101,6 +105,7 @@ def write_record(root: etree._Element, record: Record) -> None:
 
 
 def remove_record(root: etree._Element, record: Record) -> None:
+    """Take the record out, and with it a <metadata> that was not there before it."""
     element = record_element(root)
     if element is None:
         return
@@ -141,6 +146,7 @@ def remove_incoming(root: etree._Element) -> None:
 
 
 def remove_empty_commandline(root: etree._Element, record: Record) -> None:
+    """Take <qemu:commandline> out where nothing is left in it and it was not there before the record."""
     commandline = root.find(COMMANDLINE)
     if commandline is not None and not record.commandline_before and empty(commandline):
         remove(commandline)
@@ -155,6 +161,7 @@ def _set_driver(root: etree._Element, mac: str) -> None:
 
 
 def restore_driver(root: etree._Element, nic: NicRecord) -> None:
+    """Give a NIC back the driver that it had, unless somebody has stated another one since."""
     interface = find_nic(root, nic.mac, required=False)
     driver = None if interface is None else interface.find("driver")
     if interface is None or driver is None or not is_virtio(interface) or driver.get("name") != "qemu":

@@ -38,10 +38,12 @@ def _canonical(root: etree._Element) -> str:
 
 
 def uuid(xml: str) -> str:
+    """The domain's UUID; DomainXmlError where it states none."""
     return tree.required_text(tree.view(xml), "uuid")
 
 
 def name(xml: str) -> str:
+    """The domain's name; DomainXmlError where it states none."""
     return tree.required_text(tree.view(xml), "name")
 
 
@@ -99,20 +101,23 @@ def huge_page(xml: str) -> int | None:
 
 
 def vcpus(xml: str) -> int:
-    """DomainXmlError when it is no number."""
+    """How many processors the guest may have; DomainXmlError when that is no number."""
     return tree.number(tree.view(xml).findtext("vcpu", "1").strip(), "vcpu")
 
 
 def emulator(xml: str) -> str | None:
+    """The path of the QEMU that is to run it; None where it is libvirt's choice."""
     text = tree.view(xml).findtext("devices/emulator")
     return text.strip() if text else None
 
 
 def disks(xml: str) -> list[Disk]:
+    """Its disks, in the order of the XML; DomainXmlError for one that has no target."""
     return [devices.read_disk(element) for element in tree.view(xml).iterfind("devices/disk")]
 
 
 def nics(xml: str) -> list[NicElement]:
+    """Its NICs, in the order of the XML; DomainXmlError for one whose number of queues is none."""
     return [devices.read_nic(element) for element in tree.view(xml).iterfind("devices/interface")]
 
 

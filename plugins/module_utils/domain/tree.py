@@ -16,6 +16,7 @@ class DomainXmlError(ValueError):
 
 
 def parse(xml: str) -> etree._Element:
+    """The <domain> of a text; DomainXmlError for anything else. Neither entities nor the network are used."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, strip_cdata=False, encoding="utf-8")
     try:
         root = etree.fromstring(xml.encode("utf-8"), parser)
@@ -30,11 +31,12 @@ def parse(xml: str) -> etree._Element:
 
 @functools.lru_cache(maxsize=8)
 def view(xml: str) -> etree._Element:
-    """The same for who only reads: one tree for all who ask of the same text. It must not be changed."""
+    """As ``parse``, for who only reads: one tree for all who ask of the same text. It must not be changed."""
     return parse(xml)
 
 
 def text(root: etree._Element) -> str:
+    """The document of this root, with a newline at its end."""
     return etree.tostring(root.getroottree(), encoding="unicode") + "\n"
 
 
@@ -74,6 +76,7 @@ def insert(parent: etree._Element, index: int, child: etree._Element) -> None:
 
 
 def append(parent: etree._Element, child: etree._Element) -> None:
+    """Insert after the last child."""
     insert(parent, len(parent), child)
 
 
@@ -94,15 +97,18 @@ def remove(child: etree._Element) -> None:
 
 
 def empty(element: etree._Element) -> bool:
+    """Whether an element has no attribute, no child and no text."""
     return len(element) == 0 and not element.attrib and _blank(element.text)
 
 
 def alias(device: etree._Element) -> str | None:
+    """The name of a device in QEMU, as libvirt's live XML has it; None in an inactive one."""
     element = device.find("alias")
     return None if element is None else element.get("name")
 
 
 def first_attribute(element: etree._Element | None, names: tuple[str, ...]) -> str | None:
+    """The value of the first of these attributes that the element has; None for none, or no element."""
     if element is None:
         return None
     return next((element.get(key) for key in names if element.get(key) is not None), None)

@@ -97,19 +97,19 @@ def reach(
 
 
 def served_after(done: Result, _asked: Request) -> dict[str, Any]:
-    """When the guest was free to serve; in check mode never."""
+    """``served_after`` of a run, seconds until the guest was free to serve; None where it was not, or in check mode."""
     return {"served_after": done.outcome.served_after}
 
 
 def survived(done: Result, asked: Request) -> dict[str, Any]:
-    """The same, why clients do not reach the guest, and since when a standby had heard nothing."""
+    """What colo_failover adds: ``served_after``, ``unheard``, and ``heard`` where a standby had heard something."""
     heard = done.before.heard
     told = {**served_after(done, asked), "unheard": result.unheard(done)}
     return {**told, **({"heard": asdict(heard)} if heard else {})}
 
 
 def found_by_drill(done: Result, asked: Request) -> dict[str, Any]:
-    """What a drill came to, where it was carried out."""
+    """What colo_drill adds, ``drill`` and ``served_after``; nothing in check mode."""
     if asked.check:
         return {}
     return {"drill": result.drilled(done, asked.questions.addresses), **served_after(done, asked)}

@@ -22,18 +22,18 @@ BEAT = 10.0  # seconds after which a watcher that has told nothing is not at wor
 
 
 def settings() -> Settings:
-    """What the role host has written; the defaults where it has written nothing."""
+    """What the role host has written for the watcher; the defaults where it has written nothing."""
     return Settings(**_read(Path(DIRECTORY, SETTINGS)))
 
 
 def wanted(uuid: str) -> dict[str, Any] | None:
-    """What the operator wants of the watcher for this domain; None: nothing."""
+    """What the operator wants of the watcher for the domain with this UUID; None: nothing."""
     path = Path(DIRECTORY, "automation", f"{uuid}.json")
     return _read(path) if path.exists() else None
 
 
 def tell(uuid: str, told: dict[str, Any]) -> None:
-    """Let others on this host see how the watcher is, until it has told nothing for BEAT seconds."""
+    """Let others on this host see how the watcher is with a domain; it counts for BEAT seconds."""
     directory = run_directory() / "watch"
     directory.mkdir(mode=0o700, exist_ok=True)
     write(directory / f"{uuid}.json", json.dumps({**told, "beat": time.monotonic()}))
@@ -47,7 +47,7 @@ def write(path: Path, text: str) -> None:
 
 
 def automation(uuid: str) -> Automation:
-    """How it stands with this domain."""
+    """What the watcher is told of the domain with this UUID, and says of it; ColoError for a damaged file."""
     told = _read(Path(RUN_DIRECTORY, "watch", f"{uuid}.json"))
     awake = time.monotonic() - told.pop("beat", -BEAT) < BEAT
     return Automation(wanted=wanted(uuid) is not None, awake=awake, **(told if awake else {}))

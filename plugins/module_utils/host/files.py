@@ -24,10 +24,12 @@ STAT_BLOCK = 512  # the unit of st_blocks, stat(2)
 
 
 def name() -> str:
+    """The host's own name, as the kernel has it."""
     return os.uname().nodename
 
 
 def machine_id() -> str:
+    """By which a host is told from another, whatever it is called: /etc/machine-id."""
     return Path("/etc/machine-id").read_text(encoding="ascii").strip()
 
 
@@ -103,6 +105,7 @@ def create_image(path: str, image_format: str, size: int, owner: str, group: str
 
 
 def make_directory(path: str, owner: str, group: str) -> None:
+    """Make a directory, and those above it, that QEMU's user owns and everybody may pass through."""
     Path(path).mkdir(parents=True, exist_ok=True)
     _own(path, owner, group, 0o751)
 
@@ -119,6 +122,7 @@ def _own(path: str, owner: str, group: str, mode: int) -> None:
 
 
 def remove(path: str) -> None:
+    """Remove a file, where it is there."""
     Path(path).unlink(missing_ok=True)
 
 

@@ -39,11 +39,12 @@ SNAPLEN = 128  # bytes of a frame, enough to tell what it is
 
 
 def can_keep_back() -> bool:
-    """Whether this host has nftables."""
+    """Whether this host has nftables, without which no barrier can be raised."""
     return shutil.which("nft") is not None
 
 
 def table(uuid: str) -> str:
+    """The name of the nftables table that has the barrier of this domain."""
     return f"lockstep-colo-{uuid}"
 
 
@@ -60,7 +61,7 @@ def raise_barrier(uuid: str, taps: Iterable[str], passed: Iterable[str]) -> None
 
 
 def lower_barrier(uuid: str) -> None:
-    """Let everything pass again."""
+    """Let everything of this domain's guest pass again; nothing where no barrier is up."""
     _nft(f"table {FAMILY} {table(uuid)} {{}}\ndelete table {FAMILY} {table(uuid)}\n")
 
 

@@ -31,13 +31,16 @@ def prepare(kind: str, domain: str) -> None:
 
 
 def note(kind: str, domain: str, about: GaveWay) -> None:
-    """Write it so that it is there, whole, whatever happens to the host after the return."""
+    """Write a note of this ``kind`` so that it is there, whole, whatever happens to the host after the return."""
     prepare(kind, domain)
     _write(_path(kind, domain), 0, json.dumps(asdict(about)).encode())
 
 
 def noted(kind: str, domain: str) -> GaveWay | None:
-    """What was noted; None where nothing was. ColoError where it cannot be read: it may be what counts."""
+    """The note of this ``kind`` about the domain; None where there is none.
+
+    ColoError where it cannot be read: it may be what counts.
+    """
     path = _path(kind, domain)
     try:
         text = path.read_text(encoding="utf-8").strip()
@@ -53,7 +56,7 @@ def noted(kind: str, domain: str) -> GaveWay | None:
 
 
 def forget(kind: str, domain: str) -> None:
-    """The opposite of ``note``; durable as well, since what is written next counts on it."""
+    """Remove the note of this ``kind``; durably, since what is written next counts on it."""
     path = _path(kind, domain)
     try:
         path.unlink()

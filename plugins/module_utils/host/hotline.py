@@ -36,6 +36,7 @@ class Line:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def say(self, data: Any) -> None:
+        """Send one value as a line; OSError where the connection has ended."""
         self._connection.sendall(json.dumps(data).encode("ascii") + b"\n")
 
     def hear(self) -> Any:
@@ -51,7 +52,7 @@ class Line:
         return json.loads(line)
 
     def close(self) -> None:
-        """For the other end at once, though a process that was forked meanwhile has the socket as well."""
+        """End the connection for the other end at once, even if a process forked meanwhile has the socket too."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()

@@ -101,6 +101,7 @@ class Hypervisor:
         return reply["return"]
 
     def version(self) -> str:
+        """libvirt's version, such as ``11.3.0``."""
         return self._call("version")
 
     def glimpse(self, domain: str) -> dict[str, Any] | None:
@@ -151,7 +152,7 @@ class Hypervisor:
         self._call("start_paused", xml, deadline=START_DEADLINE)
 
     def start(self, domain: str, deadline: float = START_DEADLINE) -> None:
-        """Start a domain; from its managed save, if there is one."""
+        """Start a domain; from its managed save, if there is one. LibvirtError where it does not start."""
         self._call("start", domain, deadline=deadline)
 
     def managed_save(self, domain: str, deadline: float) -> None:
@@ -167,12 +168,15 @@ class Hypervisor:
         self._call("attempt", xml, deadline=START_DEADLINE)
 
     def destroy(self, domain: str) -> None:
+        """End the domain's QEMU; LibvirtError where it does not run."""
         self._call("destroy", domain, deadline=START_DEADLINE)
 
     def undefine(self, domain: str) -> None:
+        """Forget the persistent domain, with what libvirt keeps of it, but no image."""
         self._call("undefine", domain)
 
     def set_autostart(self, domain: str, on: bool) -> None:
+        """Have libvirt start the domain with the host, or not."""
         self._call("set_autostart", domain, on)
 
     def add_iothread(self, domain: str, number: int) -> None:
@@ -180,6 +184,7 @@ class Hypervisor:
         self._call("add_iothread", domain, number)
 
     def del_iothread(self, domain: str, number: int) -> None:
+        """Remove a live I/O thread through libvirt."""
         self._call("del_iothread", domain, number)
 
     def watch(self, domain: str | None) -> None:
@@ -187,7 +192,10 @@ class Hypervisor:
         self._call("watch", domain)
 
     def events(self, domain: str | None, patience: float = 0.0) -> list[Event]:
-        """Those of ``domain``, or of all, since the last call, in order; waits for one, up to ``patience`` seconds."""
+        """The QMP events of ``domain``, or of all for None, that came since the last call, in order.
+
+        Where there is none yet, one is waited for, up to ``patience`` seconds.
+        """
         return [Event(*item) for item in self._call("events", domain, patience, deadline=CALL_DEADLINE + patience)]
 
 

@@ -22,7 +22,7 @@ DEADLINE = 5.0  # seconds; bridge takes some milliseconds
 
 
 def master_of(device: str) -> Path | None:
-    """What a network device is a port of; None where it is of nothing."""
+    """The device, below /sys/class/net, that a network device is a port of; None where it is of nothing."""
     master = NETWORK / device / "master"
     return master.resolve() if master.exists() else None
 
@@ -34,7 +34,7 @@ def uplinks(bridge: str) -> tuple[str, ...]:
 
 
 def learned(bridge: str) -> dict[str, str]:
-    """The port at which a bridge has seen the sender of frames last, by its MAC address."""
+    """By MAC address, the port at which a bridge has seen frames from it last; none where it cannot be asked."""
     try:
         entries = json.loads(run("bridge", "-j", "fdb", "show", "br", bridge, deadline=DEADLINE) or "[]")
     except (ColoError, ValueError):  # what cannot be asked is not known
@@ -58,7 +58,10 @@ def places(taps: Mapping[str, str]) -> tuple[Announced, ...]:
 
 
 def watch(taps: Mapping[str, str], seconds: float) -> tuple[Announced, ...]:
-    """The same, once a frame of each NIC has gone out by an uplink of its bridge, or ``seconds`` have passed."""
+    """As ``places``, and of each whether a frame has gone out by an uplink of its bridge.
+
+    Returns once one of each NIC has, or after ``seconds``. ColoError where the uplinks cannot be watched.
+    """
     listeners: dict[socket.socket, str] = {}
     left: set[str] = set()
     try:

@@ -33,6 +33,7 @@ def devices() -> dict[str, str]:
 
 
 def bridges() -> tuple[str, ...]:
+    """The names of the kernel's bridges on this host."""
     return tuple(sorted(path.parent.name for path in Path("/sys/class/net").glob("*/bridge")))
 
 

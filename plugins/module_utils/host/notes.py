@@ -30,11 +30,12 @@ def note_save(uuid: str) -> None:
 
 
 def forget_save(uuid: str) -> None:
-    """The opposite of ``note_save``."""
+    """Take that note back; nothing where there is none."""
     _note(uuid).unlink(missing_ok=True)
 
 
 def is_noted(uuid: str) -> bool:
+    """Whether a run was about to save this domain, and has not restored it."""
     return os.path.exists(f"{RUN_DIRECTORY}/{uuid}.saved")
 
 

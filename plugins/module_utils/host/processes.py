@@ -51,10 +51,7 @@ def hold(uuid: str) -> Held | None:
             place = Path(PROC, str(process))
             try:
                 if _is(place, uuid):
-                    started = (
-                        (place / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
-                    )
-                    return Held(handle, f"{process} {started}")
+                    return Held(handle, f"{process} {_started(place)}")
             except OSError:
                 pass
             os.close(handle)
@@ -67,7 +64,7 @@ def _started(process: Path) -> str:
 
 
 def boot_id() -> str:
-    """Of this boot of the kernel."""
+    """The kernel's random ID of this boot: another one after each start of the host."""
     return Path(PROC, "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 

@@ -15,7 +15,10 @@ from ..record.address import canonical
 
 
 def outgoing(connection: socket.socket, address: str, credentials: str | None) -> socket.socket:
-    """Of who connected to ``address``. OSError where nobody there has a certificate for it."""
+    """The ``connection`` to ``address``, encrypted, with a certificate of that address at its other end.
+
+    It stays plain where ``credentials`` is None. Raises OSError where the other end has no such certificate.
+    """
     if credentials is None:
         return connection
     context = context_of(ssl.PROTOCOL_TLS_CLIENT, credentials, "client")
@@ -23,7 +26,10 @@ def outgoing(connection: socket.socket, address: str, credentials: str | None) -
 
 
 def incoming(connection: socket.socket, peer: str, credentials: str | None) -> socket.socket:
-    """Of who listens for ``peer``, an address. OSError where the other end has no certificate for that."""
+    """The ``connection`` that was taken from ``peer``, an address, with a certificate of it at its other end.
+
+    It stays plain where ``credentials`` is None. Raises OSError where the other end has no such certificate.
+    """
     if credentials is None:
         return connection
     context = context_of(ssl.PROTOCOL_TLS_SERVER, credentials, "server")

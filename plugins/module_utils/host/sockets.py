@@ -71,7 +71,7 @@ def listening() -> set[tuple[str, int]]:
 
 
 def ports_in_use() -> tuple[int, ...]:
-    """Ports of the collection's range on which somebody listens."""
+    """The ports of the collection's range on which anybody listens."""
     return tuple(sorted({one.port for one in _tcp() if one.state == TCP_LISTEN and one.port in PORT_RANGE}))
 
 

@@ -74,19 +74,22 @@ def _binary(seen: Observation) -> Emulator | None:
 
 
 def options(seen: Observation) -> tuple[str, ...]:
-    """The options of a socket that the QEMU of this domain has."""
+    """Which of the options that builds differ in a socket of this domain's QEMU has; none where it is not known."""
     binary = _binary(seen)
     return binary.options if binary else ()
 
 
 def standby_capabilities(seen: Observation) -> tuple[str, ...]:
-    """Those that the migration into a standby has: 11.1 refuses x-colo without a return path, older ones open it."""
+    """The migration capabilities that a standby's QEMU is to have on, by the names of QMP.
+
+    QEMU 11.1 refuses x-colo without a return path, older ones open it by themselves.
+    """
     binary = _binary(seen)
     return (*(binary.requires if binary else ()), X_COLO)
 
 
 def primary_capabilities(seen: Observation) -> tuple[str, ...]:
-    """Those that the migration out of a primary has."""
+    """The migration capabilities that a primary's QEMU is to have on, by the names of QMP."""
     return (*standby_capabilities(seen), *((PAUSE,) if pauses(running(seen)) else ()))
 
 
@@ -97,5 +100,5 @@ def left_on(monitor: Monitor) -> list[str]:
 
 
 def reconnect(known: tuple[str, ...], seconds: int) -> dict[str, Any]:
-    """How a socket is told to connect again, with the options that are known."""
+    """The option that has a socket connect again after ``seconds``: in milliseconds since QEMU 9.2, of ``known``."""
     return {RECONNECT_MS: seconds * 1000} if RECONNECT_MS in known else {"reconnect": seconds}

@@ -24,12 +24,12 @@ NO_CREDENTIALS = {"tls-creds": "", "tls-authz": ""}
 
 
 def subject(host: str) -> str:
-    """Of the certificate of the host of this name, in the order of the certificate, as QEMU compares it."""
+    """The subject of the certificate of this host, its parts in the certificate's order, as QEMU compares it."""
     return f"O={ORGANISATION},CN={host}"
 
 
 def credentials(record: Record) -> list[dict[str, Any]]:
-    """What QEMU needs to prove who this host is, and to know its peer; none where the pair has no credentials."""
+    """The arguments of object-add for the keys of this host and the name of its peer; none without TLS."""
     if record.credentials is None:
         return []
     kind, where = "tls-creds-x509", {"dir": record.credentials, "verify-peer": True}
@@ -41,12 +41,15 @@ def credentials(record: Record) -> list[dict[str, Any]]:
 
 
 def listening(channel: Channel) -> dict[str, Any]:
-    """What who listens asks of who connects, as chardev-add, nbd-server-start and a migration have it."""
+    """The TLS options of the end that listens: what it shows, and whom it takes. Empty without TLS.
+
+    They have the same names in chardev-add, nbd-server-start and migrate-set-parameters.
+    """
     return {"tls-creds": SERVER, "tls-authz": PEER} if channel.credentials else {}
 
 
 def connecting(channel: Channel) -> dict[str, Any]:
-    """With what who connects proves who it is."""
+    """The TLS options of the end that connects, in the same commands. Empty without TLS."""
     return {"tls-creds": CLIENT} if channel.credentials else {}
 
 
@@ -56,15 +59,15 @@ def first(record: Record, kind: str) -> Channel:
 
 
 def server(channel: Channel) -> dict[str, Any]:
-    """As the option ``server`` of an nbd node has it (QAPI's SocketAddress)."""
+    """The address as the option ``server`` of an nbd node has it (QAPI's SocketAddress)."""
     return {"type": "inet", "host": channel.address, "port": str(channel.port)}
 
 
 def socket(channel: Channel) -> dict[str, Any]:
-    """As chardev-add and nbd-server-start have it (QAPI's SocketAddressLegacy)."""
+    """The address as chardev-add and nbd-server-start have it (QAPI's SocketAddressLegacy)."""
     return {"type": "inet", "data": {"host": channel.address, "port": str(channel.port)}}
 
 
 def uri(channel: Channel) -> str:
-    """As migrate and migrate-incoming have it."""
+    """The address as migrate and migrate-incoming have it, such as ``tcp:10.0.0.2:21601``."""
     return f"tcp:{endpoint(channel.address, channel.port)}"

@@ -32,10 +32,12 @@ RECONNECT_SECONDS = 1
 
 
 def quorum(target: str) -> str:
+    """The node that the guest's device is attached to in a pair: on a primary of two copies, on a standby of one."""
     return f"{PREFIX}{target}"
 
 
 def park(target: str) -> str:
+    """The node that a device is attached to while its layers change: every request fails there."""
     return f"{PREFIX}{target}-park"
 
 
@@ -45,14 +47,17 @@ def remote(target: str) -> str:
 
 
 def spare(target: str) -> str:
+    """The node below ``remote`` that takes every write, so that none fails for want of a standby."""
     return f"{PREFIX}{target}-spare"
 
 
 def replication(target: str) -> str:
+    """The node of QEMU's replication driver."""
     return f"{PREFIX}{target}-replication"
 
 
 def nbd(target: str) -> str:
+    """The node of the primary's connection with the standby's export."""
     return f"{PREFIX}{target}-nbd"
 
 
@@ -62,10 +67,12 @@ def copy(target: str) -> str:
 
 
 def active(target: str) -> str:
+    """The node of the standby's image for what its own guest writes between two checkpoints."""
     return f"{PREFIX}{target}-active"
 
 
 def hidden(target: str) -> str:
+    """The node of the standby's image for what the primary's writes replace until the next checkpoint."""
     return f"{PREFIX}{target}-hidden"
 
 
@@ -74,6 +81,7 @@ TOP_FIRST = (quorum, remote, spare, replication, active, hidden, nbd, copy)
 
 
 def sync_job(target: str) -> str:
+    """The id of the block job that copies the disk to the standby."""
     return f"{PREFIX}{target}-sync"
 
 
@@ -83,6 +91,7 @@ def export(target: str) -> str:
 
 
 def is_ours(node: str) -> bool:
+    """Whether a node, object, socket or job is of the collection, by its name."""
     return node.startswith(PREFIX)
 
 
@@ -149,6 +158,7 @@ def nbd_layer(node: str, target: str, channel: Channel) -> dict[str, Any]:
 
 
 def primary_replication_layer(target: str) -> dict[str, Any]:
+    """The primary's replication node, over the connection with the standby's export."""
     return {"driver": "replication", "node-name": replication(target), "mode": "primary", "file": nbd(target)}
 
 

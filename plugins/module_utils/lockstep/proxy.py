@@ -74,11 +74,13 @@ class Proxy:
 
     @property
     def vnet_hdr(self) -> bool:
+        """Whether the packets of this NIC have a virtio-net header before them."""
         return self.model.startswith("virtio")
 
     @property
     def netdev(self) -> str:
-        return f"host{self.alias}"  # libvirt's name of the backend of a NIC with this alias
+        """The id of QEMU's network backend of this NIC, as libvirt names it."""
+        return f"host{self.alias}"
 
     @property
     def rewriter(self) -> str:
@@ -86,10 +88,14 @@ class Proxy:
         return f"rewriter-{self.alias}"
 
     def name(self, part: str) -> str:
+        """The name in QEMU of one part, under the collection's prefix."""
         return f"{PREFIX}{self.alias}-{part}"
 
     def primary(self, after_failover: bool) -> list[Part]:
-        """In the order to add; remove in the reverse. ``after_failover``: the NIC still has a secondary's rewriter."""
+        """The parts of a primary's side, in the order to add them; they are removed in the reverse.
+
+        ``after_failover``: the NIC still has the rewriter of the standby that this primary was.
+        """
         before_rewriter = {"position": f"id={self.rewriter}", "insert": "before"} if after_failover else {}
         return [
             self._listener("mirror", self.mirror),
@@ -118,6 +124,7 @@ class Proxy:
         ]
 
     def secondary(self) -> list[Part]:
+        """The parts of a standby's side, in the order to add them."""
         return [
             self._client("red-in", self.mirror),
             self._client("red-out", self.compare),

@@ -110,6 +110,7 @@ def _proxies(domain: Domain, record: Record, directory: str, options: tuple[str,
 
 
 def has(monitor: Monitor, part: Part) -> bool:
+    """Whether a part is there, by its name."""
     return part.name in (monitor.objects if part.object else monitor.chardevs)
 
 
@@ -148,6 +149,7 @@ def copying_failed(monitor: Monitor) -> bool:
 
 
 def copy_target(monitor: Monitor, target: str) -> str:
+    """The node that a disk's sync writes to, by the way in which this QEMU gets into lockstep."""
     return graph.nbd(target) if abilities.pauses(monitor.version) else graph.copy(target)
 
 

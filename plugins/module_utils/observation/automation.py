@@ -12,7 +12,7 @@ from ..record.pair import DIRECTORY
 
 @dataclass(frozen=True)
 class Settings:
-    """Of one host, as the role host has written them. ``metrics``: a directory for them; empty for none."""
+    """What the role host has written for the watcher of this host. ``metrics``: a directory; empty for none."""
 
     uri: str = "qemu:///system"
     directory: str = DIRECTORY
@@ -23,10 +23,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Automation:
-    """Of one pair. ``wanted``: the operator wants it to be guarded. ``awake``: this host's watcher is at work.
+    """How it stands with the watcher of this host and one pair. ``wanted``: the operator wants the pair guarded.
 
-    ``hears``: it hears the other host's. ``says``: what it does, or would do, in plain words. ``last_action`` and
-    ``last_ms``: what it did last, and how long that took.
+    ``awake``: this host's watcher is at work. ``hears``: it hears the other host's. ``says``: what it does, or would
+    do, in plain words. ``last_action`` and ``last_ms``: what it did last, and in how many milliseconds.
     """
 
     wanted: bool = False

@@ -53,7 +53,7 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Link:
-    """How fast the hardware below an address is."""
+    """How fast the hardware below an address is, in Mbit/s."""
 
     address: str
     speed: int
@@ -61,7 +61,7 @@ class Link:
 
 @dataclass(frozen=True)
 class HugePages:
-    """Those of one size."""
+    """The host's pages of one size, and how many of them are free."""
 
     size: int  # bytes
     free: int
@@ -90,13 +90,15 @@ class Lan:
 
 @dataclass(frozen=True)
 class KnownDomain:
+    """A domain of this libvirt, whether it runs or not."""
+
     name: str
     uuid: str
 
 
 @dataclass(frozen=True)
 class Network:
-    """One of libvirt's."""
+    """A network of libvirt's, by its name, and where it leads."""
 
     name: str
     active: bool
@@ -118,9 +120,9 @@ class StartHook:
 
 @dataclass(frozen=True)
 class Certificate:
-    """By which a host is known on the channels of its pairs; ``problem`` says why it has none, in words.
+    """The one by which a host is known on the channels of its pairs; ``problem`` says why it has none, in words.
 
-    Times are seconds since the epoch: those in which it and its CA's are both in force.
+    ``begins`` and ``ends`` are seconds since the epoch, between which it and its CA's are both in force.
     """
 
     problem: str | None = None
@@ -134,6 +136,8 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Host:
+    """What was seen of the host itself. What was not looked at has its default: None, where that tells nothing."""
+
     name: str
     machine_id: str
     libvirt: str | None = None
@@ -164,11 +168,14 @@ class Host:
     apparmor_rules: tuple[str, ...] = ()  # directories that the local rules for every guest let QEMU write to
 
     def speed(self, address: str | None) -> int | None:
+        """Mbit/s of the link with this address; None where it is not known."""
         return next((link.speed for link in self.links if link.address == address), None)
 
 
 @dataclass(frozen=True)
 class Disk:
+    """A disk as the domain's XML has it, its size in bytes, and what a running QEMU says of it."""
+
     target: str
     device: str
     type: str
@@ -185,6 +192,8 @@ class Disk:
 
 @dataclass(frozen=True)
 class Nic:
+    """A NIC as the domain's XML has it; the tap and the state of its link only while the domain runs."""
+
     mac: str
     model: str
     type: str
@@ -200,7 +209,7 @@ class Nic:
 
 @dataclass(frozen=True)
 class Image:
-    """An image file; ``exists`` alone is known of one that is not there."""
+    """An image file, sizes in bytes; ``exists`` alone is known of one that is not there."""
 
     path: str
     exists: bool
@@ -213,7 +222,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Space:
-    """What is free for QEMU's user on the filesystem of a directory, which may still have to be made."""
+    """Bytes free for QEMU's user in a directory, which may not be there yet; ``filesystem``: st_dev of stat(2)."""
 
     available: int
     filesystem: str
@@ -249,6 +258,8 @@ class Listen:
 
 @dataclass(frozen=True)
 class Domain:
+    """A domain as libvirt has it, running or not, and what follows from its XML. Memory is bytes."""
+
     name: str
     uuid: str
     state: str  # libvirt's: running, paused, shutoff, ...
@@ -304,6 +315,8 @@ class Domain:
 
 @dataclass(frozen=True)
 class Job:
+    """A job of QEMU's, as query-jobs has it."""
+
     type: str
     status: str
     done: int = 0  # bytes
@@ -313,6 +326,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Node:
+    """A block node of QEMU's, as query-named-block-nodes has it; its size in bytes."""
+
     driver: str
     file: str | None = None
     virtual_size: int | None = None
@@ -321,6 +336,8 @@ class Node:
 
 @dataclass(frozen=True)
 class Migration:
+    """QEMU's migration, as query-migrate and its kin have it; the checkpoint delay in milliseconds."""
+
     status: str = "none"
     error: str | None = None
     capabilities: tuple[str, ...] = ()  # those that are on
@@ -395,6 +412,7 @@ class Announced:
     left: bool | None = None  # whether a frame of it went out by one of them; None: not watched
 
     def watched(self, left: bool) -> Announced:
+        """The same, of which is known whether a frame has left."""
         return replace(self, left=left)
 
 
@@ -408,6 +426,8 @@ class Heard:
 
 @dataclass(frozen=True)
 class Observation:
+    """All that one look at one host saw of it and of one domain."""
+
     host: Host
     domain: Domain | None = None
     depth: str = THOROUGH  # how deep this look went, one of depth's

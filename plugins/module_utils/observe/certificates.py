@@ -21,7 +21,7 @@ SHORT = {"organizationName": "O", "organizationalUnitName": "OU", "commonName": 
 
 
 def certificate(directory: str = PKI_DIRECTORY) -> Certificate:
-    """Of this host; with ``problem`` where a file is missing or cannot be read."""
+    """The certificate of this host; with ``problem`` where a file is missing or cannot be read."""
     missing = [name for name in (*CERTIFICATES, *KEYS) if not os.path.exists(f"{directory}/{name}")]
     if missing:
         return Certificate(problem=f"{', '.join(missing)} of {directory} is not there")

@@ -57,10 +57,12 @@ def online(kind: str) -> tuple[int, ...]:
 
 
 def has_kvm() -> bool:
+    """Whether this kernel has KVM for QEMU to use."""
     return os.path.exists(KVM)
 
 
 def huge_pages() -> tuple[HugePages, ...]:
+    """The sizes of huge pages that the kernel has, and which is its default."""
     found = []
     usual = re.search(r"^Hugepagesize:\s*(\d+) kB$", Path(MEMINFO).read_text(encoding="ascii"), re.MULTILINE)
     for directory in sorted(Path(HUGE_PAGES).glob("hugepages-*kB")):
@@ -91,6 +93,7 @@ def _speed(device: str) -> int | None:
 
 
 def forward_delays() -> tuple[ForwardDelay, ...]:
+    """Of each bridge, for how long a port that comes up lets nothing pass."""
     found = []
     for bridge in sorted(Path(NETWORK).glob("*/bridge")):
         stp, delay = (int((bridge / name).read_text(encoding="ascii")) for name in ("stp_state", "forward_delay"))
@@ -108,6 +111,7 @@ def space(directory: str) -> Space:
 
 
 def files(paths: Iterable[str]) -> dict[str, bool]:
+    """Whether this host has each of these paths."""
     return {path: os.path.exists(path) for path in paths}
 
 

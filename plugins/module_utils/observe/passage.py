@@ -22,7 +22,10 @@ ECHO_DEADLINE = 0.5  # seconds for the last echo
 
 
 def passage(address: str) -> Passage | None:
-    """Of packets as large as the link towards ``address`` takes, which nobody may cut up; None where none was sent."""
+    """Whether packets as large as the link towards ``address`` takes, which nobody may cut up, come back.
+
+    None where none was sent: there is no ping, or no way there.
+    """
     version = 6 if ":" in address else 4
     try:
         route = json.loads(run("ip", "-j", "route", "get", address))[0]

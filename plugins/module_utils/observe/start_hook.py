@@ -17,9 +17,10 @@ PID_FILES = ("/run/libvirtd.pid", "/run/virtqemud.pid")
 
 
 def start_hook() -> StartHook:
-    """libvirt looks for hooks when it starts (virHookInitialize), and not again while it runs.
+    """What is there of the hook, and whether the daemon that drives QEMU knows of it.
 
-    A daemon that does not run will be started by its socket, and look then.
+    libvirt looks for hooks when it starts (virHookInitialize), and not again while it runs. A daemon that does not run
+    will be started by its socket, and look then.
     """
     try:
         text, changed = Path(HOOK).read_bytes(), os.stat(HOOK).st_ctime

@@ -22,7 +22,7 @@ NETWORK = "/sys/class/net"
 
 
 def surroundings(hypervisor: Hypervisor) -> dict[str, Any]:
-    """Fields of Host."""
+    """What this host has of such things, as fields of an observation's Host by their names."""
     stock = hypervisor.stock()
     return {
         "lans": lans(),
@@ -34,6 +34,7 @@ def surroundings(hypervisor: Hypervisor) -> dict[str, Any]:
 
 
 def network(xml: str, active: bool) -> Network:
+    """What libvirt's XML of a network says; ``active`` as it is handed in."""
     root = etree.fromstring(xml)
     bridge, forward = root.find("bridge"), root.find("forward")
     return Network(
@@ -45,7 +46,7 @@ def network(xml: str, active: bool) -> Network:
 
 
 def lans() -> tuple[Lan, ...]:
-    """Of each bridge; a port is an uplink unless it is the tap of a guest."""
+    """What each bridge leads to; a port is an uplink unless it is the tap of a guest."""
     vlans, found = _vlans(), []
     for bridge in sorted(Path(NETWORK).glob("*/bridge")):
         device = bridge.parent

@@ -19,7 +19,10 @@ from ..observation.seen import Domain, Trial
 
 
 def trial(hypervisor: Hypervisor, name: str, guest: Domain) -> Trial | None:
-    """Of the peer's ``guest``, which is called ``name`` here; None where it does not run: how it would is not known."""
+    """Start a domain like the peer's ``guest``, called ``name`` here, paused, and end it at once: what came of that.
+
+    None where the guest does not run: how it would is not known.
+    """
     if guest.live_xml is None:
         return None
     like = trial_of(guest.live_xml, f"{name}{SUFFIX}", str(uuid.uuid4()))

@@ -54,14 +54,14 @@ def hand_over(seen: Observation, peer: Observation, handover: Handover) -> Plan:
 
 
 def keep(_before: Observation, seen: Observation) -> Plan:
-    """What a primary needs whose standby could not be told: it goes on, and its copy is the guest's as before."""
+    """Have a primary go on whose standby could not be told; its copy is the guest's as before."""
     if seen.domain is None or not seen.domain.active or seen.record is None:
         return Plan((), seen)
     return take_back(seen)
 
 
 def take_back(seen: Observation) -> Plan:
-    """The copy is the guest's again, where it was handed over to a standby that never took it."""
+    """Write that the copy is the guest's again, where it was handed over to a standby that never took it."""
     if not seen.record.handed_over:
         return Plan((), seen)
     record = replace(seen.record, handed_over=False)

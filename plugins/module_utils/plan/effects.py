@@ -125,7 +125,7 @@ def _forget_save(seen: Observation, uuid: str) -> Observation:
 
 
 def ended(seen: Observation) -> Observation:
-    """Its QEMU is gone: its ports and images are free, removed files gone."""
+    """What is seen of a domain once its QEMU is gone: its ports and images are free, removed files gone."""
     if seen.domain is None or not seen.domain.active:
         return seen
     ours = {channel.port for channel in seen.record.channels()} if seen.record else set()

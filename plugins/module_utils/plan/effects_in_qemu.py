@@ -100,7 +100,7 @@ def _mirror(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> O
 
 
 def end_mirrors(seen: Observation, jobs: Iterable[str]) -> Observation:
-    """Of jobs that have ended: each filter goes, and the device moves down to the quorum."""
+    """What is seen once these ``jobs`` have ended: the filter of each is gone, its device is on the quorum."""
     jobs = set(jobs)
     for quorum in [graph.quorum(disk.target) for disk in seen.domain.disks if graph.sync_job(disk.target) in jobs]:
         for name, node in seen.monitor.nodes.items():

@@ -32,6 +32,7 @@ class Step:
 
     @property
     def changes(self) -> bool:
+        """Whether it changes anything, rather than wait for it or look."""
         return self.action not in ("wait", "see_answer", "see_ended", "see_announced")
 
 
@@ -49,6 +50,7 @@ class Plan:
 
     @property
     def changes(self) -> bool:
+        """Whether any of its steps does."""
         return any(step.changes for step in self.steps)
 
 

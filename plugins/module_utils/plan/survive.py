@@ -129,7 +129,7 @@ def promote(seen: Observation) -> Plan:
 
 
 def let_run(monitor: Monitor) -> list[Step]:
-    """The standby's guest runs by itself."""
+    """Cut a standby off from its primary, so that its guest runs by itself."""
     steps = []
     if monitor.exports:
         steps.append(qmp("stop serving the disks to the peer", "nbd-server-stop"))

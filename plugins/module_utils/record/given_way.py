@@ -28,7 +28,7 @@ class GaveWay:
 
     @classmethod
     def read(cls, data: Any) -> GaveWay:
-        """ValueError where it is none."""
+        """What JSON was decoded to, as a GaveWay; ValueError for anything else."""
         kinds = {"uuid": str, "generation": int, "role": str}
         if not isinstance(data, Mapping) or {key: type(value) for key, value in data.items()} != kinds:
             raise ValueError(f"{data!r} says nothing of a half")
@@ -36,12 +36,15 @@ class GaveWay:
 
 
 def as_given_up(record: Record) -> Record:
-    """The record of a half that is not to be served from any more."""
+    """The same record once nobody may serve from it: a primary's copy is handed over, a standby's not complete."""
     return replace(record, handed_over=True) if record.role == "primary" else replace(record, complete=None)
 
 
 def with_note(record: Record | None, uuid: str, note: GaveWay | None) -> Record | None:
-    """The record as it stands, where the note is about it."""
+    """The ``record`` as it stands with this host's ``note``: given up, where that is about the same half.
+
+    Unchanged where the note is of another UUID, generation or role, and of a survivor, which is nobody's half.
+    """
     if record is None or note is None or record.role == "alone":
         return record
     about = (uuid, record.generation, record.role)

@@ -28,7 +28,11 @@ def home(directory: str, uuid: str) -> str:
 def of_standby(
     wanted: Wanted, old: Record | None, directory: str, disks: Iterable[DiskRecord]
 ) -> tuple[DiskRecord, ...]:
-    """The primary's ``disks`` as the standby has them; ``old`` is what its host had of the domain before."""
+    """The ``disks`` of the host that has the guest, as its standby has them: each with the paths of three images.
+
+    An image is at the path that ``wanted`` states, else where ``old``, the record that its host had of the domain
+    before, has it, else in ``directory``, where both overlays are.
+    """
     return tuple(_standby_disk(wanted, old, directory, disk) for disk in disks)
 
 
@@ -43,7 +47,7 @@ def _standby_disk(wanted: Wanted, old: Record | None, directory: str, disk: Disk
 
 
 def files_of(disk: DiskRecord) -> Iterator[tuple[str, str, int]]:
-    """(path, format, virtual size) of each image of a disk."""
+    """(path, format, virtual size in bytes) of the image of a disk, and on a standby of its two overlays."""
     yield disk.path, disk.format, disk.virtual_size
     for overlay in (disk.active, disk.hidden):
         if overlay:
@@ -51,4 +55,5 @@ def files_of(disk: DiskRecord) -> Iterator[tuple[str, str, int]]:
 
 
 def files(disks: Iterable[DiskRecord]) -> list[tuple[str, str, int]]:
+    """What ``files_of`` says of each of these disks."""
     return [image for disk in disks for image in files_of(disk)]

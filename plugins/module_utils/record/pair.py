@@ -58,7 +58,7 @@ _UNWRITABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One end of the pair."""
+    """One end of the pair: its host, by the inventory's name and /etc/machine-id, and its replication address."""
 
     host: str
     machine_id: str
@@ -71,7 +71,11 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Channel:
-    """One TCP connection between the two ends, named by who listens."""
+    """One TCP connection between the two ends.
+
+    ``kind``: mirror, compare, nbd or migration; ``listener``: the role that listens, at ``address`` and ``port``.
+    ``nic``: the MAC address of the NIC whose packets go over it, where it is of one.
+    """
 
     kind: str
     listener: str
@@ -83,7 +87,10 @@ class Channel:
 
 @dataclass(frozen=True)
 class DiskRecord:
-    """One replicated disk: the image of this host, and on a standby the two images that QEMU lays over it."""
+    """One replicated disk: the image of this host, and on a standby the two images that QEMU lays over it.
+
+    ``target``: libvirt's, such as vda; ``virtual_size`` in bytes.
+    """
 
     target: str
     format: str

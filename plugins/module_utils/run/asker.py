@@ -22,7 +22,11 @@ MISSES = 3  # times in a row that it does not, and then hangs
 
 @dataclass(frozen=True)
 class Seen:
-    """What one QEMU said last. ``lacks``: whether its standby lacks writes; None where that was not asked."""
+    """What one QEMU said last. ``role``: of query-colo-status; ``misses``: times in a row without an answer.
+
+    ``lacks``: whether its standby lacks writes; None where that was not asked. ``job_done`` and ``job_total``: bytes of
+    all its jobs.
+    """
 
     process: str = ""
     misses: int = 0
@@ -33,15 +37,17 @@ class Seen:
 
     @property
     def lockstep(self) -> bool:
+        """Whether it said that it is in lockstep."""
         return self.role != "none"
 
     @property
     def hangs(self) -> bool:
+        """Whether it has not answered so often that it is taken for hung."""
         return self.misses >= MISSES
 
 
 class Asker(threading.Thread):
-    """``news`` is called when something is otherwise than before."""
+    """A thread that asks the QEMU it is told of; ``news`` is called when something is otherwise than before."""
 
     def __init__(self, domain: str, settings: Settings, news: Callable[[], None]) -> None:
         super().__init__(name=f"asker {domain}", daemon=True)
@@ -59,10 +65,12 @@ class Asker(threading.Thread):
             self.start()
 
     def stop(self) -> None:
+        """Have the thread end with its next round."""
         self._stopped = True
         self._change.set()
 
     def run(self) -> None:
+        """Ask, until ``stop``."""
         while not self._stopped:
             if process := self._process:
                 seen = self._ask(self.seen)

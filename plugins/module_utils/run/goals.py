@@ -263,7 +263,7 @@ def _look(goal: Goal, request: Request, hypervisor: Hypervisor) -> Look:
 
 
 def run(goal: Goal, request: Request, hypervisor: Hypervisor, found: Found | None = None) -> Result:
-    """The same, for one that has a session, and has ``found`` something first."""
+    """As ``reach``, for one that has a session with ``hypervisor``, and has ``found`` something first."""
     found = found or Found()
     look = _look(goal, request, hypervisor)
     return converge(

@@ -45,7 +45,7 @@ GOALS = {GIVE_WAY: "given_way", vigil.END: "ended", SERVE: "surviving", EXPEND: 
 
 @dataclass
 class Counted:
-    """Of the checkpoints since this watcher began; ``last`` is time.monotonic()."""
+    """Whole checkpoints since this watcher began; ``last``: time.monotonic() of the last one."""
 
     whole: int = 0
     last: float | None = None
@@ -53,7 +53,7 @@ class Counted:
 
 
 class Keeper(threading.Thread):
-    """One pair. ``speak`` has the other host told how it stands, at once."""
+    """A thread that keeps one pair. ``speak`` has the other host told how it stands, at once."""
 
     def __init__(
         self, uuid: str, name: str, settings: Settings, speak: Callable[[], None], say: Callable[[str], None]
@@ -91,10 +91,12 @@ class Keeper(threading.Thread):
     # Others speak to it
 
     def wake(self) -> None:
+        """Have it look and decide now."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake_write, b"!")
 
     def stop(self) -> None:
+        """Have it end; nothing of the pair is changed by that."""
         self._stopped = True
         self.wake()
 
@@ -115,7 +117,7 @@ class Keeper(threading.Thread):
             self.wake()
 
     def event(self, name: str, data: dict[str, object]) -> None:
-        """Of QEMU, as libvirt tells it."""
+        """Take note of one of QEMU's events, as libvirt tells it."""
         counted = self.counted
         if name == "STOP":
             counted.stopped = True
@@ -127,6 +129,7 @@ class Keeper(threading.Thread):
     # Its life
 
     def run(self) -> None:
+        """Look and decide, at each wake and each TICK, until ``stop``."""
         try:
             looked = -TICK
             while not self._stopped:

@@ -12,7 +12,7 @@ PREFIX = "lockstep_colo_"
 
 
 def text(keepers: Iterable[Any], now: float) -> str:
-    """``now``: time.monotonic()."""
+    """All metrics of these pairs in Prometheus' text format; empty without a pair. ``now``: time.monotonic()."""
     lines: dict[str, list[str]] = {}
     for keeper in keepers:
         if keeper.half is None:

@@ -62,7 +62,7 @@ def _jobs(observation: Observation) -> dict[str, Job]:
 
 
 def progress(job: Job) -> dict[str, Any]:
-    """How far a disk's sync has come."""
+    """How far a disk's sync has come: ``done`` of ``total`` bytes, and ``percent``."""
     percent = round(100 * job.done / job.total, 1) if job.total else 0.0
     return {"status": job.status, "done": job.done, "total": job.total, "percent": percent}
 
@@ -118,5 +118,5 @@ def failure(error: Exception, domain: str, host: str | None) -> dict[str, Any]:
 
 
 def where(domain: str, host: str | None) -> str:
-    """Of what is spoken, in words."""
+    """The domain, and the host where that is known, as they stand before a message."""
     return ", ".join(f"{kind} {value}" for kind, value in (("host", host), ("domain", domain)) if value)

@@ -38,7 +38,7 @@ settings = files.settings
 
 
 class Vigil:
-    """The watcher of this host."""
+    """The watcher of this host. ``say`` takes lines for its log."""
 
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         self._settings, self._say = settings, say
@@ -51,7 +51,7 @@ class Vigil:
         self._complaints: dict[str, str] = {}
 
     def run(self) -> None:
-        """For ever."""
+        """Keep every pair of this host in view; never returns."""
         sys.setswitchinterval(TURN)
         threading.Thread(target=self._answer, daemon=True).start()
         due = 0.0
@@ -100,6 +100,7 @@ class Vigil:
             speaker.news.set()
 
     def halves(self) -> list[Half]:
+        """What this host knows of its halves now; none of a pair that was not looked at yet."""
         return [keeper.half for keeper in list(self._keepers.values()) if keeper.half is not None]
 
     def speech(self, nonce: str) -> dict[str, object]:
@@ -141,13 +142,14 @@ class Vigil:
                 keeper.hear(names, said)
 
     def complain(self, about: str, words: str) -> None:
-        """Once, until it is otherwise."""
+        """Say it once, until there is something else to say ``about`` this."""
         if self._complaints.get(about) != words:
             self._complaints[about] = words
             self._say(words)
 
     @property
     def settings(self) -> Settings:
+        """What the role host has written for it."""
         return self._settings
 
 

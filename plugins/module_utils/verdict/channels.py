@@ -12,7 +12,7 @@ from ..observation.seen import DISCONNECTED, Observation
 
 
 def cut(seen: Observation) -> list[str]:
-    """What of the channels of this half, in lockstep, is not connected or not acknowledged; in plain words."""
+    """Which channels of this half, in lockstep, are not connected or not acknowledged; each in plain words."""
     monitor = seen.monitor
     if monitor is None or seen.record is None or monitor.colo == "none":
         return []
@@ -35,5 +35,5 @@ def parted(seen: Observation) -> bool:
 
 
 def none_left(peer_sockets: Iterable[str], stuck_sockets: Iterable[str], closed_sockets: Iterable[str]) -> bool:
-    """The same, for one who has looked at the sockets alone."""
+    """As ``parted``, for one who has looked at the sockets alone."""
     return set(peer_sockets) <= {*closed_sockets, *stuck_sockets}

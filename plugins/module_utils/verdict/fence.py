@@ -62,7 +62,7 @@ def urgent(fence: Fence | None, unfenced: bool) -> bool:
 
 
 def unproven(seen: Observation, fence: Fence | None, peer: Observation | None) -> Iterator[Problem]:
-    """Why it is not proven; ``peer`` is what was seen of the other host, where its end is proven by that."""
+    """Why a fence does not prove that the other host is down; ``peer``: what was seen there, if that is the proof."""
     there = seen.record.peer
     if fence is None:
         yield _not_down(there.host)

@@ -26,7 +26,7 @@ class Vhost:
 
 
 def of_guest(rows: Iterable[Requirement], holder: Observation) -> Vhost:
-    """From the table of requirements, and what was seen of the guest's host."""
+    """Whether the guest uses vhost and what else is wrong, by ``rows`` and what was seen of its host."""
     wrong = [row for row in rows if row.state == WRONG]
     saved = holder.domain is not None and holder.domain.saved_by_us
     aside = (VHOST, *WHILE_SAVED) if saved else (VHOST,)

@@ -41,12 +41,17 @@ class Mine:
 
 @dataclass(frozen=True)
 class Decision:
+    """What the watcher does now: one of the actions above."""
+
     action: str
     why: str  # in plain words
 
 
 def decide(mine: Mine, theirs: Half | None, before: Half | None = None) -> Decision:
-    """``theirs``: what the other host says now, None where it is not heard. ``before``: what it said in lockstep."""
+    """What this host's watcher does now, and why.
+
+    ``theirs``: what the other host says now, None where it is not heard. ``before``: what it said in lockstep.
+    """
     half = mine.half
     if not mine.guarded:
         return Decision(REST, "automation is off")

@@ -194,5 +194,5 @@ def whole_checkpoint(record: Record) -> Step:
 
 
 def set_delay(delay: int) -> Step:
-    """``delay``: milliseconds after which QEMU makes a checkpoint when no packet that differs asked for one."""
+    """Have QEMU make a checkpoint after ``delay`` milliseconds, when no packet that differs asked for one."""
     return qmp(f"checkpoint at least every {delay} ms", "migrate-set-parameters", {"x-checkpoint-delay": delay})

@@ -15,7 +15,7 @@ from ..step import Step
 
 
 def keep_back(seen: Observation) -> list[Step]:
-    """What the record of a primary says of such frames, put into force where it is not."""
+    """Put the barrier up that a primary in lockstep is to have, as it is to be; take it down where none is."""
     wanted = frames.barrier(seen)
     if wanted is None:
         return let_pass(seen)
@@ -26,7 +26,7 @@ def keep_back(seen: Observation) -> list[Step]:
 
 
 def let_pass(seen: Observation) -> list[Step]:
-    """Nothing is kept back any more."""
+    """Take the barrier down, where one was seen."""
     if seen.barrier is None:
         return []
     return [Step("let everything pass that the guest sends", "unbar", {"uuid": seen.domain.uuid})]

@@ -100,14 +100,17 @@ def _attach(disk: Disk, node: str) -> Step:
 
 
 def delete_node(node: str) -> Step:
+    """Remove a block node, which nothing may use any more."""
     return qmp(f"remove layer {node}", "blockdev-del", {"node-name": node})
 
 
 def set_link(tap: str, *, up: bool) -> Step:
+    """Set a tap of this host up or down."""
     return Step(f"set the link of {tap} {'up' if up else 'down'}", "link", {"device": tap, "up": up})
 
 
 def add_part(part: Part) -> Step:
+    """Add a socket, a filter or a comparison."""
     return qmp(f"add {part.what}", "object-add" if part.object else "chardev-add", part.arguments)
 
 
@@ -150,34 +153,41 @@ def _order_of_removal(name: str) -> tuple[int, str]:
 
 
 def remove_sockets(monitor: Monitor) -> list[Step]:
+    """Remove the sockets of the packet proxies, whichever are there."""
     ours = sorted(name for name in monitor.chardevs if graph.is_ours(name))
     return [qmp(f"remove socket {name}", "chardev-remove", {"id": name}) for name in ours]
 
 
 def add_iothread(monitor: Monitor) -> list[Step]:
+    """Add the I/O thread in which packets are compared, where it is not there."""
     if f"iothread{IOTHREAD}" in monitor.iothreads:
         return []
     return [Step("add the I/O thread of the packet comparison", "add_iothread", {"number": IOTHREAD})]
 
 
 def remove_iothread(monitor: Monitor) -> list[Step]:
+    """Remove that I/O thread, where it is there."""
     if f"iothread{IOTHREAD}" not in monitor.iothreads:
         return []
     return [Step("remove the I/O thread of the packet comparison", "del_iothread", {"number": IOTHREAD})]
 
 
 def migrate_by_colo(capabilities: Iterable[str]) -> Step:
+    """Have the next migration be one into lockstep, with these capabilities."""
     return _set_capabilities("make the migration one for COLO", capabilities, on=True)
 
 
 def encrypt_migration(credentials: dict[str, Any]) -> list[Step]:
-    """What a migration shows, or asks for; nothing where the pair has no credentials."""
+    """Have the migration use these TLS options of ``channels``; nothing where there are none."""
     title = "have the migration encrypted, and both ends proven"
     return [qmp(title, "migrate-set-parameters", credentials)] if credentials else []
 
 
 def migrate_ordinarily(monitor: Monitor) -> list[Step]:
-    """With x-colo left on, virsh save would wait for ever (our measurement). Credentials go once nothing has them."""
+    """Turn off what migrations into lockstep had turned on, and forget the pair's credentials.
+
+    With x-colo left on, virsh save would wait for ever (our measurement). Credentials go once nothing has them.
+    """
     names = abilities.left_on(monitor)
     steps = [_set_capabilities("make migrations ordinary again", names, on=False)] if names else []
     ours = [name for name in channels.CREDENTIALS if name in monitor.objects]

@@ -77,7 +77,10 @@ def release(seen: Observation) -> Plan:
 
 
 def reset_connections(seen: Observation) -> Step:
-    """Over all ports of the pair: a survivor's record has no channels any more, its QEMU may still have them."""
+    """Reset all connections with the peer over any port of the pair.
+
+    Not over the record's channels: a survivor's record has none any more, its QEMU may still have them.
+    """
     peer, ports = seen.record.peer.address, list(pair.block(seen.record.first_port))
     return Step(f"reset the connections with {peer}", "release", {"peer": peer, "ports": ports})
 

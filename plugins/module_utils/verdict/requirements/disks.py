@@ -25,6 +25,7 @@ _IMAGE_REMEDIES = {
 
 
 def disks(wanted: Wanted, domain: Domain, seen: Observation) -> list[Requirement]:
+    """Each disk that the guest can write to, named once in ``wanted``, with the format that the domain has."""
     row = Row("disks", seen.host, "each that the guest can write to, and as the domain has it")
     if not wanted.disks:
         row.wrong("no disk is named", "Name each writable disk of the domain in disks")

@@ -13,6 +13,7 @@ from .row import Requirement, Row
 
 
 def running(seen: Observation) -> list[Requirement]:
+    """A domain that libvirt keeps and whose guest runs, or stands still only by our own doing."""
     row, domain = Row("domain", seen.host, "persistent, and its guest runs"), seen.domain
     if domain is None:
         row.wrong("there is no such domain on this host", "Check the name, or define the domain first")
@@ -35,6 +36,7 @@ def _goes_on(seen: Observation) -> bool:
 
 
 def monitor(seen: Observation) -> list[Requirement]:
+    """A QEMU that answers, of a version in which COLO begins."""
     row, answer = Row("monitor", seen.host, "a QEMU that answers, and that COLO begins in"), seen.monitor
     if answer is None:
         for problem in guest.unanswered(seen):
@@ -49,6 +51,7 @@ def monitor(seen: Observation) -> list[Requirement]:
 
 
 def migration(seen: Observation) -> list[Requirement]:
+    """Nothing of the guest that QEMU names as in the way of a migration."""
     row = Row("migration", seen.host, "nothing that blocks it")
     if seen.monitor is None:
         return row.found(None)
@@ -61,7 +64,7 @@ def migration(seen: Observation) -> list[Requirement]:
 
 
 def machine(domain: Domain, seen: Observation) -> list[Requirement]:
-    """Of the QEMU that runs the domain on ``seen``'s host, where it was started before an upgrade."""
+    """A machine type that the QEMU which runs the guest, not its host's newer binary, can keep a standby of."""
     row = Row("machine type", seen.host, "one of which QEMU keeps a standby")
     version, works = abilities.running(seen) or "0", ".".join(map(str, abilities.Q35_FROM))
     if "q35" in domain.machine and abilities.aborts_q35(version):
@@ -78,6 +81,7 @@ def machine(domain: Domain, seen: Observation) -> list[Requirement]:
 
 
 def devices(wanted: Wanted, domain: Domain, seen: Observation) -> list[Requirement]:
+    """Only devices that are known to work; what nobody has tried where the operator has named it."""
     row = Row("devices", seen.host, "only those that are known to work with COLO")
     for device in domain.unsupported:
         row.wrong(f"not possible with COLO: {device}", "Remove it from the domain; it takes effect at a cold start")
@@ -131,7 +135,7 @@ def variable_store(domain: Domain, seen: Observation) -> list[Requirement]:
 
 
 def snapshots(domain: Domain, seen: Observation) -> list[Requirement]:
-    """A note: what only libvirt of this host knows."""
+    """A note, never a refusal, about what only libvirt of this host knows."""
     row = Row("snapshots", seen.host, "none that have to last")
     if domain.snapshots:
         row.note(

@@ -18,6 +18,7 @@ CLOCK_TOLERANCE = 60.0  # seconds
 
 
 def emulator(host: Host) -> list[Requirement]:
+    """A QEMU binary that has all that COLO needs, of a version in which it begins."""
     row = Row("QEMU", host, "the drivers, objects, commands and events of COLO")
     if host.emulator is None:
         row.wrong(f"nothing is known of the QEMU binary on {host.name}", "Run the role lockstep.colo.host there")
@@ -35,6 +36,7 @@ def emulator(host: Host) -> list[Requirement]:
 
 
 def libvirt(host: Host) -> list[Requirement]:
+    """A libvirt that answers."""
     row = Row("libvirt", host, "a libvirt that answers")
     if host.libvirt is None:
         row.wrong(f"nothing is known of libvirt on {host.name}", "Run the role lockstep.colo.host there")
@@ -61,7 +63,10 @@ def _within(directory: str, allowed: str) -> bool:
 
 
 def certificate(host: Host, address: str | None, *, needed: bool, dry: bool = False) -> list[Requirement]:
-    """For the channels of a pair with TLS. ``dry``: the role pki, which makes it, comes first in a real run."""
+    """A certificate with which this host can be one end of encrypted channels, where they are ``needed``.
+
+    ``dry``: the role pki, which makes it, comes first in a real run, so that it is no reason to refuse.
+    """
     if not needed:
         return []
     row = Row("certificate", host, f"one of {channels.subject(host.name)} for {address or 'its address'}")
@@ -101,7 +106,10 @@ def same_authority(here: Host, there: Host, *, needed: bool) -> list[Requirement
 
 
 def shutdown(host: Host, *, dry: bool = False) -> list[Requirement]:
-    """A save damages a guest in lockstep. ``dry``: the role host, which changes it, comes first in a real run."""
+    """A host that saves no guest when it shuts down: a save damages one in lockstep.
+
+    ``dry``: the role host, which changes that, comes first in a real run, so that it is no reason to refuse.
+    """
     row = Row("host shutdown", host, "guests are not saved")
     if host.libvirt_guests == SAVES:
         (row.note if dry else row.wrong)(
@@ -113,6 +121,7 @@ def shutdown(host: Host, *, dry: bool = False) -> list[Requirement]:
 
 
 def two_hosts(here: Host, there: Host) -> list[Requirement]:
+    """Two machines, and not one under two names."""
     row = Row("two hosts", None, "a host for each copy")
     if here.machine_id == there.machine_id:
         row.wrong("both ends of the pair are the same machine", "Choose two hosts; clones need a machine-id each")
@@ -120,7 +129,10 @@ def two_hosts(here: Host, there: Host) -> list[Requirement]:
 
 
 def same_versions(holder: Observation, standby: Observation) -> list[Requirement]:
-    """Of the QEMUs that run: one that was started before an upgrade of its package is older than its host's binary."""
+    """The same libvirt, and the same QEMU where the guest and its standby run.
+
+    A QEMU that was started before an upgrade of its package is older than its host's binary.
+    """
     row = Row("same versions", None, "the same QEMU and libvirt on both hosts")
     here, there = holder.host, standby.host
     for what, left, right in (
@@ -138,7 +150,7 @@ def same_versions(holder: Observation, standby: Observation) -> list[Requirement
 
 
 def clock(here: Host, there: Host) -> list[Requirement]:
-    """The guest's RTC follows the clock of its host. The hosts were looked at one after the other."""
+    """Clocks that agree, as far as two looks one after the other can tell: a guest's RTC follows its host's."""
     row = Row("clock", None, f"within {CLOCK_TOLERANCE:g} s")
     if here.clock is None or there.clock is None:
         return row.found(None)

@@ -19,6 +19,7 @@ _BLOCK_NEEDED = "a block of ports that is free, or the pair's own"
 
 
 def latency(holder: Observation, standby: Observation) -> list[Requirement]:
+    """A short way between the hosts; a note where it is long."""
     row = Row("latency", None, f"less than {GOOD_LATENCY:g} ms")
     measured = standby.latency if standby.latency is not None else holder.latency
     if measured is None:
@@ -32,7 +33,7 @@ def latency(holder: Observation, standby: Observation) -> list[Requirement]:
 
 
 def large_packets(holder: Observation, standby: Observation) -> list[Requirement]:
-    """Where small packets come through and those that fill the link do not."""
+    """Packets that fill the link come through, where small ones do."""
     row, passage = Row("large packets", None, "those that fill the link come through"), standby.passage
     if standby.latency is not None and passage is not None and not passage.passes:
         row.wrong(
@@ -45,7 +46,7 @@ def large_packets(holder: Observation, standby: Observation) -> list[Requirement
 
 
 def address(host: Host, wanted: str | None, *, strict: bool = True) -> list[Requirement]:
-    """Without ``strict`` an address that is not stated is unknown, not wrong."""
+    """A replication address of this host. Without ``strict`` one that is not stated is unknown, not wrong."""
     row = Row("replication address", host, "an address of this host")
     if not wanted:
         if strict:
@@ -64,6 +65,7 @@ def address(host: Host, wanted: str | None, *, strict: bool = True) -> list[Requ
 
 
 def link_speed(host: Host, wanted: str | None) -> list[Requirement]:
+    """A fast link below the replication address; a note where it is slow."""
     row, speed = Row("link speed", host, f"{GOOD_SPEED} Mbit/s or more"), host.speed(wanted)
     if speed and speed < GOOD_SPEED:
         row.note(

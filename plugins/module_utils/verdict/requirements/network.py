@@ -13,6 +13,7 @@ from .row import Requirement, Row
 
 
 def nics(domain: Domain, seen: Observation) -> list[Requirement]:
+    """No more NICs than a pair's ports are for, and each on a bridge."""
     row = Row("NICs", seen.host, "on a bridge, one queue")
     if len(domain.nics) > MAX_NICS:
         row.wrong(
@@ -27,6 +28,7 @@ def nics(domain: Domain, seen: Observation) -> list[Requirement]:
 
 
 def vhost(domain: Domain, seen: Observation) -> list[Requirement]:
+    """No NIC whose packets go past QEMU."""
     row = Row("vhost", seen.host, "no NIC that uses it")
     for nic in domain.nics:
         if uses_vhost(domain, nic):
@@ -39,12 +41,14 @@ def vhost(domain: Domain, seen: Observation) -> list[Requirement]:
 
 
 def uses_vhost(domain: Domain, nic: Nic) -> bool:
+    """Whether this NIC's packets go through the kernel's vhost, stated, or by libvirt's choice at the start."""
     if not nic.model.startswith("virtio"):
         return False
     return nic.driver == "vhost" or (nic.driver != "qemu" and domain.vhost)
 
 
 def uncompared(wanted: Wanted, seen: Observation) -> list[Requirement]:
+    """A guest that serves with nothing that COLO does not compare, or an operator's choice about that."""
     row = Row("uncompared frames", seen.host, "none that the guest serves with, or a choice in colo_uncompared")
     if wanted.uncompared == REFUSE and seen.uncompared:
         row.wrong(
@@ -142,6 +146,7 @@ def _other_bridge(row: Row, domain: Domain, known: dict[str, Network], there: Ho
 
 
 def network_filters(domain: Domain, there: Host) -> list[Requirement]:
+    """The nwfilters that the domain's NICs refer to."""
     names = ", ".join(domain.network_filters) or "none"
     row, known = Row("network filters", there, names), there.network_filters
     if known is None:
@@ -156,6 +161,7 @@ def network_filters(domain: Domain, there: Host) -> list[Requirement]:
 
 
 def bridges(domain: Domain, there: Host) -> list[Requirement]:
+    """The bridges that the domain's NICs are on, by their names."""
     row = Row("bridges", there, ", ".join(_bridges(domain)) or "none")
     for nic in domain.nics:
         by_network = nic.network is not None and there.networks is not None  # which may lead elsewhere there
@@ -169,7 +175,7 @@ def _bridges(domain: Domain) -> list[str]:
 
 
 def forward_delay(domain: Domain, host: Host) -> list[Requirement]:
-    """Of the bridges that the domain is on: STP lets a port listen and then learn before it forwards."""
+    """No long wait of STP before a port forwards, on the bridges that the domain is on."""
     row, used = Row("forward delay", host, "none"), set(_bridges(domain))
     for delay in host.forward_delays:
         if delay.bridge in used and delay.seconds:

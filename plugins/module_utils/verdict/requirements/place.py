@@ -29,6 +29,7 @@ def machine(domain: Domain, there: Host) -> list[Requirement]:
 
 
 def accelerator(domain: Domain, there: Host) -> list[Requirement]:
+    """KVM, where the guest runs by it."""
     row = Row("accelerator", there, f"that of type {domain.type}")
     if domain.type != "kvm":
         return row.found(domain.type and "QEMU itself")
@@ -72,13 +73,13 @@ def cpu(domain: Domain, here: Host, there: Host) -> list[Requirement]:
 
 
 def standby_runs(domain: Domain, standby: Observation) -> bool:
-    """Whether it has its memory and its images already."""
+    """Whether this domain's standby is up there, and so has its memory and its images already."""
     there = standby.domain
     return there is not None and there.uuid == domain.uuid and there.active
 
 
 def memory(domain: Domain, standby: Observation) -> list[Requirement]:
-    """Of ordinary memory: the secondary keeps a copy of the guest's RAM, and that RAM unless it is in huge pages."""
+    """Memory for the standby: it keeps a copy of the guest's RAM, and that RAM unless it is in huge pages."""
     host, needed = standby.host, domain.memory if domain.huge_page is not None else 2 * domain.memory
     row, free = Row("memory", host, f"{needed >> 20} MiB"), f"{host.memory_available >> 20} MiB"
     if standby_runs(domain, standby):
@@ -93,7 +94,7 @@ def memory(domain: Domain, standby: Observation) -> list[Requirement]:
 
 
 def huge_pages(domain: Domain, standby: Observation) -> list[Requirement]:
-    """Those of the size that the domain wants, or of the host's default size where it names none."""
+    """Free huge pages of the size that the domain wants, or of the host's default size where it names none."""
     host, wanted = standby.host, domain.huge_page
     free = sum(
         pages.size * pages.free for pages in host.huge_pages if (pages.size == wanted if wanted else pages.default)
@@ -112,6 +113,7 @@ def huge_pages(domain: Domain, standby: Observation) -> list[Requirement]:
 
 
 def files(domain: Domain, standby: Observation) -> list[Requirement]:
+    """The files and devices that the domain needs to start, besides its disks."""
     row, known = Row("files", standby.host, "what the domain needs to start"), standby.files
     for path in domain.files:
         if known.get(path) is False:
@@ -123,12 +125,14 @@ def files(domain: Domain, standby: Observation) -> list[Requirement]:
 
 
 def processors(domain: Domain, there: Host) -> list[Requirement]:
+    """The processors that the domain is bound to."""
     row = Row("CPU pinning", there, _numbers(domain.processors))
     where = "<cputune> and the cpuset of <vcpu>"
     return _bound(row, "processors", domain.processors, there.processors, where, there)
 
 
 def numa_nodes(domain: Domain, there: Host) -> list[Requirement]:
+    """The NUMA nodes that the domain's memory is to be on."""
     row = Row("NUMA placement", there, _numbers(domain.numa_nodes))
     return _bound(row, "NUMA nodes", domain.numa_nodes, there.numa_nodes, "<numatune>", there)
 
@@ -150,7 +154,7 @@ def _bound(
 
 
 def partition(domain: Domain, there: Host) -> list[Requirement]:
-    """systemd makes one wherever libvirt asks for it, but not its limits."""
+    """A note about limits: systemd makes a partition wherever libvirt asks for it, but not those."""
     row = Row("resource partition", there, domain.partition or "none")
     if domain.partition:
         row.note(
@@ -201,7 +205,7 @@ def _taken(wish: Listen, host: Host) -> bool:
 
 
 def start(domain: Domain, standby: Observation) -> list[Requirement]:
-    """What only a start could tell."""
+    """A host that starts a domain like this one, where that was tried: what only a start can tell."""
     row = Row("start", standby.host, "libvirt and QEMU start a domain like this one")
     if standby.trial and standby.trial.refused:
         row.wrong(
@@ -213,6 +217,7 @@ def start(domain: Domain, standby: Observation) -> list[Requirement]:
 
 
 def identity(domain: Domain, there: Host) -> list[Requirement]:
+    """No other domain with this UUID."""
     row = Row("UUID", there, "no other domain's")
     for known in there.domains:
         if known.uuid == domain.uuid and known.name != domain.name:
