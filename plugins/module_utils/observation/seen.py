@@ -16,7 +16,7 @@ from typing import Any
 
 from ..record.pair import Record
 from .automation import Automation
-from .depth import THOROUGH
+from .depth import ASKS_QEMU, THOROUGH
 from .format import number
 
 MONITOR_CHARDEV = "charmonitor"  # libvirt's name for it
@@ -461,6 +461,11 @@ class Observation:
     @property
     def record(self) -> Record | None:
         return self.domain.record if self.domain else None
+
+    @property
+    def asked(self) -> bool:
+        """Whether this look asked QEMU, which may not have answered; else no ``monitor`` says nothing of QEMU."""
+        return self.depth in ASKS_QEMU or self.monitor_problem is not None
 
     @property
     def removed_images(self) -> tuple[str, ...]:

@@ -45,17 +45,12 @@ def failover(
     a standby may have been left behind.
     """
     refuse_if(doubts(seen, fence, unfenced, peer, within))
-    if not_asked(seen) and seen.peer_sockets:
+    if seen.domain.active and not seen.asked and seen.peer_sockets:  # it may be waiting for the host that is gone
         return release(seen)
     refuse_if(_state_problems(seen))
     if seen.record.role == "secondary":
         return promote(seen)
     return _go_on(seen)
-
-
-def not_asked(seen: Observation) -> bool:
-    """Whether QEMU was left alone, because it may be waiting for the host that is gone."""
-    return seen.domain.active and seen.monitor is None and seen.monitor_problem is None
 
 
 def rescue(_before: Observation, seen: Observation) -> Plan:

@@ -21,7 +21,8 @@ def in_words(seen: Observation) -> str:
     if domain is None or not domain.active:
         return f"The domain does not run on {host}: look at it now"
     if monitor is None:
-        return f"Whether the guest on {host} goes on is not known, its QEMU does not answer: look at it now"
+        why = "does not answer" if seen.asked else "was not asked"
+        return f"Whether the guest on {host} goes on is not known, its QEMU {why}: look at it now"
     parked = [disk.target for disk in domain.disks if disk.node == graph.park(disk.target)]
     if monitor.running and not parked:
         return f"The guest goes on on {host}"

@@ -24,7 +24,6 @@ from datetime import datetime
 from typing import Any
 
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import ASKS_QEMU
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence as fences
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
@@ -89,7 +88,7 @@ def _unclear(seen: Observation) -> bool:
     record = seen.record
     if record is None or record.role == "alone" or not seen.domain.active:
         return False
-    return seen.depth not in ASKS_QEMU and seen.monitor_problem is None
+    return not seen.asked
 
 
 def _verdict(judged: Any) -> dict[str, Any] | None:
