@@ -18,7 +18,7 @@ from . import channels, current, reach
 STOPPED_BY_A_DISK = "'io-error' -> 'colo'"
 
 
-def _proxy_notes(seen: Observation) -> list[str]:
+def _proxy_problems(seen: Observation) -> list[str]:
     """What was changed by hand where packets are compared: answers may go out that the standby never gave."""
     if (
         seen.record.role == "alone"
@@ -65,7 +65,7 @@ def problems(seen: Observation, *, peer_ended: bool = False) -> list[str]:
             *_how_it_runs(seen),
             *_lost_writes(seen),
             *_standby_problems(seen),
-            *_proxy_notes(seen),
+            *_proxy_problems(seen),
             *_frame_problems(seen),
             *(() if peer_ended else channels.cut(seen)),
             *reach.unheard(seen),
