@@ -43,6 +43,8 @@ _value:
   description:
     - C(phase), C(holder), C(problems), C(notes) and C(next) as in the verdict of M(lockstep.colo.colo_info).
     - C(source), the host whose copy the other's is or would be made from, and C(standby), the other.
+    - C(answered) and C(silent), the hosts of which there is an observation, the source first, and those of which
+      there is none.
     - C(uuid) of the domain, C(roles) by host, C(guarded), the hosts whose watchers are told to guard it, C(disks), and
       C(generation) of the newest copy; what is not known is V(unknown) or null.
     - C(alone), C(gave_away), C(finish), C(resume), C(outdates) and C(deserted), whether the copy at the source is one
@@ -65,15 +67,16 @@ def colo_verdict(results: dict[str, Any], primary: str, secondary: str) -> dict[
     if not isinstance(results, dict):
         raise AnsibleFilterError("colo_verdict wants what was seen by the names of the hosts, as a dictionary")
     data = given.plain(results)
-    one, other = (observed.observation(data.get(name)) for name in (primary, secondary))
-    newest = copies.newest(seen for seen in (one, other) if seen)
+    seen = {name: observed.observation(data.get(name)) for name in (primary, secondary)}
+    one, other = seen[primary], seen[secondary]
+    newest = copies.newest(half for half in (one, other) if half)
     record = newest.record if newest else None
     return {
         **to_data(pair.pair(one, other)),
         **to_data(course.course((primary, secondary), (one, other))),
-        "uuid": next((seen.domain.uuid for seen in (one, other) if seen and seen.domain), None),
-        "guarded": [name for name, seen in ((primary, one), (secondary, other)) if _guarded(seen)],
-        "roles": {primary: _role(one), secondary: _role(other)},
+        "uuid": next((half.domain.uuid for half in seen.values() if half and half.domain), None),
+        "guarded": [name for name, half in seen.items() if _guarded(half)],
+        "roles": {name: _role(half) for name, half in seen.items()},
         "disks": [disk.target for disk in record.disks] if record else [],
         "generation": record.generation if record else None,
     }

@@ -176,6 +176,12 @@ preflight:
       description: What to do about it; empty where nothing is to be done.
       type: str
       sample: Free memory there, or choose another second host
+advice:
+  description: The rows of RV(preflight) that say what could be better, each with its remedy, in plain words.
+  returned: always
+  type: list
+  elements: str
+  sample: ["the link of 10.0.0.1 on kvm1 runs at 100 Mbit/s. Use one of 1000 Mbit/s or more"]
 unfit:
   description: The rows of RV(preflight) that keep this host from being part of any pair, as what and remedy.
   returned: always

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 KNOWN: dict[str, tuple[type, ...]] = {
+    "advice": (list,),
     "ansible_job_id": (str,),
     "began": (str,),
     "changed": (bool,),

@@ -87,7 +87,11 @@ class Bed:
         return done.stdout + done.stderr
 
 
-SEEN = {"changed": False, "phase": "degraded", "problems": [], "notes": [], "sync": {}, "observation": {"domain": None}}
+RECORDED = ROOT / "tests" / "unit" / "fixtures" / "observations" / "degraded-unasked-secondary.json"
+SEEN = {
+    "changed": False, "phase": "degraded", "problems": [], "notes": [], "sync": {},
+    "observation": json.loads(RECORDED.read_text(encoding="utf-8")),
+}  # fmt: skip
 
 
 def test_no_fact_of_a_host_becomes_the_command_that_fences_another(tmp_path: Path) -> None:

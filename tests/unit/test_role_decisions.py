@@ -14,7 +14,8 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 FILES = sorted(path for name in ("pair", "failover", "report") for path in (ROLES / name / "tasks").rglob("*.yml"))
 # What an observation is made of. A role that looks into it has begun to decide.
 DECISION = re.compile(
-    r"\brecord\b|\bgeneration\b|\bhanded_over\b|\.state\b|\bobservation\.(?:domain|monitor)\b|\bverified: "
+    r"\brecord\b|\bgeneration\b|\bhanded_over\b|\.state\b|'state'|\bobservation\.(?:domain|monitor)\b|\bverified: "
+    r"|\b(?:phase|observation)'?,? (?:is )?(?:not )?'?defined"
 )
 VERDICT = re.compile(r"colo_verdict\.\w+")
 
@@ -40,6 +41,9 @@ def test_a_role_reads_the_verdict_and_nothing_below_it(path: Path) -> None:
         ("when: colo_seen[colo_from].observation.domain.record.role == 'alone'", True),
         ("when: colo_half.state not in ['shutoff', 'crashed']", True),
         ("colo_newest: \"{{ colo_copies | sort(attribute='generation') }}\"", True),
+        ("colo_notes: \"{{ colo_preflight.preflight | selectattr('state', 'eq', 'note') | list }}\"", True),
+        ("colo_mute: \"{{ colo_seen | dict2items | rejectattr('value.phase', 'defined') | list }}\"", True),
+        ("peer: \"{{ colo_seen[colo_to] if colo_seen[colo_to].observation is defined else 'unreachable' }}\"", True),
         ("when: colo_verdict.alone", False),
         ("verified: true", True),
         ("state: expendable", False),

@@ -22,7 +22,7 @@ from ..plan.pending import pending
 from ..record.wanted import Wanted
 from ..verdict import pair, preflight, vhost, wishes
 from ..verdict.copies import guest_is_there
-from ..verdict.requirements.row import WRONG, problems
+from ..verdict.requirements.row import WRONG, advice, problems
 from . import result
 from .goals import Request
 
@@ -82,6 +82,7 @@ def status(
         rows = preflight.seen_here(wanted, seen, peer)
     found = {
         "preflight": [asdict(row) for row in rows],
+        "advice": advice(rows),
         "vhost": asdict(vhost.of_guest(rows, peer if peer and guest_is_there(seen, peer) else seen)),
         "unfit": [asdict(one) for one in problems(preflight.of_host(seen.host, wanted.directory))],
         **result.seen(seen, secrets=secrets),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..observation.seen import Observation
 from .copies import given_away, source
@@ -16,6 +16,7 @@ from .pair import phase
 class Course:
     """``source`` is the host whose copy the other's, ``standby``'s, is or would be made from; by their names.
 
+    ``answered`` are those of the two of which something was seen, the source first, and ``silent`` the others.
     ``alone``: the guest runs there outside of a pair, since a failover. ``gave_away``: it has ended there, for the
     standby to take over. ``finish``: a failover to it is seen to its end before anything else. ``resume``: its guest
     stands still since a run was cut off, and can go on before all is looked at again. ``outdates``: the standby is to
@@ -25,6 +26,8 @@ class Course:
 
     source: str
     standby: str
+    answered: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
     alone: bool = False
     gave_away: bool = False
     finish: bool = False
@@ -38,11 +41,13 @@ def course(names: tuple[str, str], seen: tuple[Observation | None, Observation |
     first = source(*seen)
     here, there = (names[first], names[1 - first]), (seen[first], seen[1 - first])
     holder, other = there
+    answered = tuple(name for name, half in zip(here, there, strict=True) if half is not None)
+    known = Course(*here, answered, tuple(name for name in here if name not in answered))
     if holder is None or holder.domain is None or holder.record is None:
-        return Course(*here)
+        return known
     alone = holder.record.role == "alone"
-    return Course(
-        *here,
+    return replace(
+        known,
         alone=alone,
         gave_away=given_away(holder),
         finish=alone and holder.domain.active,

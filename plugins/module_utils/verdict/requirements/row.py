@@ -37,6 +37,11 @@ def problems(rows: Iterable[Requirement]) -> Iterator[Problem]:
             yield Problem(row.found, row.remedy, row.disk)
 
 
+def advice(rows: Iterable[Requirement]) -> list[str]:
+    """What could be better, each with what to do about it, in plain words."""
+    return [f"{row.found}. {row.remedy}" for row in rows if row.state == NOTE]
+
+
 class Row:
     """A requirement while a host is held against it: it gets one row for each thing that is not as needed.
 

@@ -68,6 +68,23 @@ def test_a_copy_that_was_handed_over_is_told_from_one_that_was_not() -> None:
     assert (found.source, found.gave_away, found.outdates) == ("kvm1", True, True)
 
 
+@pytest.mark.parametrize(
+    ("primary", "secondary", "answered", "silent"),
+    [
+        ("protected-primary", "protected-secondary", ("kvm1", "kvm2"), ()),
+        ("stale-primary", "failed-over-secondary", ("kvm2", "kvm1"), ()),
+        (None, "protected-secondary", ("kvm2",), ("kvm1",)),
+        ("unprotected-primary", None, ("kvm1",), ("kvm2",)),
+        (None, None, (), ("kvm1", "kvm2")),
+    ],
+)
+def test_who_is_silent_is_told_apart_and_the_source_is_asked_first(
+    primary: str | None, secondary: str | None, answered: tuple[str, ...], silent: tuple[str, ...]
+) -> None:
+    found = course(NAMED, (seen(primary), seen(secondary)))
+    assert (found.answered, found.silent) == (answered, silent)
+
+
 def test_what_was_cut_off_is_gone_on_with_first() -> None:
     assert of(recorded("failed-over-primary"), None).finish
     assert not of(recorded("protected-primary"), recorded("protected-secondary")).finish

@@ -39,6 +39,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements
     UNKNOWN,
     WRONG,
     Requirement,
+    advice,
     problems,
 )
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
@@ -352,6 +353,8 @@ def test_a_note_is_no_reason_to_refuse() -> None:
     for _requirement, state, violate, _words in VIOLATIONS:
         pair = violate(pair) if state == NOTE else pair
     assert describe.primary(pair.wanted, pair.primary, pair.standby).changes
+    assert advice(pair.rows) == [f"{row.found}. {row.remedy}" for row in pair.rows if row.state == NOTE]
+    assert len(advice(pair.rows)) >= sum(state == NOTE for _requirement, state, _violate, _words in VIOLATIONS)
 
 
 def said_less(host: Host) -> Host:
