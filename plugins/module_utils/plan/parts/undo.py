@@ -108,23 +108,18 @@ def free(seen: Observation) -> list[Step]:
 
 def _clean(seen: Observation) -> list[Step]:
     monitor = seen.monitor
-    steps, sockets = _end_jobs(seen), layers.remove_sockets(monitor)
-    if sockets:
-        # A standby that only writes to one does not see it closed, but for a reset, and would not connect with the one
-        # that takes its place.
-        steps.append(reset_connections(seen))
-    steps += [*sockets, *layers.migrate_ordinarily(monitor)]
-    return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor), *frames.let_pass(seen)]
-
-
-def _end_jobs(seen: Observation) -> list[Step]:
-    """A job that waits for what the other host does not take ends only once its connection has."""
-    names = [graph.sync_job(disk.target) for disk in seen.record.disks]
-    jobs = {name: seen.monitor.jobs[name] for name in names if name in seen.monitor.jobs}
-    running = [name for name, job in jobs.items() if job.status != "concluded"]
+    jobs = [name for disk in seen.record.disks if (name := graph.sync_job(disk.target)) in monitor.jobs]
+    running = [name for name in jobs if monitor.jobs[name].status != "concluded"]
+    sockets = layers.remove_sockets(monitor)
     steps = [qmp(f"cancel {name}", "block-job-cancel", {"device": name, "force": True}) for name in running]
-    if running:
+    if running or sockets:
+        # A job that waits for what the other host does not take ends only once its connection has. And a standby that
+        # only writes to a socket does not see it closed, but for a reset, and would not connect with the one that takes
+        # its place: so what is reset goes at once, before it is connected anew.
         steps.append(reset_connections(seen))
+    steps += sockets
     for name in running:
         steps.append(wait(f"wait for the end of {name}", "concluded", JOB_TIMEOUT, jobs=[name], failed=True))
-    return [*steps, *(qmp(f"forget {name}", "job-dismiss", {"id": name}) for name in jobs)]
+    steps += [qmp(f"forget {name}", "job-dismiss", {"id": name}) for name in jobs]
+    steps += layers.migrate_ordinarily(monitor)
+    return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor), *frames.let_pass(seen)]
