@@ -108,6 +108,33 @@ def test_what_may_not_be_imported_is_found(
     assert [found.partition(": ")[2] for found in broken(path)] == ([words] if words else [])
 
 
+def neighbours(path: Path) -> Iterator[Path]:
+    """The files that a file imports from, wherever in it."""
+    here = path.relative_to(CORE).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = CORE.joinpath(*here[: len(here) - node.level + 1], *(node.module or "").split("."))
+            for found in (base / f"{alias.name}.py" for alias in node.names):
+                yield found if found.exists() else base.with_suffix(".py")
+
+
+def circle(imports: dict[Path, set[Path]]) -> list[Path]:
+    """Files that import each other in a circle, and those that stand on such; none where there is no circle."""
+    left = dict(imports)
+    while ground := [path for path, below in left.items() if not below & left.keys()]:
+        for path in ground:
+            del left[path]
+    return sorted(left)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    imports = {path: set(neighbours(path)) for path in FILES}
+    assert all(below <= imports.keys() for below in imports.values())
+    assert circle(imports) == []
+    step, plan = CORE / "plan" / "step.py", CORE / "plan" / "plan.py"
+    assert step in circle({**imports, step: {plan}})
+
+
 def import_without(blocked: list[str], names: list[str]) -> str:
     """What a fresh Python says that cannot import ``blocked``, as on a host that does not have it."""
     code = f"""

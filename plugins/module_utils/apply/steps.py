@@ -19,7 +19,8 @@ from ..host.checkpoints import watch
 from ..host.files import NO_ROOM
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import DISCONNECTED, Announced, Checkpoints
-from ..plan.step import Plan, Step
+from ..plan.plan import Plan
+from ..plan.step import Step
 from ..record.given_way import GaveWay
 from . import handover
 from .isolated import Answers, Isolated

@@ -20,7 +20,8 @@ from ..verdict import copies, pair
 from ..verdict.problem import Problem, refuse_if
 from . import survive
 from .parts.frames import let_pass
-from .step import Plan, Step, wait
+from .plan import Plan
+from .step import Step, wait
 
 HAND_OVER_TIMEOUT = 30.0  # for QEMU to end
 

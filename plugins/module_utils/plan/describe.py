@@ -24,7 +24,8 @@ from ..verdict.requirements.link import free_block
 from ..verdict.requirements.row import problems
 from .parts import fit
 from .parts.frames import let_pass
-from .step import Plan, Step
+from .plan import Plan
+from .step import Step
 
 LASTING_REMEDY = "Leave it as it is; or run lockstep.colo.unprotect, and deploy with the change"
 

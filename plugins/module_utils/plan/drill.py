@@ -18,7 +18,8 @@ from ..record import images
 from ..verdict import copies
 from ..verdict.problem import Problem, refuse_if
 from . import survive
-from .step import Plan, Step, wait
+from .plan import Plan
+from .step import Step, wait
 
 RUN_TIMEOUT = 30.0  # seconds for the guest to run by itself
 CHECK_TIMEOUT = 600.0  # seconds for qemu-img to read the tables of an image

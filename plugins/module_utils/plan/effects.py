@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..domain.described import described
 from ..domain.editing import with_aliases, with_record, without_vhost
@@ -23,9 +23,7 @@ from ..record import xml as record_xml
 from ..record.address import endpoint
 from ..record.given_way import GaveWay, as_given_up
 from .effects_in_qemu import COMMANDS, end_mirrors
-
-if TYPE_CHECKING:
-    from .step import Step
+from .step import Step
 
 LIBVIRTS = ("events",)  # capabilities of a migration that libvirt turns on in each QEMU that it starts
 

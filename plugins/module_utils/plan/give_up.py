@@ -13,7 +13,8 @@ from ..record.given_way import GaveWay, as_given_up
 from ..verdict import copies, current, fence
 from ..verdict.problem import Problem, refuse_if
 from . import effects
-from .step import Plan, Step, wait
+from .plan import Plan
+from .step import Step, wait
 
 END_TIMEOUT = 10.0  # seconds for the kernel to end a process that was killed, and for libvirt to see it
 

@@ -21,7 +21,8 @@ from ..verdict.problem import Problem, Refusal, refuse_if
 from . import effects
 from .parts import fit, layers
 from .parts.frames import let_pass
-from .step import Plan, Step, qmp
+from .plan import Plan
+from .step import Step, qmp
 
 
 def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:

@@ -18,7 +18,8 @@ from ..verdict.requirements.domain import running
 from ..verdict.requirements.row import problems
 from .parts import entry, frames, layers
 from .parts.undo import undo
-from .step import Plan, Step, wait
+from .plan import Plan
+from .step import Step, wait
 
 # Seconds. A standby tries again each second; what it sent into a network that was cut it sends again after up to 32.
 CONNECT_TIMEOUT = 60.0

@@ -15,7 +15,8 @@ from ..observation.seen import Observation
 from ..verdict import copies
 from ..verdict.problem import Problem, refuse_if
 from . import change_sides, survive
-from .step import Plan, Step
+from .plan import Plan
+from .step import Step
 
 START_TIMEOUT = 60.0
 

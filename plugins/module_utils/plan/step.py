@@ -1,16 +1,12 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a plan is made of: its steps, from which follows what it comes to."""
+"""What a plan is made of: changes, and waits."""
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 from typing import Any
-
-from ..observation.seen import Observation
-from . import effects
 
 
 @dataclass(frozen=True)
@@ -34,24 +30,6 @@ class Step:
     def changes(self) -> bool:
         """Whether it changes anything, rather than wait for it or look."""
         return self.action not in ("wait", "see_answer", "see_ended", "see_announced")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The steps, in order, from what was seen ``before``."""
-
-    steps: tuple[Step, ...]
-    before: Observation
-
-    @functools.cached_property
-    def after(self) -> Observation:
-        """What will be seen once all of them are carried out: the fold of their effects."""
-        return effects.fold(self.before, self.steps)
-
-    @property
-    def changes(self) -> bool:
-        """Whether any of its steps does."""
-        return any(step.changes for step in self.steps)
 
 
 def qmp(title: str, command: str, arguments: dict[str, Any] | None = None, *, timeout: float = 10.0) -> Step:

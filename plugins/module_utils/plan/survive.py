@@ -19,7 +19,8 @@ from ..verdict.fence import SAID, Fence, unproven
 from ..verdict.problem import Problem, refuse_if
 from .parts import frames, layers
 from .parts.undo import free, release, reset_connections, undo
-from .step import Plan, Step, qmp, wait
+from .plan import Plan
+from .step import Step, qmp, wait
 
 COMMIT_TIMEOUT = 120.0  # seconds for active and hidden to be merged into the disk
 APPLIES_TO = {

@@ -19,7 +19,8 @@ from ..verdict.problem import Problem, refuse_if
 from ..verdict.requirements.domain import running
 from ..verdict.requirements.network import uses_vhost
 from ..verdict.requirements.row import problems
-from .step import Plan, Step, wait
+from .plan import Plan
+from .step import Step, wait
 
 SAVE_TIMEOUT = 600.0  # seconds to write the guest's memory to the disk
 RESTORE_TIMEOUT = 600.0

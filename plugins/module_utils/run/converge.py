@@ -14,9 +14,10 @@ from ..errors import ColoError
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import Observation
 from ..plan.effects import fold
-from ..plan.step import Plan, Step
+from ..plan.foreseen import differences
+from ..plan.plan import Plan
+from ..plan.step import Step
 from ..verdict import guest
-from .foreseen import differences
 
 MAX_ROUNDS = 8  # a plan that does not come to an end after this many observations is a defect
 

@@ -23,7 +23,7 @@ from ..plan import change_sides, describe, drill, give_up, listen, protect, star
 from ..plan.change_sides import Handover
 from ..plan.drill import Questions
 from ..plan.parts import undo
-from ..plan.step import Plan
+from ..plan.plan import Plan
 from ..record.wanted import Wanted
 from ..verdict import current, wishes
 from ..verdict import fence as fences

@@ -13,7 +13,8 @@ from ...observation.seen import Observation
 from ...record import pair
 from ...verdict import guest
 from ...verdict.problem import Problem, refuse_if
-from ..step import Plan, Step, qmp, wait
+from ..plan import Plan
+from ..step import Step, qmp, wait
 from . import frames, layers
 from .entry import JOB_TIMEOUT, MIGRATION_TIMEOUT
 

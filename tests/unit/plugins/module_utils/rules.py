@@ -14,7 +14,8 @@ from typing import Any
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abilities, frames, graph
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Monitor, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import effects
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step
 
 MAX_ROUNDS = 8
 

@@ -12,7 +12,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.apply.steps import A
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, LibvirtError, QmpError, Timeout
 from ansible_collections.lockstep.colo.plugins.module_utils.host import files, links, marker, sockets
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Host, Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step, qmp, wait
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step, qmp, wait
 
 NOWHERE = Observation(Host("kvm1", "m1"))
 GRAPH = {

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import channels
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, protect, survive
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, fenced, recorded
 
 ENDS = {"10.77.0.1": "fd00:77::1", "10.77.0.2": "fd00:77::2"}

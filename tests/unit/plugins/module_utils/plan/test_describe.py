@@ -11,7 +11,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.domain import readin
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import Sights
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Domain, Image, Marker, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import wishes
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal

@@ -20,7 +20,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan import (
     protect,
     survive,
 )
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, qmp
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import qmp
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (
     ENTRY_STEPS,

@@ -13,7 +13,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import chan
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, effects, listen, protect, survive
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PKI_DIRECTORY, REQUIRED
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal

@@ -11,7 +11,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import stat
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen as plan_standby
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import protect
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import commands

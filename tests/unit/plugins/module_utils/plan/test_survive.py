@@ -13,7 +13,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth im
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, survive
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import Fence, failover
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PORTS_PER_PAIR
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Host, Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan, Step, qmp
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step, qmp
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import MAX_ROUNDS, converge
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Problem, Refusal, refuse_if
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.apply.test_steps import Recording

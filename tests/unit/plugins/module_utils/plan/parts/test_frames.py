@@ -12,7 +12,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import fram
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Barrier, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides, describe, listen, protect, survive
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts.undo import absent, undo
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import remarks
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import BRIEF
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, protect, survive
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Plan
-from ansible_collections.lockstep.colo.plugins.module_utils.run.foreseen import differences
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.foreseen import differences
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (
     NAMES,
     WANTED,
