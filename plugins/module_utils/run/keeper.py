@@ -39,7 +39,6 @@ GLIMPSE = 5.0  # seconds between two looks at what libvirt has, where no run was
 EAGER = 0.001  # seconds, while the other host has given way and this host's connections still end
 AGAIN = 1.0  # seconds after which something that failed is tried again
 TOLD = 2.0  # seconds after which those who look are told again that this watcher is at work
-FRESH = 3.0  # seconds for which what the other host said counts
 GOALS = {GIVE_WAY: "given_way", vigil.END: "ended", SERVE: "surviving", EXPEND: "expendable"}
 
 
@@ -80,8 +79,8 @@ class Keeper(threading.Thread):
         self._warm_of = ""  # which QEMU that is
         self._glimpsed = 0.0
         self._runs: int | None = None  # when a run had last begun then; None while one was at work
-        self._theirs: Half | None = None
-        self._heard_at = 0.0
+        self._word: word.Word | None = None  # the peer's last
+        self._quiet: tuple[int | None, float] = (None, 0.0)  # when a run last began, and since when that is known
         self._before: Half | None = None
         self._said, self._told_at = "", 0.0
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -104,13 +103,19 @@ class Keeper(threading.Thread):
         self._due = True
         self.wake()
 
-    def hear(self, names: frozenset[str], said: Speech) -> None:
-        """What a host said that may be the peer of this pair."""
+    def now(self) -> Half | None:
+        """What can be said of this half at this moment: nothing of an end, once there is a QEMU again."""
+        if self.half is not None and self.half.gave_way and processes.emulators(self.uuid):
+            return None
+        return self.half
+
+    def hear(self, names: frozenset[str], said: Speech, asked: float) -> None:
+        """What a host said that may be the peer of this pair, and was ``asked`` for then (time.monotonic())."""
         half = word.half_for(self.record, self.uuid, names, said) if self.record else None
         if half is None:
             return
-        news = half != self._theirs
-        self._theirs, self._heard_at = half, time.monotonic()
+        news = self._word is None or half != self._word.half
+        self._word = word.Word(half, asked, time.monotonic())
         if half.lockstep and half.running and half.process:
             self._before = half
         if news:
@@ -207,8 +212,15 @@ class Keeper(threading.Thread):
         """Whether what is remembered of the domain still holds: no run has begun since."""
         return self._found is not None and self._runs is not None and self._runs == lock.last_run(self.domain)
 
-    def _remember(self) -> None:
+    def _last_run(self) -> int | None:
+        """When a run last began here, None while one is at work; and with it, since when all is quiet."""
         runs = lock.last_run(self.domain)
+        if runs is None or runs != self._quiet[0]:
+            self._quiet = runs, time.monotonic()
+        return runs
+
+    def _remember(self) -> None:
+        runs = self._last_run()
         warm = self._warm is not None and self._held is not None and self._warm_of == self._process
         if warm and self._unchanged() and time.monotonic() - self._glimpsed < GLIMPSE:
             return  # nothing of it changes in lockstep but by a run
@@ -282,13 +294,15 @@ class Keeper(threading.Thread):
 
     def _step(self) -> float:
         """Do what is to be done now; the seconds until the next step."""
-        theirs = self._theirs if time.monotonic() - self._heard_at < FRESH else None
+        if self._word and self._word.half.gave_way:
+            self._last_run()
+        theirs = word.still_said(self._word, time.monotonic(), self._quiet[1])
         mine = Mine(self.half, self.guarded, self._parted(theirs), None if self.half.running else self._ended_by)
         decision = vigil.decide(mine, theirs, self._before)
         if decision.action == REST:
             self._tell(vigil.would(mine, theirs), theirs)
             waits = theirs is not None and theirs.gave_way and self.guarded and self.half.lockstep and not mine.parted
-            return EAGER if waits and time.monotonic() - self._heard_at < FRESH else TICK
+            return EAGER if waits else TICK
         if time.monotonic() < self._not_before:
             return AGAIN
         self._tell(decision.why, theirs)

@@ -101,7 +101,7 @@ class Vigil:
 
     def halves(self) -> list[Half]:
         """What this host knows of its halves now; none of a pair that was not looked at yet."""
-        return [keeper.half for keeper in list(self._keepers.values()) if keeper.half is not None]
+        return [half for keeper in list(self._keepers.values()) if (half := keeper.now()) is not None]
 
     def speech(self, nonce: str) -> dict[str, object]:
         """What this host says now, as JSON has it."""
@@ -123,23 +123,23 @@ class Vigil:
 
     def _converse(self, line: hotline.Line) -> None:
         """Hear one speech after the other, until one is not to be believed or the other host hangs up."""
-        ear = word.Ear(line.names, secrets.token_hex(16))
+        ear = word.Ear(line.names, secrets.token_hex(16), time.monotonic())
         while True:
             line.say({"nonce": ear.nonce})
             said = speech(line.hear())
             if refused := word.disbelieved(ear, said):
                 raise ValueError(refused)
-            ear = word.once_heard(ear, said, secrets.token_hex(16))
-            self._hear(ear.names, said)
+            self._hear(ear.names, said, ear.asked)
+            ear = word.once_heard(ear, said, secrets.token_hex(16), time.monotonic())
 
-    def _hear(self, names: frozenset[str], said: Speech) -> None:
+    def _hear(self, names: frozenset[str], said: Speech, asked: float) -> None:
         speaker = names, said.machine_id
         with self._order:
             if word.is_old(self._last.get(speaker, word.Last()), said):
                 return
             self._last[speaker] = word.Last(said.boot_id, said.number)
             for keeper in list(self._keepers.values()):
-                keeper.hear(names, said)
+                keeper.hear(names, said, asked)
 
     def complain(self, about: str, words: str) -> None:
         """Say it once, until there is something else to say ``about`` this."""

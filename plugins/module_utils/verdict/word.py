@@ -15,13 +15,19 @@ from dataclasses import dataclass, replace
 from ..observation.word import Half, Speech
 from ..record.pair import Record
 
+FRESH = 3.0  # seconds for which what the other host said counts
+
 
 @dataclass(frozen=True)
 class Ear:
-    """What a listener knows of one connection. ``names`` are those of the certificate at its other end."""
+    """What a listener knows of one connection. ``names`` are those of the certificate at its other end.
+
+    ``asked``: time.monotonic() of the moment before the nonce was given.
+    """
 
     names: frozenset[str]
     nonce: str
+    asked: float = 0.0
     speaker: tuple[str, str] | None = None  # machine and boot, as its first speech had them
 
 
@@ -47,9 +53,29 @@ def is_old(last: Last, said: Speech) -> bool:
     return said.boot_id == last.boot_id and said.number <= last.number
 
 
-def once_heard(ear: Ear, said: Speech, nonce: str) -> Ear:
-    """What is known of the connection after a speech; ``nonce`` is for the next."""
-    return replace(ear, nonce=nonce, speaker=(said.machine_id, said.boot_id))
+def once_heard(ear: Ear, said: Speech, nonce: str, now: float) -> Ear:
+    """What is known of the connection after a speech; ``nonce`` is for the next, and given ``now``."""
+    return replace(ear, nonce=nonce, asked=now, speaker=(said.machine_id, said.boot_id))
+
+
+@dataclass(frozen=True)
+class Word:
+    """The last that the peer said of its half. ``asked`` for and ``heard``: time.monotonic() of this host."""
+
+    half: Half
+    asked: float
+    heard: float
+
+
+def still_said(last: Word | None, now: float, quiet_since: float) -> Half | None:
+    """What the peer's word comes to ``now``: None once it is too old.
+
+    That its QEMU has ended counts only if it was asked for after ``quiet_since``, since when no run has worked on the
+    domain here: before that, the QEMU which ended may be one of an earlier lockstep.
+    """
+    if last is None or now - last.heard >= FRESH:
+        return None
+    return replace(last.half, gave_way=False) if last.asked < quiet_since else last.half
 
 
 def half_for(record: Record, uuid: str, names: Iterable[str], said: Speech) -> Half | None:

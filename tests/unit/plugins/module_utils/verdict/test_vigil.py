@@ -112,6 +112,23 @@ def test_a_guest_that_powers_itself_off_stays_off() -> None:
     assert world.hosts["kvm1"].qemu
 
 
+@pytest.mark.parametrize("said", ["before the deployment", "after it, by a watcher that has not looked since"])
+def test_an_end_of_an_earlier_lockstep_ends_no_new_one(said: str) -> None:
+    world = settled(World())
+    world.unprotect()
+    world.look("kvm2")
+    if said == "before the deployment":
+        world.speak("kvm2")
+    world.deploy()
+    if said != "before the deployment":
+        world.speak("kvm2")
+    world.link = world.ring = False
+    world.look("kvm1")
+    world.act("kvm1")
+    world.check()
+    assert world.served == 0
+
+
 @pytest.mark.parametrize("lost", sorted(OTHER))
 def test_a_host_whose_watcher_is_not_heard_is_not_taken_for_dead(lost: str) -> None:
     world = settled(World())

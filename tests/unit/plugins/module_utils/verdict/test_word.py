@@ -20,7 +20,7 @@ EAR = word.Ear(frozenset({PEER.host}), "nonce")
 
 def test_a_speech_is_heard_once() -> None:
     assert word.disbelieved(EAR, SAID) is None
-    after = word.once_heard(EAR, SAID, "next")
+    after = word.once_heard(EAR, SAID, "next", 7.0)
     assert "repeated" in word.disbelieved(after, SAID)
     assert word.disbelieved(after, replace(SAID, nonce="next", number=11)) is None
 
@@ -35,7 +35,7 @@ def test_a_speech_is_heard_once() -> None:
 )
 def test_what_is_repeated_or_of_another_is_not_believed(change: dict[str, object], words: str) -> None:
     said = replace(SAID, **{"nonce": "next", "number": 11, **change})
-    assert words in word.disbelieved(word.once_heard(EAR, SAID, "next"), said)
+    assert words in word.disbelieved(word.once_heard(EAR, SAID, "next", 7.0), said)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,17 @@ def test_a_word_about_another_process_than_that_of_the_lockstep_is_told_apart() 
     assert not word.of_another_process(HALF, replace(ended, process=""))
     assert word.of_another_process(HALF, replace(ended, process="8 2"))
     assert not word.of_another_process(HALF, replace(ended, process="8 2", generation=2))
+
+
+def test_an_end_that_was_asked_for_before_the_last_run_here_is_of_another_lockstep() -> None:
+    ended = replace(HALF, gave_way=True)
+    last = word.Word(ended, asked=7.0, heard=8.0)
+    assert word.still_said(last, 8.5, quiet_since=7.0) == ended
+    assert word.still_said(last, 8.5, quiet_since=7.1) == replace(ended, gave_way=False)
+    assert word.still_said(replace(last, half=HALF), 8.5, quiet_since=7.1) == HALF
+
+
+def test_what_was_said_too_long_ago_is_said_no_more() -> None:
+    last = word.Word(HALF, asked=7.0, heard=8.0)
+    assert word.still_said(last, 8.0 + word.FRESH, quiet_since=0.0) is None
+    assert word.still_said(None, 8.0, quiet_since=0.0) is None

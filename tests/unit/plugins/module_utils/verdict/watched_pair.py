@@ -47,10 +47,12 @@ class Host:
     boot: int = 0
     # What its watcher remembers
     half: Half | None = None
-    theirs: Half | None = None
+    said: word.Word | None = None
     before: Half | None = None
     ear: word.Ear = field(default_factory=lambda: word.Ear(frozenset(), ""))
     last: word.Last = field(default_factory=word.Last)
+    runs: int = 0  # that have worked on the domain here
+    quiet: tuple[int, float] = (-1, 0.0)  # the runs that its watcher knows of, and since when
 
 
 class World:
@@ -79,6 +81,7 @@ class World:
     def _write(self, name: str, record: Record) -> None:
         """As a step of a run does: what was noted has been taken in."""
         self.hosts[name].record, self.hosts[name].note = record, None
+        self.hosts[name].runs += 1
 
     # The guest and QEMU
 
@@ -125,9 +128,9 @@ class World:
     def _forget(self, name: str) -> None:
         """A watcher begins anew: it remembers nothing, and the other host has to connect anew."""
         host = self.hosts[name]
-        host.half = host.theirs = host.before = None
-        host.ear = word.Ear(frozenset({OTHER[name]}), self._new())
-        host.last = word.Last()
+        host.half = host.said = host.before = None
+        host.ear = self._ear(name)
+        host.last, host.quiet = word.Last(), (-1, 0.0)
 
     restart = _forget
 
@@ -137,11 +140,21 @@ class World:
         self._forget(name)
         self._forget_connection(OTHER[name])
 
+    def _ear(self, name: str) -> word.Ear:
+        return word.Ear(frozenset({OTHER[name]}), self._new(), float(self.count))
+
     def _forget_connection(self, name: str) -> None:
-        self.hosts[name].ear = word.Ear(frozenset({OTHER[name]}), self._new())
+        self.hosts[name].ear = self._ear(name)
+
+    def _see_runs(self, name: str) -> None:
+        host = self.hosts[name]
+        if host.runs != host.quiet[0]:
+            self.count += 1
+            host.quiet = host.runs, float(self.count)
 
     def look(self, name: str) -> None:
         """As the keeper does."""
+        self._see_runs(name)
         host, record = self.hosts[name], self.record(name)
         qemu = host.qemu
         if qemu and record.role == "primary" and qemu.lockstep and qemu.answers:
@@ -163,7 +176,7 @@ class World:
 
     def speech(self, name: str) -> Speech | None:
         host = self.hosts[name]
-        if host.half is None:
+        if host.half is None or (host.half.gave_way and host.qemu is not None):
             return None
         nonce = self.hosts[OTHER[name]].ear.nonce
         self.count += 1
@@ -181,20 +194,20 @@ class World:
         if word.disbelieved(host.ear, said):
             self._forget_connection(name)
             return False
-        host.ear = word.once_heard(host.ear, said, self._new())
+        asked, host.ear = host.ear.asked, word.once_heard(host.ear, said, self._new(), float(self.count))
         if word.is_old(host.last, said):
             return False
         host.last = word.Last(said.boot_id, said.number)
         half = word.half_for(host.record, UUID, host.ear.names, said)
         if half:
-            host.theirs = half
+            host.said = word.Word(half, asked, float(self.count))
             if half.lockstep and half.running and half.process:
                 host.before = half
         return half is not None
 
     def silence(self, name: str) -> None:
         """What was heard is too long ago."""
-        self.hosts[name].theirs = None
+        self.hosts[name].said = None
 
     def replay(self, at: int) -> None:
         """Somebody says again what was said, over a connection of its own or another's."""
@@ -219,12 +232,19 @@ class World:
         host = self.hosts[name]
         if host.half is None:
             return vigil.REST
-        parted = host.theirs is not None and self.parted()
+        self._see_runs(name)
+        theirs = self._still_said(name)
+        parted = theirs is not None and self.parted()
         mine = vigil.Mine(host.half, host.guarded, parted, host.ended_by if host.qemu is None else None)
-        decision = vigil.decide(mine, host.theirs, host.before)
+        decision = vigil.decide(mine, theirs, host.before)
         getattr(self, f"_{decision.action}")(name)
         self.look(name)
         return decision.action
+
+    def _still_said(self, name: str) -> Half | None:
+        """No time passes here but by silence."""
+        host = self.hosts[name]
+        return word.still_said(host.said, host.said.heard, host.quiet[1]) if host.said else None
 
     def _rest(self, _name: str) -> None:
         pass
@@ -243,7 +263,7 @@ class World:
 
     def _serve(self, name: str) -> None:
         host, record = self.hosts[name], self.record(name)
-        told = fence.Fence(record.peer.host, ground=fence.TOLD, told=host.theirs)
+        told = fence.Fence(record.peer.host, ground=fence.TOLD, told=self._still_said(name))
         seen = SEEN[name]
         sockets = seen.peer_sockets if self.connected() else ()
         domain = replace(seen.domain, record=record)
@@ -322,6 +342,7 @@ class World:
             if other.role == "secondary":
                 self._write(OTHER[name], replace(other, complete=None))
             self.hosts[name].qemu.lockstep = self.hosts[name].qemu.lacks = False
+            self.hosts[name].runs += 1
             self.end(OTHER[name], "destroyed")
 
     def failover(self, name: str) -> None:

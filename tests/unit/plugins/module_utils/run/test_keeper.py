@@ -1,0 +1,44 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a keeper says of its half, and since when all is quiet; the rest of it is tried in verdict/test_vigil."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.host import lock, processes
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.automation import Settings
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half
+from ansible_collections.lockstep.colo.plugins.module_utils.run import keeper
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+
+SEEN = recorded("protected-secondary")
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> keeper.Keeper:
+    """One that has looked at nothing yet, and does not run."""
+    monkeypatch.setattr(keeper.host_files, "machine_id", lambda: SEEN.host.machine_id)
+    return keeper.Keeper(SEEN.domain.uuid, SEEN.domain.name, Settings(), lambda: None, lambda _words: None)
+
+
+def test_an_end_is_said_no_more_once_there_is_a_qemu_again(
+    kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.half = Half(kept.uuid, SEEN.host.machine_id, 1, "secondary", gave_way=True)
+    monkeypatch.setattr(processes, "emulators", lambda _uuid: ())
+    assert kept.now() == kept.half
+    monkeypatch.setattr(processes, "emulators", lambda _uuid: (4711,))
+    assert kept.now() is None
+    kept.half = Half(kept.uuid, SEEN.host.machine_id, 1, "secondary", running=True)
+    assert kept.now() == kept.half
+
+
+def test_quiet_begins_anew_with_each_run(kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, clock = iter([0, 0, None, None, 5, 5]), iter([10.0, 11.0, 12.0, 13.0])
+    monkeypatch.setattr(lock, "last_run", lambda _domain: next(runs))
+    monkeypatch.setattr(keeper.time, "monotonic", lambda: next(clock))
+    since = []
+    for _look in range(6):
+        kept._last_run()
+        since.append(kept._quiet[1])
+    assert since == [10.0, 10.0, 11.0, 12.0, 13.0, 13.0]
