@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,28 +131,79 @@ def test_a_standby_that_lacks_a_write_is_named_and_renewed(lab: Bed, tmp_path: P
     lab.ssh("kvm1", f"rm -rf {DIRECTORY}/*-*-*-*-*")
 
 
+def fill_copies(bed: Bed) -> None:
+    """What the primary sends to kvm2 has nowhere to go: the file system of its copy has no room left."""
+    bed.ssh("kvm2", f"mount -o remount,size=$(df --output=used -B1 {DIRECTORY} | tail -1) {DIRECTORY}")
+
+
+def loses_its_host(bed: Bed) -> None:
+    cut_disks(bed)
+    time.sleep(5)  # of acknowledgements, and some checkpoints
+    bed.power_off("kvm1")
+
+
+def loses_its_qemu_alone(bed: Bed) -> None:
+    cut_disks(bed)
+    time.sleep(5)
+    bed.ssh("kvm1", "pkill -9 -f 'guest=web[1]'")
+
+
+def is_connected_anew_too_late(bed: Bed) -> None:
+    cut_disks(bed)
+    time.sleep(4)
+    bed.ssh("kvm1", "nft delete table inet lab")
+    time.sleep(5)
+    bed.power_off("kvm1")
+
+
+def writes_to_a_full_standby(bed: Bed) -> None:
+    fill_copies(bed)
+    wait_for("a write that fails", lambda: "send_chunk_error" in log_of(bed, "kvm2"))
+    time.sleep(4)
+    bed.power_off("kvm1")
+
+
+def log_of(bed: Bed, host: str) -> str:
+    return bed.ssh(host, "grep -a nbd_co_send /var/log/libvirt/qemu/web1.log || true")
+
+
+LOSSES = {
+    loses_its_host: "kvm1 lost its connection for the disks alone, and went on",
+    loses_its_qemu_alone: "kvm1 lost its connection for the disks alone, and went on",
+    is_connected_anew_too_late: "kvm1 had no connection for the disks for",
+    writes_to_a_full_standby: "a write of the guest failed on this host (ENOSPC)",
+}
+
+
 @pytest.mark.long
-def test_a_standby_that_lacks_a_write_is_not_promoted_though_nobody_looked(lab: Bed, tmp_path: Path) -> None:
-    """The same, and the primary's host is lost: its copy alone has what clients were told."""
+@pytest.mark.parametrize("loses", LOSSES, ids=lambda one: one.__name__)
+def test_a_standby_that_lacks_a_write_is_not_promoted_though_nobody_looked(
+    lab: Bed, tmp_path: Path, loses: Callable[[Bed], None]
+) -> None:
+    """The primary lacks none, and is lost: its copy alone has what clients were told. It is started once it is back."""
     lab.fresh_guest(rate=50)
+    if loses is writes_to_a_full_standby:
+        lab.ssh("kvm2", f"mount -t tmpfs -o size=2g tmpfs {DIRECTORY}")
     lab.deploy("--limit", "kvm,web1").good()
     probe.start(lab.lab, tmp_path)
-    cut_disks(lab)
-    time.sleep(5)  # of acknowledgements, and some checkpoints
-    lab.power_off("kvm1")
+    wait_for("acknowledgements", lambda: probe.report(tmp_path)["acks"]["count"] > 50)
+    loses(lab)
     before = lab.fingerprint(of=["kvm2"], graph=False)
-    refused = lab.failover("kvm1", "-e", "colo_lost=kvm1")
+    refused = lab.failover("kvm1", "-e", "colo_lost=kvm1", "-e", "colo_doubt_timeout=15")
     assert refused.code == 2, refused.text[-3000:]
-    assert "kvm1 lost its connection for the disks alone, and went on" in refused.said()
+    assert LOSSES[loses] in refused.said()
     assert refused.changed == 0
     assert lab.fingerprint(of=["kvm2"], graph=False) == before
-    assert "end this standby (virsh destroy) before kvm1 is back" in refused.said()
-    lab.ssh("kvm2", f"{VIRSH} destroy web1")
+    assert "bring kvm1 back, whose copy is whole, and run lockstep.colo.start" in refused.said()
     lab.mend()
-    assert status(lab, tmp_path / "status.json")[1]["next"] == "lockstep.colo.start"
+    said = status(lab, tmp_path / "status.json")[1]
+    assert said["next"] == "lockstep.colo.start", said
+    assert any(LOSSES[loses] in words for words in said["problems"]), said
     lab.playbook("start", "--limit", "web1").good()
     guest.wait(lab.lab, timeout=120)
     survivor.lost_nothing(lab, "kvm1", tmp_path)
+    lab.ssh("kvm1", "nft delete table inet lab", check=False)
+    lab.ssh("kvm2", f"{VIRSH} destroy web1; umount -l {DIRECTORY}", check=False)
 
 
 @pytest.mark.long

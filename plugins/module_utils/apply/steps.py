@@ -131,7 +131,7 @@ class Apply:
 
     def _undefine(self, _step: Step) -> None:
         self.hypervisor.undefine(self.domain)
-        given_way.forget(given_way.GAVE_WAY, self.domain)
+        self._forget_notes()
 
     def _record(self, _step: Step, xml: str | None, live: bool, marked: bool = False) -> None:
         try:
@@ -139,7 +139,12 @@ class Apply:
         except LibvirtError as error:
             if not marked or error.errno not in NO_ROOM:
                 raise
-        given_way.forget(given_way.GAVE_WAY, self.domain)
+        self._forget_notes()
+
+    def _forget_notes(self) -> None:
+        """Of this half, which is another one now, or has them in its record."""
+        for kind in (given_way.GAVE_WAY, given_way.LACKING):
+            given_way.forget(kind, self.domain)
 
     def _autostart(self, _step: Step, on: bool) -> None:
         self.hypervisor.set_autostart(self.domain, on)
@@ -147,6 +152,7 @@ class Apply:
     def _start_paused(self, _step: Step, uuid: str, xml: str) -> None:
         with notes.start_permit(uuid):
             self.hypervisor.start_paused(xml)
+        given_way.forget(given_way.LACKING, self.domain)  # said of the one before it
 
     def _start(self, step: Step, uuid: str) -> None:
         with notes.start_permit(uuid):

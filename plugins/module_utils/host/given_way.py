@@ -16,6 +16,7 @@ from .files import sync_directory
 
 GAVE_WAY = "gave-way"
 LACKS = "lacks"  # the standby of this primary lacks writes
+LACKING = "lacking"  # this standby does
 POWERED_OFF = "powered-off"  # the guest of this primary did so itself
 SECTOR = 512  # bytes
 

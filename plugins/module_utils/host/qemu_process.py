@@ -16,6 +16,7 @@ from .processes import kill
 VHOST_DEVICE = "/dev/vhost-net"
 DELETED = " (deleted)"
 LAST_WORDS = 3  # lines of a log
+OLDER_LOGS = 3
 LOGS = "/var/log/libvirt/qemu"
 PID_FILE = "/run/libvirt/qemu/{}.pid"
 
@@ -56,10 +57,31 @@ def log_file(domain: str, directory: str = LOGS) -> str:
 
 def _log(domain: str, directory: str) -> str:
     """What libvirt and its QEMUs have logged of ``domain``; nothing where there is no log that can be read."""
+    return _read(log_file(domain, directory))
+
+
+def _read(path: str) -> str:
     try:
-        return Path(log_file(domain, directory)).read_text(encoding="utf-8", errors="replace")
+        return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def logged_since(domain: str, words: str, directory: str = LOGS) -> str | None:
+    """What was logged after the last line that has ``words``; None where no line has.
+
+    virtlogd moves a log that has grown (2 MiB) to NAME.log.0, and that to NAME.log.1, three of them at most.
+    """
+    path, text = log_file(domain, directory), _log(domain, directory)
+    for number in range(OLDER_LOGS):
+        if words in text:
+            break
+        older = _read(f"{path}.{number}")
+        if not older:
+            return None
+        text = older + text
+    _before, there, after = text.rpartition(words)
+    return after if there else None
 
 
 def logged_end(domain: str, directory: str = LOGS) -> str | None:

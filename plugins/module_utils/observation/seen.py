@@ -425,6 +425,17 @@ class Heard:
 
 
 @dataclass(frozen=True)
+class Received:
+    """What a standby's QEMU has logged, since lockstep began, of how its primary's writes came."""
+
+    failed: str | None = None  # the first write that it could not carry out, in its words
+    away: float | None = None  # seconds, the most, for which a connection was gone that was made anew
+    # Of a connection that has ended and was not made anew: seconds from that to the last checkpoint or write that
+    # changed a disk's hidden image; less than 0 where none did.
+    gone: float | None = None
+
+
+@dataclass(frozen=True)
 class Observation:
     """All that one look at one host saw of it and of one domain."""
 
@@ -453,6 +464,8 @@ class Observation:
     # Of a standby that has too few connections for its disks: seconds from the last write that reached a disk to what
     # was heard of checkpoints last, the most of all disks; less than 0 where a write came last.
     without_writes: float | None = None
+    received: Received | None = None  # of a standby; None: nothing is logged, or no longer from the beginning
+    known_to_lack: bool = False  # a run has seen before that this standby lacks writes, and noted it
     standby_lacks: str | None = None  # of a primary that was asked this alone: why a write did not reach its standby
     automation: Automation | None = None  # what this host's watcher is told and says of it; None: not looked at
     format: int = field(default_factory=lambda: number(Observation))

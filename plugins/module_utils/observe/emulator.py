@@ -51,6 +51,7 @@ CHANGES = (  # the commands of plans; a test holds them against those
     "object-del",
     "qom-set",
     "stop",
+    "trace-event-set-state",
     "x-blockdev-change",
     "x-colo-lost-heartbeat",
 )

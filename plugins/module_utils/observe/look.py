@@ -24,6 +24,7 @@ from ..observation.seen import Announced, Domain, Host, Nic, Observation
 from ..record import given_way as gave_way
 from ..record import images as image_files
 from ..record import xml as record_xml
+from ..record.given_way import GaveWay
 from ..record.pair import Record
 from ..record.schema import VocabularyError
 from . import emulator, equipment, monitor, silence
@@ -70,7 +71,7 @@ def _with_copy(seen: Observation, directory: str, uuid: str | None) -> Observati
     if not uuid:
         return seen
     home = image_files.home(directory, uuid)
-    return replace(seen, directory=home, marker=marker_file.read(home), **pair_sockets(seen.record))
+    return replace(seen, directory=home, marker=marker_file.read(home), **came_over(seen))
 
 
 def _with_frames(seen: Observation, sights: Sights) -> Observation:
@@ -220,10 +221,22 @@ def _uncompared(domain: Domain) -> tuple[str, ...]:
     return tuple(sorted(kind for kind in found if kind))
 
 
-def pair_sockets(record: Record | None) -> dict[str, Any]:
-    """What an observation has of the connections of this pair, as they are now."""
+def came_over(seen: Observation) -> dict[str, Any]:
+    """What an observation has of the connections of this pair, as they are now, and of what came over them."""
+    domain, record = seen.domain, seen.record
     if record is None:
         return {}
+    if record.role != "secondary" or not domain.active:
+        return _sockets(record)
+    about = GaveWay(domain.uuid, record.generation, record.role)
+    return {
+        **_sockets(record),
+        "received": silence.received(record, domain.name),
+        "known_to_lack": given_way.noted(given_way.LACKING, domain.name) == about,
+    }
+
+
+def _sockets(record: Record) -> dict[str, Any]:
     peer, kinds = record.peer.address, {channel.port: channel.kind for channel in record.channels()}
     counts = dict.fromkeys(("migration", "nbd", *kinds.values()), 0)
     for port, count in sockets.connections(peer, kinds).items():

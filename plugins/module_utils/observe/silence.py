@@ -10,8 +10,9 @@ import socket
 import time
 from datetime import UTC, datetime
 
-from ..host import connections
-from ..observation.seen import Heard
+from ..host import connections, qemu_process
+from ..lockstep.received import LOCKSTEP, read
+from ..observation.seen import Heard, Received
 from ..record.pair import HANDOVER_PORT, Record
 
 ANSWER_DEADLINE = 0.2  # seconds; a replication link answers in milliseconds
@@ -42,7 +43,7 @@ def heard(record: Record) -> Heard | None:
     ports = [channel.port for channel in record.channels()]
     seconds = connections.last_received(record.peer.address, ports)
     if seconds is None:
-        last = max((found for disk in record.disks if (found := _changed(disk.hidden)) is not None), default=None)
+        last = _last_change(record)
         if last is None:
             return None
         seconds = max(now - last, 0.0)
@@ -63,6 +64,25 @@ def without_writes(record: Record) -> float | None:
     if since is None or None in written:
         return None
     return max((round(now - since - last, 3) for last in written), default=None)
+
+
+def received(record: Record, domain: str) -> Received | None:
+    """What this standby's QEMU has logged since lockstep began; None where it does not tell since when that is.
+
+    The hidden images change with each checkpoint and each write of the primary, and by nothing else (see ``heard``).
+    """
+    logged = qemu_process.logged_since(domain, LOCKSTEP)
+    if logged is None:
+        return None
+    known, gone = read(logged), None
+    if known.ended:
+        last = _last_change(record)
+        gone = round((time.time() if last is None else last) - min(known.ended), 3)
+    return Received(known.failed, None if known.away is None else round(known.away, 3), gone)
+
+
+def _last_change(record: Record) -> float | None:
+    return max((found for disk in record.disks if (found := _changed(disk.hidden)) is not None), default=None)
 
 
 def _changed(path: str | None) -> float | None:

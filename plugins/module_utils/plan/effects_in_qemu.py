@@ -223,5 +223,6 @@ COMMANDS: Mapping[str, Callable[[Observation, Monitor, dict[str, Any]], Observat
         "migrate_cancel": _migration_is("cancelling"), "x-colo-lost-heartbeat": _lost_heartbeat,
         "nbd-server-start": _nbd_start, "nbd-server-stop": _nbd_stop, "block-export-add": _export,
         "migrate-incoming": _incoming, "announce-self": _nothing,
+        "trace-event-set-state": _nothing,
     }
 )  # fmt: skip

@@ -91,4 +91,4 @@ def _survivor_problems(seen: Observation, survivor: Observation) -> Iterator[Pro
             "Leave the guest where it is; run lockstep.colo.deploy",
         )
     elif record.role == "secondary":
-        yield from current.cut_from_disks(survivor)
+        yield from current.lacks(survivor)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..domain import editing as xml
 from ..domain import reading
 from ..domain.standby import standby_of
-from ..lockstep import abilities, channels, graph, own_node, states
+from ..lockstep import abilities, channels, graph, own_node, received, states
 from ..lockstep.states import IDLE
 from ..observation.seen import Disk, Observation
 from ..record.pair import Record
@@ -29,7 +29,8 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """A standby that listens, or is in lockstep; whatever is neither is started afresh: it has no guest to lose."""
     refuse_if(_secondary_problems(wanted, seen, peer))
     whole = not seen.removed_images
-    if seen.domain.active and seen.monitor and seen.monitor.colo == "secondary" and whole and not _left_behind(peer):
+    follows = seen.domain.active and seen.monitor is not None and seen.monitor.colo == "secondary"
+    if follows and whole and not _left_behind(peer) and not any(current.lacks(seen)):
         return _completed(seen, peer)
     if seen.domain.active and seen.monitor and states.listens(seen) and whole:
         return Plan((), seen)
@@ -155,6 +156,7 @@ def _standby_steps(seen: Observation) -> list[Step]:
     steps = [*let_pass(seen), *_links_down(seen), *layers.slide_in(seen, stack)]
     steps += [layers.add_part(part) for part in states.proxy_parts(seen) if not states.has(monitor, part)]
     steps.append(layers.migrate_by_colo(abilities.standby_capabilities(seen)))
+    steps += [_log(event) for event in received.TRACED]
     serving = {"addr": channels.socket(nbd), **channels.listening(nbd)}
     steps.append(qmp(f"serve the disks on {nbd.address} port {nbd.port}", "nbd-server-start", serving))
     for disk in states.replicated(seen):
@@ -170,6 +172,11 @@ def _standby_steps(seen: Observation) -> list[Step]:
     where = {"uri": channels.uri(migration)}
     steps.append(qmp(f"wait for the guest on {migration.address} port {migration.port}", "migrate-incoming", where))
     return steps
+
+
+def _log(event: str) -> Step:
+    arguments = {"name": event, "enable": True, "ignore-unavailable": True}
+    return qmp(f"have QEMU log {event}", "trace-event-set-state", arguments)
 
 
 def _links_down(seen: Observation) -> list[Step]:

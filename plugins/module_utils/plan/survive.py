@@ -78,7 +78,7 @@ def doubts(
     said = unfenced or (fence is not None and fence.ground in SAID)
     if record.role == "secondary" and seen.domain.active and copies.completed(seen):
         if within != current.ANY_LENGTH:
-            yield from current.cut_from_disks(seen)
+            yield from current.lacks(seen)
         if said:
             yield from current.left_behind(seen, within)
 

@@ -28,7 +28,7 @@ from ..record.wanted import Wanted
 from ..verdict import current, wishes
 from ..verdict import fence as fences
 from ..verdict.fence import Fence
-from . import doubt
+from . import doubt, lacking
 from .converge import Rescue, Result, converge
 from .doubt import Found, Look
 from .session import LOCK_PATIENCE, open_session
@@ -257,7 +257,10 @@ def _look(goal: Goal, request: Request, hypervisor: Hypervisor) -> Look:
         if request.check and request.projected is not None:
             return request.projected
         where = request.domain, request.wanted.directory
-        return observe(hypervisor, *where, depth, sights, host_name=request.host)
+        seen = observe(hypervisor, *where, depth, sights, host_name=request.host)
+        if not request.check:
+            lacking.note(seen)
+        return seen
 
     return look
 

@@ -259,7 +259,9 @@ class Keeper(threading.Thread):
         """What the other host is to know of this half."""
         self.record = record = self._recorded(found)
         running = self._held is not None
-        lacks = self._lacks(record)
+        about = GaveWay(self.uuid, record.generation, record.role)
+        lacks = self._lacks(record, about)
+        whole = record.complete == record.generation and given_way.noted(given_way.LACKING, self.domain) != about
         half = Half(
             uuid=self.uuid,
             machine_id=self._machine,
@@ -269,7 +271,7 @@ class Keeper(threading.Thread):
             running=running,
             answers=running and not self.seen.hangs,
             lockstep=running and self.seen.role == record.role,
-            complete=record.role == "secondary" and record.complete == record.generation,
+            complete=record.role == "secondary" and whole,
             gave_way=self.guarded and not running and record.role != "alone" and gave_way.as_given_up(record) == record,
             lacks=lacks,
             took=round((time.monotonic() - self._ended_at) * 1000) if self._ended_at else 0,
@@ -279,11 +281,11 @@ class Keeper(threading.Thread):
             self.half = half
             self._speak()
 
-    def _lacks(self, record: Record) -> bool:
+    def _lacks(self, record: Record, about: GaveWay) -> bool:
         """Whether this primary's standby lacks writes: written down first, since QEMU may end at any moment."""
         if record.role != "primary":
             return False
-        about, known = GaveWay(self.uuid, record.generation, record.role), given_way.noted(given_way.LACKS, self.domain)
+        known = given_way.noted(given_way.LACKS, self.domain)
         if self.seen.lacks and known != about:
             given_way.note(given_way.LACKS, self.domain, about)
         elif known and self.seen.lockstep and self.seen.lacks is False:
@@ -364,9 +366,9 @@ class Keeper(threading.Thread):
         if action == GIVE_WAY:
             return replace(self._warm, monitor=None, domain=replace(self._warm.domain, state="shutoff"))
         if action == SERVE:
-            sockets_now = look.pair_sockets(self.record)
-            waits = sockets_now["stuck_sockets"]  # QEMU may, for a host that is silent: it is freed first
-            return None if waits else replace(self._warm, **sockets_now)
+            now = look.came_over(self._warm)
+            waits = now["stuck_sockets"]  # QEMU may, for a host that is silent: it is freed first
+            return None if waits else replace(self._warm, **now)
         return None
 
     def _tell(self, words: str, theirs: Half | None = None) -> None:

@@ -31,7 +31,7 @@ def outlived(holder: Observation, standby: Observation) -> bool:
     """Whether a standby has the guest as it ran last, and the holder's ended otherwise than by the guest's own will."""
     ended = not holder.domain.active and not holder.domain.powered_itself_off
     in_lockstep = standby.monitor is not None and standby.monitor.colo == "secondary" and completed(standby)
-    return ended and in_lockstep and not any(current.cut_from_disks(standby))
+    return ended and in_lockstep and not any(current.lacks(standby))
 
 
 def runs_a_guest(seen: Observation) -> bool:

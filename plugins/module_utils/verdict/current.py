@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..lockstep import graph
 from ..observation.seen import Heard, Observation
 from .problem import Problem
 
@@ -35,6 +36,62 @@ def left_behind(seen: Observation, within: float) -> Iterator[Problem]:
     )
 
 
+def lacks(seen: Observation) -> Iterator[Problem]:
+    """Why this standby may lack writes that clients were told of, by what it knows itself, and what was noted of it."""
+    if found := [*_noted(seen), *_logged(seen)]:
+        yield found[-1]  # what is logged says more
+    else:
+        yield from cut_from_disks(seen)
+
+
+def _noted(seen: Observation) -> Iterator[Problem]:
+    if seen.known_to_lack:
+        yield _lacking(seen, "it was seen before, and noted on this host, that this copy lacks writes of the guest")
+
+
+def _logged(seen: Observation) -> Iterator[Problem]:
+    """By what its QEMU has logged.
+
+    For RECONNECT_SECONDS a write waits for a connection that is made anew, and nothing was told to a client; what came
+    after is missing, from the next checkpoint on.
+    """
+    known, primary = seen.received, seen.record.peer.host
+    if known is None:
+        return
+    if known.failed:
+        yield _lacking(
+            seen,
+            f"a write of the guest failed on this host ({known.failed}), and {primary} went on: this copy lacks it; "
+            "see to the disk, and to the space of its images",
+        )
+    elif known.away is not None and known.away > graph.RECONNECT_SECONDS:
+        yield _lacking(
+            seen,
+            f"{primary} had no connection for the disks for {known.away:.1f} s, and went on: this copy may lack writes "
+            "that were acknowledged then",
+        )
+    elif known.gone is not None and known.gone > graph.RECONNECT_SECONDS:
+        yield _cut(seen)
+
+
+def _cut(seen: Observation) -> Problem:
+    return _lacking(
+        seen,
+        f"{seen.record.peer.host} lost its connection for the disks alone, and went on: this copy may lack writes that "
+        "were acknowledged since",
+    )
+
+
+def _lacking(seen: Observation, what: str) -> Problem:
+    primary = seen.record.peer.host
+    return Problem(
+        what,
+        f"If the guest runs on {primary}, run lockstep.colo.deploy, which renews the standby; else bring {primary} "
+        f"back, whose copy is whole, and run lockstep.colo.start. Is {primary} lost for good? Then take what is here: "
+        f"-e colo_promote_within={ANY_LENGTH}",
+    )
+
+
 def cut_from_disks(seen: Observation) -> Iterator[Problem]:
     """Why this standby may lack writes: a connection of its primary's disks is closed, that of checkpoints is not, and
     a checkpoint came since.
@@ -49,15 +106,7 @@ def cut_from_disks(seen: Observation) -> Iterator[Problem]:
         return
     if seen.without_writes is not None and seen.without_writes <= IN_FLIGHT:
         return
-    primary = seen.record.peer.host
-    yield Problem(
-        f"{primary} lost its connection for the disks alone, and went on: this copy may lack writes that were "
-        "acknowledged since",
-        f"If the guest runs on {primary}, run lockstep.colo.deploy; else end this standby (virsh destroy) before "
-        f"{primary} is back, since nothing tells of this afterwards, bring {primary} back, whose copy has them, and "
-        f"run lockstep.colo.start. Is {primary} lost for good? Then take what is here: -e "
-        f"colo_promote_within={ANY_LENGTH}",
-    )
+    yield _cut(seen)
 
 
 def alive(seen: Observation) -> bool:

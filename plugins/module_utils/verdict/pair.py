@@ -75,7 +75,7 @@ def _without_checkpoints(seen: Observation) -> bool:
 def _secondary_phase(seen: Observation) -> str:
     monitor = seen.monitor
     if monitor.colo == "secondary":
-        whole = seen.peer_sockets and not channels.cut(seen) and not any(current.cut_from_disks(seen))
+        whole = seen.peer_sockets and not channels.cut(seen) and not any(current.lacks(seen))
         return "protected" if whole else "degraded"
     if monitor.status == states.INCOMING:
         return "listening"

@@ -130,8 +130,8 @@ def _standby_problems(seen: Observation) -> Iterator[str]:
         return
     if seen.domain.active and (last := current.silent(seen)):
         yield f"the standby last heard from {seen.record.peer.host} at {last.at}, {current.ago(last.seconds)} ago"
-    if seen.monitor and seen.monitor.colo == "secondary":
-        yield from (problem.what for problem in current.cut_from_disks(seen))
+    if seen.domain.active:  # whether its QEMU answers or not
+        yield from (problem.what for problem in current.lacks(seen))
     if seen.monitor and seen.monitor.colo != "none":
         for tap in [nic.tap for nic in seen.domain.nics if nic.tap_up]:
             yield f"link {tap} of the standby is up, its packets reach the network"

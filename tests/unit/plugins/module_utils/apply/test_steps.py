@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.apply import steps as apply_module
 from ansible_collections.lockstep.colo.plugins.module_utils.apply.steps import Apply
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, LibvirtError, QmpError, Timeout
-from ansible_collections.lockstep.colo.plugins.module_utils.host import files, links, marker, sockets
+from ansible_collections.lockstep.colo.plugins.module_utils.host import (
+    files,
+    given_way,
+    links,
+    marker,
+    notes,
+    sockets,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Host, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step, qmp, wait
+from ansible_collections.lockstep.colo.plugins.module_utils.record.given_way import GaveWay
 
 NOWHERE = Observation(Host("kvm1", "m1"))
 GRAPH = {
@@ -359,3 +368,23 @@ def test_a_copy_that_does_not_move_ends_the_wait(clock: Clock) -> None:
     job = {"id": "colo-vda-sync", "status": "running", "current-progress": 0, "total-progress": 100}
     with pytest.raises(ColoError, match=r"the copying stands still for 20 s .colo-vda-sync is running, 0 of 100 bytes"):
         run(Recording(query_jobs=[[job]]), wait("wait", "ready", 30.0, jobs=["colo-vda-sync"]))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("", "start_paused", {"uuid": "u", "xml": "<domain/>"}),
+        Step("", "record", {"xml": "<record/>", "live": True}),
+        Step("", "undefine"),
+    ],
+    ids=lambda step: step.action,
+)
+def test_another_standby_does_not_lack_what_the_one_before_it_did(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: Step
+) -> None:
+    """Nor is one renewed for ever for what was noted of another."""
+    monkeypatch.setattr(given_way, "DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(notes, "RUN_DIRECTORY", str(tmp_path))
+    given_way.note(given_way.LACKING, "web1", GaveWay("u", 1, "secondary"))
+    Apply(Recording(), "web1", 0.0).run(Plan((step,), NOWHERE))
+    assert given_way.noted(given_way.LACKING, "web1") is None

@@ -34,6 +34,28 @@ LC_ALL=C /usr/bin/qemu-system-x86_64 -name guest=web1
 2026-11-25T14:02:00.000000Z qemu-system-x86_64: Can't receive COLO message: Input/output error
 2026-11-25T14:02:01.000000Z qemu-system-x86_64: invalid runstate transition: 'io-error' -> 'colo'
 """
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"": "a\nTHERE\nb\n"}, "\nb\n"),
+        ({"": "c\n", ".0": "THERE\nb\n"}, "\nb\nc\n"),
+        ({"": "d\n", ".0": "c\n", ".1": "b\n", ".2": "THERE a\n"}, " a\nb\nc\nd\n"),
+        ({"": "THERE new\n", ".0": "THERE old\n"}, " new\n"),
+        ({"": "d\n", ".0": "c\n", ".2": "THERE\n"}, None),  # what was between is gone
+        ({"": "d\n", ".0": "c\n"}, None),
+        ({}, None),
+    ],
+)
+def test_what_was_logged_since_is_looked_for_in_the_older_logs(
+    tmp_path: Path, files: dict[str, str], found: str | None
+) -> None:
+    for ending, text in files.items():
+        (tmp_path / f"web1.log{ending}").write_text(text, encoding="utf-8")
+    assert qemu_process.logged_since("web1", "THERE", str(tmp_path)) == found
+
+
 END = "2026-11-25 14:02:02.000+0000: shutting down, reason="
 
 

@@ -7,8 +7,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import states
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Heard, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import received, states
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Checkpoints,
+    Heard,
+    Observation,
+    Received,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen as plan_standby
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import protect
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
@@ -89,6 +94,20 @@ def test_what_check_mode_projects_for_a_standby_lets_the_primary_be_planned() ->
     plan = secondary(recorded("described-secondary"))
     assert plan.steps[0].action == "start_paused"
     assert protect.primary(WANTED, recorded("described-primary"), plan.after).steps
+
+
+@pytest.mark.parametrize("lacking", [{"received": Received(failed="EIO")}, {"known_to_lack": True}])
+def test_a_standby_that_lacks_writes_is_renewed(lacking: dict[str, object]) -> None:
+    seen, peer = recorded("protected-secondary"), recorded("protected-primary")
+    assert "destroy" not in [step.action for step in plan_standby.secondary(WANTED, seen, peer).steps]
+    steps = plan_standby.secondary(WANTED, replace(seen, **lacking), peer).steps
+    assert [step.action for step in steps[:2]] == ["destroy", "record"], "and it may not be promoted before that"
+
+
+def test_what_is_to_be_logged_is_told_before_the_primary_can_connect() -> None:
+    order = commands(secondary(recorded("started-secondary")))
+    assert order.count("trace-event-set-state") == len(received.TRACED)
+    assert max(at for at, name in enumerate(order) if name == "trace-event-set-state") < order.index("nbd-server-start")
 
 
 @pytest.mark.parametrize("proof", [None, Checkpoints(30.0, 0)])

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation, Received
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import failover
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import current, fence, pair, remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence
@@ -77,6 +78,47 @@ def test_a_standby_whose_primary_lost_its_disks_alone_is_not_promoted(counts: di
 def test_without_a_checkpoint_since_the_last_write_nothing_is_gone(seconds: float | None, lacks: bool) -> None:
     """As on a host whose primary has lost its power, and is up again: its kernel resets what it is still told."""
     assert any(current.cut_from_disks(connected(seconds, migration=1, nbd=1))) is lacks
+
+
+@pytest.mark.parametrize(
+    ("received", "lacks"),
+    [
+        (None, None),
+        (Received(), None),
+        (Received(failed="EIO"), r"a write of the guest failed on this host \(EIO\)"),
+        (Received(away=0.013), None),  # what was under way was sent once more
+        (Received(away=1.7), "kvm1 had no connection for the disks for 1.7 s"),
+        (Received(gone=-40.0), None),  # as when the power is back, or its QEMU has ended: no checkpoint came after
+        (Received(gone=0.4), None),
+        (Received(gone=4.2), "kvm1 lost its connection for the disks alone"),
+        (Received(failed="ENOSPC", away=3.0, gone=4.2), "ENOSPC"),
+    ],
+)
+def test_a_standby_that_lacks_writes_by_its_own_log_is_not_promoted(
+    received: Received | None, lacks: str | None
+) -> None:
+    """Whatever became of the connections since: the primary is lost, or its host is up again, or its QEMU has ended."""
+    primary = recorded("protected-primary")
+    ended = replace(primary, domain=replace(primary.domain, state="shutoff", ended_by="crashed"), monitor=None)
+    seen = replace(connected(None, migration=0, nbd=0), received=received)
+    said = [words for words in remarks.problems(seen) if lacks and re.search(lacks, words)]
+    assert bool(said) is bool(lacks)
+    assert pair.phase(seen) == ("degraded" if lacks else "protected")
+    assert pair.pair(ended, seen).next == ("start" if lacks else "failover")
+    assert failover(seen, FENCED, within=current.ANY_LENGTH).steps
+    if not lacks:
+        assert failover(seen, FENCED).steps
+        return
+    with pytest.raises(Refusal, match=rf"{lacks}.*bring kvm1 back, .*lockstep\.colo\.start.*colo_promote_within=-1"):
+        failover(seen, FENCED)
+
+
+def test_what_was_seen_once_holds_though_nothing_shows_it_any_more() -> None:
+    seen = replace(connected(None, migration=0, nbd=0), known_to_lack=True)
+    with pytest.raises(Refusal, match="noted on this host, that this copy lacks writes"):
+        failover(seen, FENCED)
+    hangs = replace(seen, monitor=None, monitor_problem="QEMU did not answer")
+    assert any("that this copy lacks writes" in words for words in remarks.problems(hangs))
 
 
 def test_a_copy_that_lacks_writes_does_not_keep_the_primarys_from_being_started() -> None:

@@ -1,0 +1,58 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is noted of a standby that lacks writes, and by whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.host import given_way
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation, Received
+from ansible_collections.lockstep.colo.plugins.module_utils.record.given_way import GaveWay
+from ansible_collections.lockstep.colo.plugins.module_utils.run import goals, lacking
+from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import GOALS, Request
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import fenced, heard_just_now, recorded
+
+STANDBY = heard_just_now(recorded("protected-secondary"))
+LACKING = replace(STANDBY, received=Received(failed="EIO"))
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(given_way, "DIRECTORY", str(tmp_path))
+
+
+def changed(seen: Observation, state: str = "running", **record: object) -> Observation:
+    return replace(seen, domain=replace(seen.domain, state=state, record=replace(seen.record, **record)))
+
+
+def noted() -> GaveWay | None:
+    return given_way.noted(given_way.LACKING, STANDBY.domain.name)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_run_that_is_refused_for_it_has_noted_it(monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
+    monkeypatch.setattr(goals, "observe", lambda *unused, **more: LACKING)
+    with pytest.raises(Refusal, match="a write of the guest failed on this host"):
+        goals.run(GOALS["surviving"], Request("web1", fence=fenced("kvm1"), check=check), None)
+    about = GaveWay(LACKING.domain.uuid, LACKING.record.generation, "secondary")
+    assert noted() == (None if check else about)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [STANDBY, changed(LACKING, "shutoff"), changed(LACKING, complete=None), changed(LACKING, role="alone")],
+    ids=["it lacks nothing", "it has ended", "it may not be promoted anyhow", "it was"],
+)
+def test_nothing_is_noted(seen: Observation) -> None:
+    lacking.note(seen)
+    assert noted() is None
+
+
+def test_what_is_noted_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking.note(LACKING)
+    monkeypatch.setattr(given_way, "note", None)
+    lacking.note(replace(LACKING, known_to_lack=True))
