@@ -11,8 +11,9 @@ The layers (QEMU's docs/block-replication.txt), top first; D is the node libvirt
 A write of the primary counts when both D and the remote side have it. So one that fails on D fails for the guest, at
 once: were the standby's success enough, the guest would read old content of its own disk, and what it was told would be
 on the standby alone. The remote side has always the spare, which takes every write; so a standby that is not there yet,
-or no longer, costs the guest nothing. A write that did not reach it is known to the replication layer, which fails the
-next checkpoint for it (QEMU's block/replication.c). What D cannot read, neither child of the remote side answers.
+or no longer, costs the guest nothing. That a write did not reach it is known to the replication layer while this QEMU
+lives, and fails no checkpoint (QEMU's block/replication.c); what the standby knows of it is in received.py. What D
+cannot read, neither child of the remote side answers.
 
 The park node takes the guest's disk while layers change: QEMU refuses to put a quorum on a node that a device writes
 to. It answers every request with EIO instead of swallowing it, in case anybody resumes the guest on it.
@@ -66,6 +67,11 @@ def copy(target: str) -> str:
     return f"{PREFIX}{target}-copy"
 
 
+def idle(target: str) -> str:
+    """A node that nobody writes to: the source of the job that lets go of the standby."""
+    return f"{PREFIX}{target}-idle"
+
+
 def active(target: str) -> str:
     """The node of the standby's image for what its own guest writes between two checkpoints."""
     return f"{PREFIX}{target}-active"
@@ -77,12 +83,22 @@ def hidden(target: str) -> str:
 
 
 # Every layer, each before those that it may lie on: the order in which they are removed.
-TOP_FIRST = (quorum, remote, spare, replication, active, hidden, nbd, copy)
+TOP_FIRST = (quorum, remote, spare, replication, active, hidden, nbd, copy, idle)
 
 
 def sync_job(target: str) -> str:
     """The id of the block job that copies the disk to the standby."""
     return f"{PREFIX}{target}-sync"
+
+
+def copies(job: str) -> bool:
+    """Whether it is the sync of a disk."""
+    return is_ours(job) and job.endswith("-sync")
+
+
+def release_job(target: str) -> str:
+    """The job that lets go of a standby that is lost; see ``release_job_of``."""
+    return f"{PREFIX}{target}-release"
 
 
 def export(target: str) -> str:
@@ -140,7 +156,7 @@ def nbd_layer(node: str, target: str, channel: Channel) -> dict[str, Any]:
 
     A connection that is reset alone is made anew, and what was under way is sent once more. Without a delay QEMU makes
     it anew as well, but the writes between are missing over there, and nobody is told. Where the standby is lost, a
-    write waits as long for it, and with it QEMU's main loop.
+    write waits as long for it, and with it whatever changes the layers, unless a job ends that (``release_job_of``).
 
     A hole that the sync finds becomes one there, and so does a stretch of zeros in lockstep: replication, which knows
     no zeroing, hands it on as data. A discard never comes here: quorum drops it (QEMU 7.2, 10.0 and 11.1).
@@ -154,6 +170,28 @@ def nbd_layer(node: str, target: str, channel: Channel) -> dict[str, Any]:
         **channels.connecting(channel),
         "export": export(target),
         "reconnect-delay": RECONNECT_SECONDS,
+    }
+
+
+def idle_layer(target: str, size: int) -> dict[str, Any]:
+    """A node of ``size`` bytes from which there is nothing to copy."""
+    return {"driver": "null-co", "node-name": idle(target), "size": size, "read-zeroes": True}
+
+
+def release_job_of(target: str) -> dict[str, Any]:
+    """A job, as blockdev-backup takes it, that copies nothing and waits to be cancelled.
+
+    A write that waits for a connection to be made anew keeps the quorum from being changed, and the guest from being
+    freed, for RECONNECT_SECONDS. The one thing in QEMU that ends its wait is the cancelling of a job of which the
+    connection is the target (block/nbd.c, nbd_cancel_in_flight; 2 ms, our measurement with 10.0). A job that were begun
+    only then would wait, too.
+    """
+    return {
+        "job-id": release_job(target),
+        "device": idle(target),
+        "target": nbd(target),
+        "sync": "none",
+        "auto-dismiss": False,  # a job that has ended stays, and goes when nobody waits for that
     }
 
 

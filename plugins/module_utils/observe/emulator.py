@@ -33,6 +33,7 @@ CHANGES = (  # the commands of plans; a test holds them against those
     "block-export-add",
     "block-job-cancel",
     "blockdev-add",
+    "blockdev-backup",
     "blockdev-del",
     "blockdev-mirror",
     "chardev-add",
@@ -54,6 +55,7 @@ CHANGES = (  # the commands of plans; a test holds them against those
     "trace-event-set-state",
     "x-blockdev-change",
     "x-colo-lost-heartbeat",
+    "yank",
 )
 WAITS = ("query-yank",)  # asked while a step is waited for, and by no observation
 COMMANDS = tuple(sorted((*CHANGES, *WAITS, *PURE_QUERIES)))

@@ -15,6 +15,7 @@ from ..observation.seen import Job, Monitor, Node, Observation
 
 PERIPHERAL, OBJECTS = "/machine/peripheral/", "/objects/"
 MIRROR = "mirror_top"  # the driver of the filter that a copying job lays over a node
+BEFORE_WRITE = "copy-before-write"  # that of a backup's
 
 
 def _with(seen: Observation, **changes: Any) -> Observation:
@@ -97,6 +98,26 @@ def _mirror(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> O
     nodes = {**monitor.nodes, above: Node(MIRROR, None, None, {"backing": source})}
     seen = _with(seen, nodes=nodes, jobs={**monitor.jobs, arguments["job-id"]: Job("mirror", "running")})
     return _move(seen, source, above)
+
+
+def _backup(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> Observation:
+    source, target = arguments["device"], arguments["target"]
+    nodes = {**monitor.nodes, f"#block-{source}": Node(BEFORE_WRITE, None, None, {"file": source, "target": target})}
+    return _with(seen, nodes=nodes, jobs={**monitor.jobs, arguments["job-id"]: Job("backup", "running")})
+
+
+def _cancel(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> Observation:
+    """A copying says itself when it has ended; a job that does nothing has ended at once, and its filter goes."""
+    name = arguments["device"]
+    if monitor.jobs.get(name, Job("mirror", "ready")).type != "backup":
+        return seen
+    idle = {graph.idle(disk.target) for disk in seen.domain.disks if graph.release_job(disk.target) == name}
+    kept = {
+        other: node
+        for other, node in monitor.nodes.items()
+        if node.driver != BEFORE_WRITE or idle.isdisjoint(node.children.values())
+    }
+    return _with(seen, nodes=kept, jobs={**monitor.jobs, name: replace(monitor.jobs[name], status="concluded")})
 
 
 def end_mirrors(seen: Observation, jobs: Iterable[str]) -> Observation:
@@ -216,13 +237,13 @@ COMMANDS: Mapping[str, Callable[[Observation, Monitor, dict[str, Any]], Observat
     {
         "stop": _stop, "cont": _cont, "qom-set": _qom_set, "blockdev-add": _blockdev_add,
         "blockdev-del": _blockdev_del, "x-blockdev-change": _change, "blockdev-mirror": _mirror,
-        "block-job-cancel": _nothing, "job-dismiss": _dismiss, "object-add": _object_add,
+        "blockdev-backup": _backup, "block-job-cancel": _cancel, "job-dismiss": _dismiss, "object-add": _object_add,
         "object-del": _object_del, "chardev-add": _chardev_add, "chardev-remove": _chardev_remove,
         "migrate-set-capabilities": _capabilities, "migrate-set-parameters": _parameters,
         "migrate": _migration_is("active"), "migrate-continue": _migration_is("device"),
         "migrate_cancel": _migration_is("cancelling"), "x-colo-lost-heartbeat": _lost_heartbeat,
         "nbd-server-start": _nbd_start, "nbd-server-stop": _nbd_stop, "block-export-add": _export,
         "migrate-incoming": _incoming, "announce-self": _nothing,
-        "trace-event-set-state": _nothing,
+        "trace-event-set-state": _nothing, "yank": _nothing,
     }
 )  # fmt: skip

@@ -84,6 +84,7 @@ def _keep(seen: Observation) -> Plan:
     """Nothing but what drifted, or what an earlier run had still to do, and the proof: a whole checkpoint."""
     steps = [*entry.end_copying(seen), *frames.keep_back(seen), *layers.mend_proxies(seen), *_connected(seen)]
     delay = seen.record.checkpoint_delay
+    steps += entry.releasable(seen)
     if seen.monitor.migration.checkpoint_delay != delay:
         steps.append(entry.set_delay(delay))
     return Plan((*steps, entry.whole_checkpoint(seen.record)), seen)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import Timeout
 from ..host.hypervisor import Hypervisor
+from ..lockstep import graph
 from ..observation.automation import Settings
 from . import result
 
@@ -90,7 +91,7 @@ class Asker(threading.Thread):
             if role == "primary":
                 lacks = bool(self._qmp("query-xen-replication-status")["error"])
             elif role == "none":
-                jobs = self._qmp("query-jobs")
+                jobs = [job for job in self._qmp("query-jobs") if graph.copies(job["id"])]
             done, total = (sum(job[key] for job in jobs) for key in ("current-progress", "total-progress"))
             return Seen(before.process, 0, role, lacks, done, total)
         except Timeout:

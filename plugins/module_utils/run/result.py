@@ -11,6 +11,7 @@ from typing import Any
 from ..domain.reading import canonical, redacted
 from ..domain.tree import DomainXmlError
 from ..errors import ColoError
+from ..lockstep import graph
 from ..observation.codec import to_data
 from ..observation.seen import Job, Observation
 from ..plan.step import Step
@@ -47,7 +48,7 @@ def seen(observation: Observation, *, secrets: bool = False) -> dict[str, Any]:
         "phase": pair.phase(observation),
         "problems": remarks.problems(observation),
         "notes": remarks.notes(observation),
-        "sync": {name: progress(job) for name, job in _jobs(observation).items()},
+        "sync": {name: progress(job) for name, job in _jobs(observation).items() if graph.copies(name)},
         "observation": data,
     }
 

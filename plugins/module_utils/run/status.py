@@ -14,6 +14,7 @@ from ..domain.reading import has_passwords
 from ..errors import ColoError, Timeout
 from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
+from ..lockstep import graph
 from ..observation.depth import THOROUGH, UNASKED, Sights
 from ..observation.seen import Observation
 from ..observe.look import observe
@@ -139,5 +140,5 @@ def _rates(before: Observation, after: Observation, seconds: float) -> dict[str,
     return {
         name: round((job.done - before.monitor.jobs[name].done) / seconds)
         for name, job in after.monitor.jobs.items()
-        if name in before.monitor.jobs
+        if name in before.monitor.jobs and graph.copies(name)
     }

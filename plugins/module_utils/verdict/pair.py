@@ -50,7 +50,7 @@ def phase(seen: Observation, peer: Observation | None = None) -> str:
 
 def _primary_phase(seen: Observation) -> str:
     monitor = seen.monitor
-    copying = any(map(graph.is_ours, monitor.jobs))
+    copying = any(map(graph.copies, monitor.jobs))
     if monitor.migration.status == "colo":
         if monitor.lost_writes:
             return "degraded"

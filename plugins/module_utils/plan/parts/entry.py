@@ -88,6 +88,23 @@ def enter(seen: Observation) -> list[Step]:
     return [*way(seen), whole_checkpoint(seen.record), set_delay(seen.record.checkpoint_delay)]
 
 
+def releasable(seen: Observation) -> list[Step]:
+    """What lets go of the standby at once when it is lost, as far as it is not there."""
+    monitor, steps = seen.monitor, []
+    for disk in states.replicated(seen):
+        job = monitor.jobs.get(graph.release_job(disk.target))
+        if job and job.status != "concluded":
+            continue
+        if job:
+            steps.append(layers.forget_job(graph.release_job(disk.target)))
+        if graph.idle(disk.target) not in monitor.nodes:
+            layer = graph.idle_layer(disk.target, disk.virtual_size)
+            steps.append(qmp(f"disk {disk.target}: add a node with nothing to copy", "blockdev-add", layer))
+        title = f"disk {disk.target}: be ready to let go of the standby"
+        steps.append(qmp(title, "blockdev-backup", graph.release_job_of(disk.target)))
+    return steps
+
+
 def _paused(seen: Observation) -> list[Step]:
     monitor, record = seen.monitor, seen.record
     steps = []
@@ -110,7 +127,7 @@ def _paused(seen: Observation) -> list[Step]:
             steps.append(_forget(disk.target))
     steps += _filters(seen)
     steps.append(qmp("let the guest go on in lockstep", "migrate-continue", {"state": "pre-switchover"}))
-    return [*steps, _lockstep()]
+    return [*steps, _lockstep(), *releasable(seen)]
 
 
 def _live(seen: Observation) -> list[Step]:
@@ -125,7 +142,7 @@ def _live(seen: Observation) -> list[Step]:
     for disk in record.disks:
         steps += [*_end_copy(disk.target), _forget(disk.target), layers.delete_node(graph.copy(disk.target))]
     # Soon, and not before: a checkpoint for which filters were missing stood still for ever (see undo._free).
-    return [*steps, *_filters(seen), _checkpoint_soon()]
+    return [*steps, *releasable(seen), *_filters(seen), _checkpoint_soon()]
 
 
 def end_copying(seen: Observation) -> list[Step]:

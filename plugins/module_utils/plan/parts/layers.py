@@ -104,6 +104,10 @@ def delete_node(node: str) -> Step:
     return qmp(f"remove layer {node}", "blockdev-del", {"node-name": node})
 
 
+def forget_job(name: str) -> Step:
+    return qmp(f"forget {name}", "job-dismiss", {"id": name})
+
+
 def set_link(tap: str, *, up: bool) -> Step:
     """Set a tap of this host up or down."""
     return Step(f"set the link of {tap} {'up' if up else 'down'}", "link", {"device": tap, "up": up})

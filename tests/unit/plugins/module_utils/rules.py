@@ -185,6 +185,21 @@ def _mirror(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> N
     need(arguments["job-id"] not in monitor.jobs, f"job {arguments['job-id']} is there")
 
 
+def _yank(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> None:
+    for instance in arguments["instances"]:
+        need(instance["node-name"] in monitor.nodes, f"Instance not found: {instance}")
+        targets = {graph.nbd(disk.target): graph.release_job(disk.target) for disk in seen.record.disks}
+        job = monitor.jobs.get(targets[instance["node-name"]])
+        need(job and job.status != "concluded", "a write may wait for ever, and nothing would end that")
+
+
+def _backup(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> None:
+    for name in (arguments["device"], arguments["target"]):
+        need(name in monitor.nodes, f"no node {name}")
+    need(arguments["sync"] == "none", "there is nothing to copy")
+    need(arguments["job-id"] not in monitor.jobs, f"job {arguments['job-id']} is there")
+
+
 def _cancel(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> None:
     need(arguments["device"] in monitor.jobs, f"no job {arguments['device']}")
     job = monitor.jobs[arguments["device"]]
@@ -281,7 +296,8 @@ _RULES: dict[str, Callable[..., None]] = {
 }  # fmt: skip
 _COMMANDS: dict[str, Callable[[Observation, Monitor, dict[str, Any]], None]] = {
     "cont": _cont, "qom-set": _qom_set, "blockdev-add": _blockdev_add, "blockdev-del": _blockdev_del,
-    "x-blockdev-change": _change, "blockdev-mirror": _mirror, "block-job-cancel": _cancel, "job-dismiss": _dismiss,
+    "x-blockdev-change": _change, "blockdev-mirror": _mirror, "blockdev-backup": _backup, "block-job-cancel": _cancel,
+    "job-dismiss": _dismiss, "yank": _yank,
     "object-add": _object_add, "object-del": _object_del, "chardev-add": _chardev_add,
     "chardev-remove": _chardev_remove, "migrate-set-capabilities": _capabilities, "migrate": _migrate,
     "migrate-continue": _continue, "x-colo-lost-heartbeat": _lost_heartbeat, "nbd-server-start": _nbd_start,

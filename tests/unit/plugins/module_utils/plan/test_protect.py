@@ -29,6 +29,8 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plan
 )
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
+RELEASED = [graph.release_job(disk.target) for disk in WANTED.disks]
+
 
 def delays(plan: Plan) -> list[int]:
     """The checkpoint delays that it sets."""
@@ -42,7 +44,7 @@ def in_lockstep(seen: Observation) -> bool:
         and seen.monitor.running
         and all(states.attached(seen.monitor, disk.target) for disk in seen.record.disks)
         and all(disk.node == graph.quorum(disk.target) for disk in seen.domain.disks)
-        and not seen.monitor.jobs
+        and {name: job.status for name, job in seen.monitor.jobs.items()} == dict.fromkeys(RELEASED, "running")
         and all(states.has(seen.monitor, part) for part in states.proxy_parts(seen))
         and not any(node.endswith("-copy") for node in seen.monitor.nodes)
         and not any(node.endswith("-park") for node in seen.monitor.nodes)
@@ -103,7 +105,7 @@ def test_without_a_pause_a_run_that_is_killed_anywhere_is_finished_by_the_next()
 
 def test_a_lockstep_in_which_disks_are_still_copied_is_syncing() -> None:
     begun = [replace(left, peer_sockets=("10.77.0.2:21600",)) for left in live() if left.monitor.colo == "primary"]
-    assert {(bool(left.monitor.jobs), pair.phase(left)) for left in begun} == {
+    assert {(any(map(graph.copies, left.monitor.jobs)), pair.phase(left)) for left in begun} == {
         (True, "syncing"),
         (False, "protected"),
     }
@@ -166,6 +168,25 @@ def test_what_should_follow_needs_nothing_more() -> None:
     plan = primary(recorded("described-primary"))
     peer = listen.secondary(WANTED, recorded("protected-secondary"), plan.after).after
     assert not protect.primary(WANTED, plan.after, peer).changes
+
+
+def test_what_lets_go_of_a_lost_standby_is_put_back_where_it_is_missing() -> None:
+    """As of a pair that an earlier version formed, or where a run was killed, or somebody ended the job."""
+    seen = recorded("protected-primary")
+    monitor = seen.monitor
+    assert [graph.release_job(disk.target) for disk in seen.record.disks] == RELEASED == sorted(monitor.jobs)
+    without_job = replace(monitor, jobs={})
+    nodes = {name: node for name, node in monitor.nodes.items() if not name.endswith("-idle")}
+    ended = replace(monitor, jobs={name: replace(job, status="concluded") for name, job in monitor.jobs.items()})
+    for left, wanted in (
+        (replace(without_job, nodes=nodes), ["blockdev-add", "blockdev-backup"] * 2),
+        (without_job, ["blockdev-backup"] * 2),
+        (ended, ["job-dismiss", "blockdev-backup"] * 2),
+        (monitor, []),
+    ):
+        plan = protect.primary(WANTED, replace(seen, monitor=left), recorded("protected-secondary"))
+        assert commands(plan) == [*wanted, "wait"]
+        assert in_lockstep(plan.after)
 
 
 def test_a_checkpoint_delay_that_drifted_is_set_again_and_nothing_else() -> None:

@@ -254,7 +254,8 @@ def test_one_step_lets_the_guest_serve_and_cleaning_up_comes_after_it(name: str)
     assert all(nic.tap_up for nic in then.domain.nics)
     assert not any(graph.is_ours(name) for name in then.monitor.objects), "filters would still hold its packets"
     assert {command(step) for step in steps[: at + 1]} <= {
-        "mark", "record", "nbd-server-stop", "x-colo-lost-heartbeat", "object-del", "link", "x-blockdev-change", "wait",
+        "mark", "record", "nbd-server-stop", "x-colo-lost-heartbeat", "object-del", "link", "yank", "block-job-cancel",
+        "x-blockdev-change", "wait",
     }  # fmt: skip
 
 
@@ -266,7 +267,8 @@ def test_a_standby_stops_serving_its_disks_before_it_takes_over() -> None:
 
 def test_a_primary_lets_go_of_the_standbys_disk_before_the_heartbeat() -> None:
     found = [command(step) for step in plan(recorded(PRIMARY)).steps]
-    assert found.index("x-blockdev-change") < found.index("x-colo-lost-heartbeat")
+    order = ["yank", "block-job-cancel", "x-blockdev-change", "x-colo-lost-heartbeat"]
+    assert [found.index(name) for name in order] == sorted(found.index(name) for name in order)
     assert "nbd-server-stop" not in found
 
 

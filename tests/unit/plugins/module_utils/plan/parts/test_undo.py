@@ -64,8 +64,10 @@ def test_what_frees_the_guest_comes_before_what_cleans_up() -> None:
     plan = undo.absent(recorded("protected-primary"), None)
     serving = next(at for at, step in enumerate(plan.steps) if step.serves)
     before = commands(plan)[: serving + 1]
-    assert set(before) == {"x-blockdev-change", "x-colo-lost-heartbeat", "wait", "object-del"}
-    assert before == sorted(before, key=["x-blockdev-change", "x-colo-lost-heartbeat", "wait", "object-del"].index)
+    order = ["yank", "block-job-cancel", "x-blockdev-change", "x-colo-lost-heartbeat", "wait", "object-del"]
+    assert set(before) == set(order)
+    assert before[:4] == ["yank", "block-job-cancel"] * 2, "of each of its disks"
+    assert before[4:] == sorted(before[4:], key=order.index)
     assert "object-del" not in commands(plan)[serving + 1 :]
 
 
