@@ -7,7 +7,8 @@ comes to that; of a link that drops something it is the sender; in a failover it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 IDLE, CHECKPOINT, SYNC, RESYNC = "idle", "in a checkpoint", "initial sync", "resync"
@@ -137,6 +138,21 @@ def every() -> Iterator[Cell]:
 def cells() -> list[Cell]:
     """Those that are run."""
     return [cell for cell in every() if not excluded(cell)]
+
+
+def spread(wanted: Iterable[Cell]) -> list[Cell]:
+    """The same in an order in which each next one is of the fault, the phase and the side that were had least.
+
+    A run that is cut off, wherever that is, has then tried as many different ones as it could.
+    """
+    left, had = list(wanted), Counter[str]()
+    order = []
+    while left:
+        best = min(left, key=lambda cell: (had[cell.fault], had[cell.phase], had[cell.side]))
+        left.remove(best)
+        order.append(best)
+        had.update((best.fault, best.phase, best.side))
+    return order
 
 
 def expected(cell: Cell) -> Expected:

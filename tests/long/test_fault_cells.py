@@ -81,3 +81,11 @@ def test_a_reason_says_why(cell: Cell, reason: str):
 def test_the_sample_is_eight_cells_that_are_run():
     assert len(set(matrix.SAMPLE)) == 8
     assert set(matrix.SAMPLE) <= set(matrix.cells())
+
+
+def test_a_run_that_is_cut_off_has_tried_each_fault_before_any_twice() -> None:
+    order = matrix.spread(matrix.cells())
+    assert sorted(cell.name for cell in order) == sorted(cell.name for cell in matrix.cells())
+    faults = {cell.fault for cell in order}
+    assert {cell.fault for cell in order[: len(faults)]} == faults
+    assert len({cell.phase for cell in order[: len(matrix.PHASES)]}) >= len(matrix.PHASES) - 2
