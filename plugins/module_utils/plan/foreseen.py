@@ -12,13 +12,19 @@ from ..observation.depth import WHOLE_DOMAIN, WHOLE_HOST
 from ..observation.seen import Monitor, Observation
 
 UNKNOWN_NODE = "(the node of "  # effects: libvirt names it when the standby starts
+OF_A_PAIR = ("barrier", "images", "QEMU's connected")  # looked at only where the domain has a record
 
 
-def differences(foreseen: Observation, seen: Observation) -> list[str]:
-    """What plans decide on and a run left otherwise than was foreseen, in words; as far as the last look went."""
+def differences(before: Observation, foreseen: Observation, seen: Observation) -> list[str]:
+    """What plans decide on and a run left otherwise than was foreseen, in words; as far as the last look went.
+
+    ``foreseen`` is what the effects make of ``before``; ``seen`` is what the run has left.
+    """
     if seen.depth not in WHOLE_DOMAIN:
         return []
     expected, found = _outline(foreseen, seen.depth), _outline(seen, seen.depth)
+    if (before.record is None) != (seen.record is None):
+        _leave_out_what_was_there(expected, found)
     if foreseen.monitor is None or seen.monitor is None:  # a QEMU that is new, or does not answer
         expected, found = ({k: v for k, v in one.items() if not k.startswith("QEMU")} for one in (expected, found))
     keys = dict.fromkeys([*expected, *found])
@@ -27,6 +33,16 @@ def differences(foreseen: Observation, seen: Observation) -> list[str]:
         for key in keys
         if expected.get(key) != found.get(key) and UNKNOWN_NODE not in str(expected.get(key))
     ]
+
+
+def _leave_out_what_was_there(expected: dict[str, Any], found: dict[str, Any]) -> None:
+    """With a record it comes into view, and without one it goes out of it: only what was made counts."""
+    made, left = expected.get("images", set()), found.get("images", set())
+    for key in OF_A_PAIR:
+        expected.pop(key, None)
+        found.pop(key, None)
+    if found.get("record") is not None:
+        expected["images"], found["images"] = made, left & made
 
 
 def _outline(seen: Observation, depth: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def converge(
     result.changed = outcome.changed
     after = observe() if outcome.done else seen
     if outcome.finished and plan.steps:
-        result.unforeseen = differences(fold(began_with, plan.steps), after)
+        result.unforeseen = differences(began_with, fold(began_with, plan.steps), after)
     result.after = replace(after, checkpoints=outcome.checkpoints, announced=outcome.announced or after.announced)
     result.seconds = round(time.monotonic() - began, 4)
     return result

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import BRIEF
-from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, protect, survive
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, listen, protect, survive
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.foreseen import differences
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (
@@ -43,15 +43,41 @@ def fail_over(name: str, lost: str) -> Plan:
 )
 def test_what_was_foreseen_is_what_was_recorded(plan: Plan, left: str) -> None:
     assert plan.steps
-    assert differences(plan.before, recorded(left))
-    assert differences(plan.after, recorded(left)) == []
+    assert differences(plan.before, plan.before, recorded(left))
+    assert differences(plan.before, plan.after, recorded(left)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_unforeseen_of_what_did_not_change(name: str) -> None:
-    assert differences(recorded(name), recorded(name)) == []
+    assert differences(recorded(name), recorded(name), recorded(name)) == []
 
 
 def test_what_a_short_look_does_not_see_is_no_difference() -> None:
     seen = recorded("protected-primary")
-    assert differences(seen, replace(seen, depth=BRIEF, domain=replace(seen.domain, autostart=True))) == []
+    assert differences(seen, seen, replace(seen, depth=BRIEF, domain=replace(seen.domain, autostart=True))) == []
+
+
+def test_what_was_there_and_comes_into_view_is_no_difference() -> None:
+    before, left = recorded("unprotected-primary"), recorded("described-primary")
+    described = describe.primary(WANTED, before, recorded("unprotected-secondary"))
+    assert not before.images
+    assert any(image.exists for image in left.images.values())
+    assert differences(before, described.after, left) == []
+
+
+def test_what_was_to_be_made_and_is_not_there_is_one() -> None:
+    before, left = recorded("unprotected-secondary"), recorded("described-secondary")
+    peer = recorded("described-primary")
+    described = describe.secondary(replace(WANTED, address="10.77.0.2", peer_address="10.77.0.1"), before, peer)
+    assert differences(before, described.after, left) == []
+    path = next(path for path, image in left.images.items() if image.exists)
+    lost = replace(left, images={**left.images, path: replace(left.images[path], exists=False)})
+    assert [words.partition(":")[0] for words in differences(before, described.after, lost)] == ["images"]
+
+
+def test_what_goes_out_of_view_with_the_record_is_no_difference() -> None:
+    before, left = recorded("described-secondary"), recorded("unprotected-secondary")
+    assert any(image.exists for image in before.images.values())
+    undescribed = describe.plain("secondary", before, None)
+    assert differences(before, undescribed.after, left) == []
+    assert differences(before, before, left), "the domain is still there"
