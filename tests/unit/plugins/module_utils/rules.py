@@ -188,9 +188,11 @@ def _mirror(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> N
 def _yank(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> None:
     for instance in arguments["instances"]:
         need(instance["node-name"] in monitor.nodes, f"Instance not found: {instance}")
-        targets = {graph.nbd(disk.target): graph.release_job(disk.target) for disk in seen.record.disks}
-        job = monitor.jobs.get(targets[instance["node-name"]])
-        need(job and job.status != "concluded", "a write may wait for ever, and nothing would end that")
+        kinds = ((graph.nbd, graph.release_job), (graph.nbd, graph.sync_job), (graph.copy, graph.sync_job))
+        pairs = [(node(disk.target), job(disk.target)) for disk in seen.record.disks for node, job in kinds]
+        jobs = [monitor.jobs.get(name) for node, name in pairs if node == instance["node-name"]]
+        at_work = any(job and job.status != "concluded" for job in jobs)
+        need(at_work, "a write may wait for ever, and no job could be cancelled to end that")
 
 
 def _backup(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> None:

@@ -104,9 +104,15 @@ def test_a_copy_that_hangs_ends_with_its_connection() -> None:
     """block-job-cancel does not come back to what the other host never answers."""
     seen = recorded("syncing-primary")
     titled = [title for title in titles(undo.absent(seen, None)) if not title.startswith("remove socket ")]
-    order = ["cancel colo-vda-sync", "cancel colo-vdb-sync", "reset the connections with 10.77.0.2"]
+    order = [
+        "cancel colo-vda-sync", "cancel colo-vdb-sync", "end the connections of the copying",
+        "reset the connections with 10.77.0.2", "wait for the end of colo-vda-sync",
+    ]  # fmt: skip
     at = titled.index(order[0])
-    assert titled[at : at + 4] == [*order, "wait for the end of colo-vda-sync"]
+    assert titled[at : at + 5] == order
+    ended = next(step for step in undo.absent(seen, None).steps if step.title == order[2])
+    nodes = {one["node-name"] for one in ended.arguments["arguments"]["instances"]}
+    assert nodes == {name for name, node in seen.monitor.nodes.items() if node.driver == "nbd"}
 
 
 @pytest.mark.parametrize("name", [*STATES, *PROTECTED])
