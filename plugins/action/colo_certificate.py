@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.lockstep.colo.plugins.plugin_utils import authority
+from ansible_collections.lockstep.colo.plugins.plugin_utils import authority, installing
 from ansible_collections.lockstep.colo.plugins.plugin_utils.guarded import GuardedAction
 
 SPEC = {
@@ -17,6 +17,9 @@ SPEC = {
     "address": {"type": "str", "required": True},
     "days": {"type": "int", "default": 730},
     "renew_before": {"type": "int", "default": 60},
+    "make": {"type": "bool", "default": True},
+    "owner": {"type": "str", "default": "libvirt-qemu"},
+    "installed": {"type": "dict", "default": {}},
 }
 
 
@@ -27,8 +30,12 @@ class ActionModule(GuardedAction):
 
     def said(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any], **how: Any) -> dict[str, Any]:
         _validated, options = self.validate_argument_spec(argument_spec=SPEC)
+        make, owner, installed = (options.pop(name) for name in ("make", "owner", "installed"))
         try:
-            made = authority.certify(**options, dry=self._task.check_mode)
+            certify = authority.certify if make else authority.given
+            made = certify(**options, dry=self._task.check_mode)
+            wanted = installing.files(made.authority, made.certificate, made.key, owner)
+            missing = installing.missing(wanted, installed)
         except (authority.Refused, OSError) as error:
             raise AnsibleActionFail(f"no certificate was made: {error}") from error
         return {
@@ -36,5 +43,6 @@ class ActionModule(GuardedAction):
             "ca": str(made.authority),
             "certificate": str(made.certificate),
             "key": str(made.key),
-            "ends": made.ends.isoformat(),
+            "ends": made.ends.isoformat() if made.ends else None,
+            "missing": missing,
         }

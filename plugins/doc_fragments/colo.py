@@ -140,7 +140,7 @@ options:
       - A pair that is up keeps what it was formed with.
     type: str
     choices: [required, "off"]
-    default: "off"
+    default: required
 """
 
     UNCOMPARED = r"""

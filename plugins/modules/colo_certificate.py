@@ -37,6 +37,18 @@ options:
     description: A certificate that ends within so many days is made anew.
     type: int
     default: 60
+  make:
+    description: Whether to make what is missing in O(directory); otherwise it has to have your own files.
+    type: bool
+    default: true
+  owner:
+    description: User that QEMU runs as, who has to read the key on the host.
+    type: str
+    default: libvirt-qemu
+  installed:
+    description: What the host has already, OWNER MODE SHA-256 by the name of the file.
+    type: dict
+    default: {}
 requirements:
   - cryptography on the control node, which ansible-core brings
 attributes:
@@ -74,4 +86,22 @@ ends:
   returned: success
   type: str
   sample: "2028-11-25T07:00:00+00:00"
+missing:
+  description: What the host does not have as it should, by O(installed).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the file on the host.
+      type: str
+    src:
+      description: Its path on the control node.
+      type: str
+    owner:
+      description: Whom it shall belong to.
+      type: str
+    mode:
+      description: Its mode.
+      type: str
 """

@@ -101,6 +101,18 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+encryption:
+  description: Whether the pair is up without TLS, which is wanted of it.
+  returned: success
+  type: dict
+  contains:
+    in_clear:
+      description: Whether it is so.
+      type: bool
+    besides:
+      description: Why it cannot be formed anew with TLS, each with its remedy.
+      type: list
+      elements: dict
 vhost:
   description: Whether the guest has to be taken off vhost.
   returned: success

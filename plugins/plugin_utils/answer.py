@@ -22,6 +22,7 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "diff": (list, dict),
     "done": (list,),
     "drill": (dict,),
+    "encryption": (dict,),
     "failed": (bool,),
     "finished": (bool, int),
     "heard": (dict,),

@@ -36,6 +36,7 @@ ORGANISATION = "lockstep.colo"
 AUTHORITY_DAYS = 3650
 BACKDATED = timedelta(hours=1)  # for clocks that are apart
 UTC = timezone.utc  # noqa: UP017 - a control node may have an older Python than the hosts
+NO_CRYPTOGRAPHY = "this control node's Python has no cryptography: install it beside ansible-core, or colo_tls: off"
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -48,14 +49,14 @@ class Made:
     authority: Path
     certificate: Path
     key: Path
-    ends: datetime
+    ends: datetime | None  # of one that was given, where nothing here can read it
     changed: bool
 
 
 def certify(directory: str, host: str, address: str, days: int, renew_before: int, *, dry: bool = False) -> Made:
     """The certificate of ``host``, made where there is none that is in force for so long; ``dry``: only say so."""
     if not HAS_CRYPTOGRAPHY:
-        raise Refused("this control node's Python has no cryptography: install it beside ansible-core, or give files")
+        raise Refused(NO_CRYPTOGRAPHY)
     if not _HOST.fullmatch(host):
         raise Refused(f"{host!r} cannot be a certificate's name: use letters, digits, dots and dashes in the inventory")
     try:
@@ -63,7 +64,7 @@ def certify(directory: str, host: str, address: str, days: int, renew_before: in
     except ValueError:
         raise Refused(f"colo_address of {host} is {address!r}, which is no IP address") from None
     home = Path(directory)
-    paths = home / "ca-cert.pem", home / host / "cert.pem", home / host / "key.pem"
+    paths = _paths(home, host)
     now = datetime.now(UTC)
     if dry:
         known = _in_force(*paths, ip, now + timedelta(days=renew_before)) if home.exists() else None
@@ -75,6 +76,23 @@ def certify(directory: str, host: str, address: str, days: int, renew_before: in
             known = _issue(issuer, signer, paths[1], paths[2], host, ip, now, days)
             return Made(*paths, _ends(known), True)
         return Made(*paths, _ends(known), False)
+
+
+def given(directory: str, host: str, address: str, days: int, renew_before: int, *, dry: bool = False) -> Made:
+    """The operator's own, which are kept as they are; a host's preflight says what is wrong with one."""
+    paths = _paths(Path(directory), host)
+    for path in paths:
+        if not path.is_file():
+            raise Refused(f"{path} is not there: put it there, or leave colo_pki_make as it is")
+    try:
+        ends = _ends(x509.load_pem_x509_certificate(paths[1].read_bytes())) if HAS_CRYPTOGRAPHY else None
+        return Made(*paths, ends, False)
+    except ValueError as error:
+        raise Refused(f"{paths[1]} cannot be read: {error}") from error
+
+
+def _paths(home: Path, host: str) -> tuple[Path, Path, Path]:
+    return home / "ca-cert.pem", home / host / "cert.pem", home / host / "key.pem"
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ import json
 import time
 from pathlib import Path
 
-import pki
 import pytest
 import survivor
 from colo_bed import OTHER, VIRSH, Bed, wait_for
@@ -22,7 +21,6 @@ ON = {host: {"colo_automation": "word", "colo_metrics_directory": "/var/tmp"} fo
 def guarded(bed: Bed) -> str:
     """The pair, guarded; the boot of its guest, which nothing here restarts."""
     boot = bed.get()
-    pki.install(bed)
     bed.prepare(ON).good()
     bed.deploy("-e", "colo_automation=word").good()
     yield boot

@@ -222,7 +222,7 @@ def look(lab: Recorder, host: str, **arguments: Any) -> dict[str, Any]:
 
 def describe(lab: Recorder, primary: str, secondary: str) -> None:
     lab.module(
-        primary, "colo_disk", role="primary", disks=DISKS, peer=look(lab, secondary),
+        primary, "colo_disk", role="primary", disks=DISKS, tls="off", peer=look(lab, secondary),
         address=ADDRESS[primary], peer_address=ADDRESS[secondary],
     )  # fmt: skip
     source = look(lab, primary, secrets=True)

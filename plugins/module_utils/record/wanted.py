@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .pair import DIRECTORY, OFF, REFUSE
+from .pair import DIRECTORY, REFUSE, REQUIRED
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Wanted:
     devices_unproven: tuple[str, ...] = ()  # names of what nobody has tried, that the operator wants all the same
     checkpoint_delay: int = 2000
     uncompared: str = REFUSE  # one of pair.CHOICES
-    tls: str = OFF  # one of pair.TLS
+    tls: str = REQUIRED  # one of pair.TLS
     sync_speed: int = 0  # 0: no limit
     sync_wait: float = 30.0  # seconds one run waits for a sync
     directory: str = DIRECTORY

@@ -23,6 +23,7 @@ from ..plan.pending import pending
 from ..record.wanted import Wanted
 from ..verdict import pair, preflight, vhost, wishes
 from ..verdict.copies import guest_is_there
+from ..verdict.requirements import encryption
 from ..verdict.requirements.row import WRONG, advice, problems
 from . import result
 from .goals import Request
@@ -81,10 +82,12 @@ def status(
     if trial and peer and preflight.worth_a_trial(rows, seen, peer):
         seen = replace(seen, trial=try_to_start(hypervisor, request.domain, peer.domain))
         rows = preflight.seen_here(wanted, seen, peer)
+    guest, other = (peer, seen) if peer and guest_is_there(seen, peer) else (seen, peer)
     found = {
         "preflight": [asdict(row) for row in rows],
         "advice": advice(rows),
-        "vhost": asdict(vhost.of_guest(rows, peer if peer and guest_is_there(seen, peer) else seen)),
+        "vhost": asdict(vhost.of_guest(rows, guest)),
+        "encryption": asdict(encryption.of_pair(wanted, guest, other, rows)),
         "unfit": [asdict(one) for one in problems(preflight.of_host(seen.host, wanted.directory))],
         **result.seen(seen, secrets=secrets),
     }

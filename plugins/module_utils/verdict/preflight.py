@@ -12,13 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..lockstep import states
 from ..observation.depth import ASKS_QEMU
 from ..observation.seen import Domain, Host, Observation
-from ..record.pair import REQUIRED
 from ..record.wanted import Wanted
 from .copies import guest_is_there
-from .requirements import copies, disks, domain, hosts, link, network, place
+from .requirements import copies, disks, domain, encryption, hosts, link, network, place
 from .requirements.row import WRONG, Requirement
 from .requirements.start_hook import start_hook
 from .wishes import stated
@@ -67,19 +65,12 @@ def _between(wanted: Wanted, holder: Observation, standby: Observation, *, stric
         *link.latency(holder, standby),
         *link.large_packets(holder, standby),
     ]
-    needed = _encrypted(wanted, holder)
-    rows += hosts.same_authority(here, there, needed=needed)
+    needed = encryption.needed(wanted, holder)
+    rows += [*encryption.encryption(wanted, holder), *encryption.same_authority(here, there, needed=needed)]
     for host, address in ((here, wanted.address), (there, wanted.peer_address)):
         rows += [*link.address(host, address, strict=strict), *link.link_speed(host, address)]
-        rows += hosts.certificate(host, address, needed=needed, dry=wanted.dry)
+        rows += encryption.certificate(host, address, needed=needed, dry=wanted.dry)
     return [*rows, *link.ports(wanted, holder, standby)]
-
-
-def _encrypted(wanted: Wanted, holder: Observation) -> bool:
-    """Whether the channels have credentials, or will: a pair that is up stays as it was formed."""
-    if holder.record and states.is_up(holder):
-        return holder.record.credentials is not None
-    return wanted.tls == REQUIRED
 
 
 def _of_domain(wanted: Wanted, seen: Observation, this: Domain) -> list[Requirement]:

@@ -13,6 +13,7 @@ from ..observation.depth import WHOLE_DOMAIN
 from ..observation.seen import Domain, Observation
 from ..record.pair import ALLOW
 from . import channels, current, reach
+from .requirements import encryption
 
 # QEMU ends itself where a disk's error has stopped the guest and a checkpoint is due (QEMU's runstate transitions).
 STOPPED_BY_A_DISK = "'io-error' -> 'colo'"
@@ -164,8 +165,8 @@ def _encryption(seen: Observation) -> Iterator[str]:
         return
     if record.credentials is None:
         yield (
-            "replication is neither encrypted nor authenticated (colo_tls): whoever is in its network reads and writes "
-            "the guest; a pair that was formed so stays so until unprotect and deploy"
+            f"{encryption.IN_CLEAR} (colo_tls was off when the pair was formed); deploy with -e colo_tls=required -e "
+            "colo_tls_renew=true forms it anew"
         )
     elif known is not None and known.problem:
         yield f"the next standby will be refused: {known.problem}; deploy with the KVM hosts in its limit"

@@ -21,6 +21,12 @@ dpkg-query --show --showformat \
 
 [ -e /sys/kernel/security/apparmor ] && echo "apparmor: true" || echo "apparmor: false"
 
+# A digest of a key is no key: it tells whether the one that is there is the one that shall be.
+echo "pki:"
+for file in /etc/lockstep-colo/pki/*.pem; do
+    [ -e "$file" ] && echo "  ${file##*/}: '$(stat --format '%U %a' "$file") $(sha256sum <"$file" | cut -d' ' -f1)'"
+done
+
 [ -e /etc/systemd/system/lockstep-colo-watch.service ] && echo "watcher: true" || echo "watcher: false"
 
 # The script sets its own default and then sources the file, so the last assignment counts

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
-from ...lockstep import abilities, channels
+from ...lockstep import abilities
 from ...observation.seen import Host, Observation
 from .row import Requirement, Row
 
@@ -60,49 +59,6 @@ def apparmor(host: Host, directory: str, *, dry: bool = False) -> list[Requireme
 
 def _within(directory: str, allowed: str) -> bool:
     return os.path.commonpath([directory, allowed]) == os.path.normpath(allowed)
-
-
-def certificate(host: Host, address: str | None, *, needed: bool, dry: bool = False) -> list[Requirement]:
-    """A certificate with which this host can be one end of encrypted channels, where they are ``needed``.
-
-    ``dry``: the role pki, which makes it, comes first in a real run, so that it is no reason to refuse.
-    """
-    if not needed:
-        return []
-    row = Row("certificate", host, f"one of {channels.subject(host.name)} for {address or 'its address'}")
-    for words in _faults(host, address) if host.certificate else ():
-        (row.note if dry else row.wrong)(
-            f"{host.name} {words}",
-            "Run deploy with the KVM hosts in its limit, whose role pki makes and renews certificates; or set colo_tls "
-            "to off, which leaves replication open to whoever is in its network",
-        )
-    return row.found(host.certificate and host.certificate.subject)
-
-
-def _faults(host: Host, address: str | None) -> Iterator[str]:
-    known, wanted = host.certificate, channels.subject(host.name)
-    if known.problem:
-        yield f"has no certificate: {known.problem}"
-        return
-    for subject in {known.subject, known.client} - {wanted}:
-        yield f"has a certificate of {subject}, not of {wanted}"
-    if address and address not in known.addresses:
-        yield f"has a certificate for {', '.join(known.addresses) or 'no address'}, not for {address}"
-    if host.clock is not None and not known.begins <= host.clock <= known.ends:
-        yield f"has a certificate that {'has ended' if host.clock > known.ends else 'does not begin yet'}"
-
-
-def same_authority(here: Host, there: Host, *, needed: bool) -> list[Requirement]:
-    """Each takes the other's certificate only from the authority that it knows itself."""
-    row, known = Row("certificate authority", None, "the same on both hosts"), (here.certificate, there.certificate)
-    if not needed or None in known or any(one.problem for one in known):
-        return []
-    if known[0].authority != known[1].authority:
-        row.wrong(
-            f"the certificates of {here.name} and {there.name} are of different authorities",
-            "Run deploy for both hosts with the same colo_ca_directory on the control node",
-        )
-    return row.found("the same")
 
 
 def shutdown(host: Host, *, dry: bool = False) -> list[Requirement]:

@@ -12,14 +12,18 @@ from pathlib import Path
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DROP
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DROP, OFF
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import COMMAND, Fence
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 NAMES = sorted(path.stem for path in (FIXTURES / "observations").glob("*.json"))
+# The recorded pair has no TLS.
 WANTED = Wanted(
-    disks=(WantedDisk("vda", "qcow2"), WantedDisk("vdb", "qcow2")), address="10.77.0.1", peer_address="10.77.0.2"
+    disks=(WantedDisk("vda", "qcow2"), WantedDisk("vdb", "qcow2")),
+    address="10.77.0.1",
+    peer_address="10.77.0.2",
+    tls=OFF,
 )
 
 # What the half-way states were recorded after: the title of a step of colo_pair's plans, to the recording's name.

@@ -14,9 +14,10 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, effects, listen, protect, survive
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
-from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PKI_DIRECTORY, REQUIRED
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import remarks
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import OFF, PKI_DIRECTORY, REQUIRED
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight, remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements import encryption
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
 YEAR = 365 * 86400.0
@@ -172,3 +173,37 @@ def test_a_pair_that_is_up_without_credentials_needs_no_certificate() -> None:
     there = certified(recorded("protected-secondary"), "10.77.0.2", problem="none is there")
     seen = certified(recorded("protected-primary"), "10.77.0.1", problem="none is there")
     assert describe.primary(replace(WANTED, tls=REQUIRED), seen, there).after.record.credentials is None
+
+
+def renewal(**changes: Any) -> encryption.Encryption:
+    """Of a pair that was formed without TLS, which is wanted now."""
+    here = certified(recorded("protected-primary"), "10.77.0.1")
+    there = certified(recorded("protected-secondary"), "10.77.0.2", **changes)
+    return encryption.of_pair(replace(WANTED, tls=REQUIRED), here, there, [])
+
+
+def test_a_pair_in_clear_can_be_formed_anew_where_both_hosts_have_certificates() -> None:
+    assert renewal() == encryption.Encryption(True, ())
+    words = [problem.what for problem in renewal(problem="server-key.pem is not there").besides]
+    assert words == ["kvm2 has no certificate: server-key.pem is not there"]
+    assert ["of different authorities" in problem.what for problem in renewal(authority="b").besides] == [True]
+
+
+def test_a_pair_that_has_tls_or_shall_have_none_is_not_formed_anew() -> None:
+    there = certified(recorded("protected-secondary"), "10.77.0.2")
+    clear = certified(recorded("protected-primary"), "10.77.0.1")
+    wanted = replace(WANTED, tls=REQUIRED)
+    assert not encryption.of_pair(wanted, encrypted("protected-primary"), there, []).in_clear
+    assert not encryption.of_pair(replace(wanted, tls=OFF), clear, there, []).in_clear
+    assert not encryption.of_pair(wanted, clear, None, []).in_clear
+    assert not encryption.of_pair(wanted, certified(recorded("described-primary"), "10.77.0.1"), there, []).in_clear
+
+
+def test_the_preflight_names_a_pair_that_was_formed_without() -> None:
+    there = certified(recorded("protected-secondary"), "10.77.0.2")
+    clear = certified(recorded("protected-primary"), "10.77.0.1")
+    wanted = replace(WANTED, tls=REQUIRED)
+    (row,) = encryption.encryption(wanted, clear)
+    assert (row.state, "was formed without TLS" in row.found) == ("note", True)
+    assert [row.state for row in encryption.encryption(wanted, encrypted("protected-primary"))] == ["ok"]
+    assert row in preflight.of_pair(wanted, clear, there)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import Sights
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Certificate,
     Cpu,
     ForwardDelay,
     Host,
@@ -28,7 +29,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Trial,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, listen, protect
-from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import MAX_NICS, PORT_RANGE
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import MAX_NICS, OFF, PORT_RANGE, REQUIRED
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, preflight, wishes
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
@@ -45,6 +46,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
 
 MIB = 1 << 20
+ENCRYPTED = replace(WANTED, tls=REQUIRED)
+SUBJECT = "O=lockstep.colo,CN=%s"
 EPYC, XEON = Cpu("AMD EPYC", ("aes", "avx2", "svm")), Cpu("Intel Xeon", ("aes", "avx2", "vmx"))
 KERNEL = "/var/lib/libvirt/boot/lab-vmlinuz"
 UUID = recorded("unprotected-primary").domain.uuid
@@ -74,6 +77,7 @@ def equipped(host: Host) -> Host:
         nftables=True,
         start_hook=StartHook(start_hook.DIGEST, True, True),
         libvirt_guests="shutdown",
+        certificate=Certificate(None, SUBJECT % host.name, SUBJECT % host.name, 1.7e9, 1.8e9, host.addresses, "a"),
     )
 
 
@@ -83,7 +87,7 @@ class Pair:
 
     primary: Observation
     standby: Observation
-    wanted: Wanted = WANTED
+    wanted: Wanted = ENCRYPTED
 
     def here(self, **changes: Any) -> Pair:
         return replace(self, primary=replace(self.primary, host=replace(self.primary.host, **changes)))
@@ -111,6 +115,9 @@ class Pair:
 
     def qemu_there(self, **changes: Any) -> Pair:
         return self.there(emulator=replace(self.standby.host.emulator, **changes))
+
+    def certified(self, **changes: Any) -> Pair:
+        return self.there(certificate=replace(self.standby.host.certificate, **changes))
 
     @property
     def rows(self) -> list[Requirement]:
@@ -314,6 +321,9 @@ MORE: list[Violation] = [
     ),
     ("start", WRONG, lambda p: p.seen_there(trial=Trial("no tap")), "kvm2 would not start the standby: no tap"),
     ("snapshots", NOTE, lambda p: p.domain(snapshots=("s1",)), "the domain has snapshots or checkpoints (s1)"),
+    ("encryption", NOTE, lambda p: p.wants(tls=OFF), "colo_tls is off: replication is neither encrypted nor"),
+    ("certificate", WRONG, lambda p: p.certified(problem="no key"), "kvm2 has no certificate: no key"),
+    ("certificate authority", WRONG, lambda p: p.certified(authority="b"), "are of different authorities"),
     ("way back", WRONG, lambda p: at_node(p, "libvirt-9-odd"), "the guest uses block node libvirt-9-odd, and once"),
 ]
 
@@ -376,7 +386,7 @@ def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
     assert unknown == {
         "AppArmor", "start hook", "host shutdown", "clock", "latency", "link speed", "machine type", "accelerator",
         "CPU", "forward delay", "disk space", "disks in QEMU", "large packets", "networks", "network filters",
-        "listeners", "uncompared frames", "nftables", "start",
+        "listeners", "uncompared frames", "nftables", "start", "certificate",
     }  # fmt: skip
     assert {row.state for row in rows} == {OK, UNKNOWN}
 
@@ -515,7 +525,7 @@ def test_a_host_with_a_domain_is_held_against_what_a_domain_needs_as_well() -> N
 
 
 def test_either_host_may_be_asked_about_the_pair_and_says_the_same() -> None:
-    wanted = replace(WANTED, disks=())
+    wanted = replace(ENCRYPTED, disks=())
     swapped = replace(wanted, address=WANTED.peer_address, peer_address=WANTED.address)
     here = preflight.seen_here(wanted, FIT.primary, FIT.standby)
     assert preflight.seen_here(swapped, FIT.standby, FIT.primary) == here
@@ -553,7 +563,7 @@ def test_of_a_domain_of_which_only_the_state_is_known_nothing_is_judged() -> Non
 
 def test_what_a_pair_is_made_of_can_be_told_from_its_record() -> None:
     primary = recorded("described-primary")
-    assert wishes.stated(Wanted(), primary) == replace(WANTED, first_port=None)
+    assert wishes.stated(Wanted(tls=OFF), primary) == replace(WANTED, first_port=None)
     given = Wanted(disks=(WantedDisk("vda", "qcow2", "/other"),), address="a", peer_address="b", first_port=3)
     assert wishes.stated(given, primary) == given
     assert [disk.path for disk in wishes.recorded(given, primary.record).disks] == ["/other", None]

@@ -1,0 +1,107 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a pair's channels are encrypted, and the certificates by which its two hosts know each other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...lockstep import channels, states
+from ...observation.seen import Host, Observation
+from ...record.pair import REQUIRED
+from ...record.wanted import Wanted
+from ..problem import Problem
+from .row import WRONG, Requirement, Row, problems
+
+IN_CLEAR = "replication is neither encrypted nor authenticated: whoever is in its network reads and writes the guest"
+RENEW = "Deploy with -e colo_tls_renew=true forms the pair anew: a full copy, in which the guest is unprotected"
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """``in_clear``: the pair is up without TLS, which is wanted. ``besides``: why it cannot be formed anew with it."""
+
+    in_clear: bool
+    besides: tuple[Problem, ...]
+
+
+def of_pair(wanted: Wanted, holder: Observation, standby: Observation | None, rows: list[Requirement]) -> Encryption:
+    """From what was seen of both hosts, and the whole table of requirements."""
+    formed = _is_up(holder) and standby is not None
+    if not formed or holder.record.credentials is not None or wanted.tls != REQUIRED:
+        return Encryption(False, ())
+    here, there = holder.host, standby.host
+    rows = [
+        *rows,
+        *same_authority(here, there, needed=True),
+        *certificate(here, holder.record.local.address, needed=True),
+        *certificate(there, holder.record.peer.address, needed=True),
+    ]
+    return Encryption(True, tuple(problems(row for row in rows if row.state == WRONG)))
+
+
+def encryption(wanted: Wanted, holder: Observation) -> list[Requirement]:
+    """Whether the channels have TLS, or will: a pair that is up stays as it was formed."""
+    row = Row("encryption", None, "TLS on every channel")
+    if not needed(wanted, holder):
+        if wanted.tls == REQUIRED:
+            row.note(f"the pair was formed without TLS: {IN_CLEAR}", RENEW)
+        else:
+            row.note(f"colo_tls is off: {IN_CLEAR}", "Leave colo_tls to its default, or let nobody into that network")
+    return row.found("TLS")
+
+
+def needed(wanted: Wanted, holder: Observation) -> bool:
+    """Whether the channels have credentials, or will."""
+    if _is_up(holder):
+        return holder.record.credentials is not None
+    return wanted.tls == REQUIRED
+
+
+def _is_up(holder: Observation) -> bool:
+    return holder.record is not None and states.is_up(holder)
+
+
+def certificate(host: Host, address: str | None, *, needed: bool, dry: bool = False) -> list[Requirement]:
+    """A certificate with which this host can be one end of encrypted channels, where they are ``needed``.
+
+    ``dry``: the role pki, which makes it, comes first in a real run, so that it is no reason to refuse.
+    """
+    if not needed:
+        return []
+    row = Row("certificate", host, f"one of {channels.subject(host.name)} for {address or 'its address'}")
+    for words in _faults(host, address) if host.certificate else ():
+        (row.note if dry else row.wrong)(
+            f"{host.name} {words}",
+            "Run deploy with the KVM hosts in its limit, whose role pki makes and renews certificates; or set colo_tls "
+            "to off, which leaves replication open to whoever is in its network",
+        )
+    return row.found(host.certificate and host.certificate.subject)
+
+
+def _faults(host: Host, address: str | None) -> Iterator[str]:
+    known, wanted = host.certificate, channels.subject(host.name)
+    if known.problem:
+        yield f"has no certificate: {known.problem}"
+        return
+    for subject in {known.subject, known.client} - {wanted}:
+        yield f"has a certificate of {subject}, not of {wanted}"
+    if address and address not in known.addresses:
+        yield f"has a certificate for {', '.join(known.addresses) or 'no address'}, not for {address}"
+    if host.clock is not None and not known.begins <= host.clock <= known.ends:
+        yield f"has a certificate that {'has ended' if host.clock > known.ends else 'does not begin yet'}"
+
+
+def same_authority(here: Host, there: Host, *, needed: bool) -> list[Requirement]:
+    """Each takes the other's certificate only from the authority that it knows itself."""
+    row, known = Row("certificate authority", None, "the same on both hosts"), (here.certificate, there.certificate)
+    if not needed or None in known or any(one.problem for one in known):
+        return []
+    if known[0].authority != known[1].authority:
+        row.wrong(
+            f"the certificates of {here.name} and {there.name} are of different authorities",
+            "Run deploy for both hosts with the same colo_ca_directory on the control node",
+        )
+    return row.found("the same")
