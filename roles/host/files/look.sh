@@ -27,6 +27,25 @@ for file in /etc/lockstep-colo/pki/*.pem; do
     [ -e "$file" ] && echo "  ${file##*/}: '$(stat --format '%U %a' "$file") $(sha256sum <"$file" | cut -d' ' -f1)'"
 done
 
+command -v nft >/dev/null && echo "nftables: true" || echo "nftables: false"
+
+# Who else manages the host's firewall. The unit of ufw runs also where ufw is off.
+echo "firewalls: [$(
+    systemctl is-active --quiet firewalld.service && echo 'firewalld,'
+    grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && echo 'ufw,'
+)]"
+
+# The role's own table: a digest of its files, and how it stands.
+units=/etc/systemd/system
+digest=$(cat /etc/lockstep-colo/firewall.nft $units/lockstep-colo-firewall.service \
+    $units/nftables.service.d/lockstep-colo.conf 2>/dev/null | sha256sum | cut -d' ' -f1)
+loaded=$(nft list table inet lockstep_colo >/dev/null 2>&1 && echo loaded)
+echo "table: '$digest $(systemctl is-enabled lockstep-colo-firewall.service 2>/dev/null)" \
+    "$(systemctl is-active lockstep-colo-firewall.service) $loaded'"
+
+# Of the pairs that the host has already.
+echo "peers: [$(sed -n "s/.*<colo:peer .*address=[\"']\([0-9a-fA-F:.]*\)[\"'].*/'\1',/p" /etc/libvirt/qemu/*.xml 2>/dev/null | sort -u)]"
+
 [ -e /etc/systemd/system/lockstep-colo-watch.service ] && echo "watcher: true" || echo "watcher: false"
 
 # The script sets its own default and then sources the file, so the last assignment counts

@@ -1,0 +1,64 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whom a KVM host's firewall has to admit, by the inventory."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: colo_peers
+short_description: The replication addresses of the hosts that a KVM host forms a pair with
+version_added: 0.1.0
+author:
+  - the lockstep.colo contributors
+description:
+  - From the pairs of the inventory, whatever the limit. A host that has no C(colo_address) is left out.
+positional: _input, hostvars, host
+options:
+  _input:
+    description: The names of the pairs.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description: The variables of every host of the inventory, C(hostvars).
+    type: dict
+    required: true
+  host:
+    description: The name of the KVM host.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Say whom this host forms pairs with
+  ansible.builtin.debug:
+    msg: "{{ groups.colo_pairs | lockstep.colo.colo_peers(hostvars, inventory_hostname) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The addresses, each once.
+  type: list
+  elements: str
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def colo_peers(pairs: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], host: str) -> list[str]:
+    """The other host's address of each pair that ``host`` is part of, as the inventory writes it."""
+    found = set()
+    for pair in pairs:
+        ends = [hostvars[pair].get(end) for end in ("colo_primary", "colo_secondary")]
+        others = [end for end in ends if end != host and end in hostvars] if host in ends else []
+        found |= {str(address) for other in others if (address := hostvars[other].get("colo_address"))}
+    return sorted(found)
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Any]:
+        return {"colo_peers": colo_peers}

@@ -1,0 +1,98 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role host reads of a host in one go is YAML, whatever is there; here a host in a directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+LOOK = Path(__file__).resolve().parents[2] / "roles" / "host" / "files" / "look.sh"
+UNITS = {
+    "etc/lockstep-colo/firewall.nft": "table\n",
+    "etc/systemd/system/lockstep-colo-firewall.service": "[Unit]\n",
+    "etc/systemd/system/nftables.service.d/lockstep-colo.conf": "[Service]\n",
+}
+DIGEST = hashlib.sha256("".join(UNITS.values()).encode()).hexdigest()
+PEER = '  <colo:peer host="kvm2" machine-id="3eb5" address="10.77.0.2"/>\n'
+
+
+def script(root: Path) -> str:
+    text = LOOK.read_text(encoding="utf-8").replace(
+        ". /etc/os-release", "NAME=Debian ID=debian VERSION_CODENAME=trixie"
+    )
+    for place in ("/etc/", "/sys/", "/usr/lib"):
+        text = text.replace(f" {place}", f" {root}{place}").replace(f"={place}", f"={root}{place}")
+    return text
+
+
+def look(root: Path, **programs: str) -> dict[str, Any]:
+    """What it says of the host in ``root``, whose programs answer with these shell commands."""
+    bin_ = root / "bin"
+    bin_.mkdir(parents=True, exist_ok=True)
+    for name, answer in programs.items():
+        path = bin_ / name.replace("_", "-")
+        path.write_text(f"#!/bin/sh\n{answer}\n", encoding="utf-8")
+        path.chmod(0o755)
+    tools = [bin_, *(Path(one) for one in ("/usr/bin", "/bin"))]
+    done = subprocess.run(
+        ["sh", "-c", script(root), "look", "/no", "--", "qemu-utils"],
+        env={"PATH": os.pathsep.join(map(str, tools))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return yaml.safe_load(done.stdout)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    for name, text in UNITS.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (tmp_path / "etc/libvirt/qemu").mkdir(parents=True)
+    for name in ("web1", "web2"):
+        (tmp_path / f"etc/libvirt/qemu/{name}.xml").write_text(f"<domain>\n{PEER}</domain>\n", encoding="utf-8")
+    return tmp_path
+
+
+UP = "case $1 in is-enabled) echo enabled ;; is-active) [ $# = 2 ] && echo active || exit 3 ;; esac"
+
+
+def test_a_host_with_its_rules_loaded(host: Path) -> None:
+    seen = look(host, systemctl=UP, nft="exit 0", dpkg_query="exit 0")
+    assert seen["table"] == f"{DIGEST} enabled active loaded"
+    assert seen["nftables"] is True
+    assert seen["firewalls"] == []
+    assert seen["peers"] == ["10.77.0.2"]
+    assert seen["pki"] is None
+
+
+def test_rules_that_are_changed_or_not_loaded_are_seen(host: Path) -> None:
+    assert look(host, systemctl=UP, nft="exit 1", dpkg_query="exit 0")["table"] == f"{DIGEST} enabled active "
+    (host / "etc/lockstep-colo/firewall.nft").write_text("other\n", encoding="utf-8")
+    assert DIGEST not in look(host, systemctl=UP, nft="exit 0", dpkg_query="exit 0")["table"]
+
+
+def test_other_firewalls_are_named_where_they_are_on(host: Path) -> None:
+    ufw = host / "etc/ufw"
+    ufw.mkdir()
+    (ufw / "ufw.conf").write_text("ENABLED=no\n", encoding="utf-8")
+    on = {"nft": "exit 0", "dpkg_query": "exit 0"}
+    assert look(host, systemctl="exit 0", **on)["firewalls"] == ["firewalld"]
+    (ufw / "ufw.conf").write_text("# x\nENABLED=yes\n", encoding="utf-8")
+    assert look(host, systemctl="exit 3", **on)["firewalls"] == ["ufw"]
+
+
+def test_a_bare_host_says_so(tmp_path: Path) -> None:
+    seen = look(tmp_path, systemctl="exit 3", nft="exit 1", dpkg_query="exit 1")
+    assert (seen["peers"], seen["pki"], seen["firewalls"], seen["watcher"]) == ([], None, [], False)
+    assert "loaded" not in seen["table"]
