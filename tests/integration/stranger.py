@@ -2,19 +2,32 @@
 """A third machine in the replication network: what it gets of a port, in clear and with each certificate. JSON out.
 
     stranger.py ADDRESS:PORT... [--certificates NAME=DIRECTORY...]
+    stranger.py ADDRESS:PORT... --storm SECONDS
 
 A directory has ca-cert.pem, cert.pem and key.pem. Of an NBD server it asks for the list of what is served.
+
+A storm is a thousand connections that say nothing, half a greeting or garbage, and are held open; out comes how many
+of them each port took.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import select
 import socket
 import ssl
 import struct
+import time
 
 PATIENCE = 3.0  # seconds
+CONNECTIONS = 1000
+WORDS = (
+    b"",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    bytes(range(256)) * 16,
+)  # nothing, half a ClientHello, garbage
 MAGIC, OPTION, REPLY = b"NBDMAGIC", b"IHAVEOPT", 0x3E889045565A9  # the NBD protocol's
 LIST, STARTTLS = 3, 5
 ACKNOWLEDGED, SERVER, NEEDS_TLS = 1, 2, 2**31 + 5
@@ -77,6 +90,31 @@ def in_clear(plain: socket.socket, disks: bool) -> str:
     return "nothing (closed)" if plain.recv(1) == b"" else "an open channel"
 
 
+def storm(ports: list[tuple[str, int]], seconds: float) -> dict[str, dict[str, int]]:
+    """Hold as many connections open as the ports take, for so long."""
+    until = time.monotonic() + seconds
+    waiting: dict[socket.socket, tuple[tuple[str, int], bytes]] = {}
+    poll = select.poll()
+    for number in range(CONNECTIONS):
+        where, words = ports[number % len(ports)], WORDS[number // len(ports) % len(WORDS)]
+        one = socket.socket(socket.AF_INET6 if ":" in where[0] else socket.AF_INET)
+        one.setblocking(False)
+        one.connect_ex(where)
+        waiting[one] = where, words
+        poll.register(one, select.POLLOUT)
+    by_number = {one.fileno(): one for one in waiting}
+    taken = dict.fromkeys(ports, 0)
+    while (left := until - time.monotonic()) > 0:
+        for number, event in poll.poll(min(left, 0.5) * 1000):
+            poll.unregister(number)
+            where, words = waiting[by_number[number]]
+            if not event & (select.POLLERR | select.POLLHUP):
+                taken[where] += 1
+                with contextlib.suppress(OSError):
+                    by_number[number].send(words)
+    return {f"{address}:{port}": {"connections": count} for (address, port), count in taken.items()}
+
+
 def with_certificate(directory: str | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -89,7 +127,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("ports", nargs="+")
     parser.add_argument("--certificates", nargs="*", default=[])
+    parser.add_argument("--storm", type=float)
     options = parser.parse_args()
+    if options.storm:
+        split = [port.rpartition(":") for port in options.ports]
+        print(json.dumps(storm([(address, int(number)) for address, _colon, number in split], options.storm)))
+        return
     contexts: dict[str, ssl.SSLContext | None] = {"in clear": None, "no certificate": with_certificate(None)}
     for word in options.certificates:
         name, _equals, directory = word.partition("=")

@@ -1,68 +1,186 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A third machine in the replication network of a protected pair: what it gets of each channel, with TLS or not."""
+"""A third machine in the replication network: what it gets of each channel, in each phase.
+
+The tests build on each other. The firewall is off but in the last one, so that it is TLS that refuses.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.plugin_utils import authority
-from colo_bed import Bed, wait_for
+from colo_bed import ROOT, Bed, wait_for
+from lockstep_lab import probe
 from lockstep_lab.common import CLIENT_ADDRESS, HOSTS
 
-ROOT = Path(__file__).resolve().parents[2]
-REQUIRED = ("-e", "colo_tls=required")
-LISTENERS = {"kvm2": (21600, 21601), "kvm1": (21602, 21603)}  # migration, nbd; mirror, compare
+STRANGER = Path(__file__).with_name("stranger.py")
+OPEN = {host: {"colo_firewall": "none"} for host in HOSTS}
+DOCUMENTED = {"kvm2": {21600: "migration", 21601: "nbd"}, "kvm1": {21602: "mirror", 21603: "compare"}}
+AN_HOUR_AGO = -1 / 48  # as days in force, of a certificate that was made an hour ago
+SLOWLY = ("-e", "colo_sync_speed=65536")
+STORM = 15  # seconds
 
 pytestmark = pytest.mark.long
 
 
-def certificates(bed: Bed, home: Path) -> dict[str, Path]:
-    """Those of another authority, though it says that it is kvm1, and of another host of the pair's own authority."""
-    known = home / "known"
-    shutil.copytree(bed.lab.state / "colo-ca", known)
-    made = {
-        "of another authority": authority.certify(str(home / "other"), "kvm1", HOSTS["kvm1"], 100, 10),
-        "of another host": authority.certify(str(known), "kvm9", CLIENT_ADDRESS, 100, 10),
-    }
+@pytest.fixture(scope="module")
+def shown(lab: Bed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Certificates that no channel may take, though each is right but in one thing."""
+    lab.ssh("kvm1", "systemctl disable --now lockstep-colo-firewall.service", check=False)
+    lab.ssh("kvm2", "systemctl disable --now lockstep-colo-firewall.service", check=False)
+    lab.prepare(OPEN).good()
+    lab.fresh_guest(rate=50)
+    home = tmp_path_factory.mktemp("strangers")
+    for copy in ("known", "ended"):
+        shutil.copytree(lab.lab.state / "colo-ca", home / copy)
+    made = {"of another host of the authority": authority.certify(str(home / "known"), "kvm9", CLIENT_ADDRESS, 100, 10)}
+    for host, address in HOSTS.items():
+        made[f"of another {host}"] = authority.certify(str(home / "other"), host, address, 100, 10)
+        shutil.rmtree(home / "ended" / host)
+        made[f"of {host}, ended"] = authority.certify(str(home / "ended"), host, address, AN_HOUR_AGO, 10)
     return {name: one.certificate.parent for name, one in made.items()}
 
 
-def strangers(bed: Bed, known: dict[str, Path]) -> dict[str, dict[str, str]]:
-    """By port and by what the stranger shows: what it got."""
-    ports = [f"{HOSTS[host]}:{port}" for host, numbers in LISTENERS.items() for port in numbers]
-    shown = [f"{name}={path}" for name, path in known.items()]
-    script = ["python3", str(ROOT / "tests/integration/stranger.py"), *ports, "--certificates", *shown]
-    words = ["ip", "netns", "exec", bed.lab.client_ns, *script]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=180, check=True)
+def listening(bed: Bed, host: str) -> list[tuple[str, int]]:
+    """Address and port of each socket of the host that listens within the collection's range."""
+    lines = bed.ssh(host, "ss -Htln | awk '{print $4}'").splitlines()
+    found = [(address, int(port)) for address, _, port in (line.rpartition(":") for line in lines)]
+    return sorted(one for one in found if 21600 <= one[1] <= 23199)
+
+
+def ask(bed: Bed, *words: str, timeout: float = 300) -> dict[str, dict[str, str]]:
+    command = ["ip", "netns", "exec", bed.lab.client_ns, "python3", str(STRANGER), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=True)
     return json.loads(done.stdout)
 
 
-def protected(bed: Bed) -> bool:
-    return bed.playbook("status", "--limit", "web1", "-e", "colo_status_watch=2").code == 0
+def tried(bed: Bed, phase: str, shown: dict[str, Path]) -> None:
+    """Every port that listens, with everything that a stranger can show; a table; nothing is got."""
+    ports = []
+    for host, address in HOSTS.items():
+        open_ = listening(bed, host)
+        assert {one[0] for one in open_} <= {address}, open_
+        assert {port for _address, port in open_} <= set(DOCUMENTED[host]), open_
+        ports += [f"{address}:{port}" for _address, port in open_]
+    if not ports:
+        print(f"{phase}: nothing listens")
+        return
+    found = ask(bed, *ports, "--certificates", *(f"{name}={path}" for name, path in shown.items()))
+    names = {port: kind for ports_ in DOCUMENTED.values() for port, kind in ports_.items()}
+    for port, told in found.items():
+        for name, what in told.items():
+            print(f"{phase:<12} {names[int(port.rpartition(':')[2])]:<10} {name:<34} {what}")
+    got = {(port, name, what) for port, told in found.items() for name, what in told.items()}
+    assert not [one for one in got if not one[2].startswith("nothing")]
 
 
-def test_with_tls_a_stranger_gets_nothing_and_ends_nothing(lab: Bed, tmp_path: Path) -> None:
-    lab.fresh_guest(rate=50)
-    lab.prepare({host: {"colo_tls": "required"} for host in HOSTS}).good()
-    lab.deploy(*REQUIRED).good()
+def phase(bed: Bed) -> str:
+    file = bed.lab.state / "strangers.json"
+    bed.playbook("status", "--limit", "web1", "-e", f"colo_status_file={file}", "-e", "colo_status_watch=2")
+    (pair,) = json.loads(file.read_text(encoding="utf-8"))
+    return pair["phase"]
+
+
+def test_a_standby_that_listens(lab: Bed, shown: dict[str, Path]) -> None:
+    disks = [{"target": "vda", "format": "qcow2"}]
+    ends = {"address": HOSTS["kvm1"], "peer_address": HOSTS["kvm2"]}
+    there = lab.module("kvm2", "colo_info", name="web1")
+    lab.module("kvm1", "colo_disk", name="web1", role="primary", disks=disks, peer=there, **ends)
+    here = lab.module("kvm1", "colo_info", name="web1", secrets=True)
+    for module in ("colo_disk", "colo_pair"):
+        done = lab.module("kvm2", module, name="web1", role="secondary", peer=here)
+        assert not done["failed"], done["msg"]
+    ports = [(HOSTS["kvm2"], port) for port in DOCUMENTED["kvm2"]]
+    assert listening(lab, "kvm2") == ports
+    tried(lab, "listening", shown)
+    assert listening(lab, "kvm2") == ports
+    assert lab.module("kvm2", "colo_info", name="web1")["phase"] == "listening"
+
+
+def test_a_pair_whose_disks_are_copied(lab: Bed, shown: dict[str, Path]) -> None:
     boot = lab.get()
-    found = strangers(lab, certificates(lab, tmp_path))
-    print(json.dumps(found, indent=1))
-    assert {what for port in found.values() for what in port.values() if not what.startswith("nothing")} == set()
-    wait_for("the pair to be protected as before", lambda: protected(lab))
+    with subprocess.Popen(
+        lab.command("deploy", "--limit", "web1", *SLOWLY), cwd=ROOT, env=lab.environment(), stdin=subprocess.DEVNULL,
+        stdout=(lab.lab.state / "strangers.txt").open("w"), stderr=subprocess.STDOUT,
+    ) as deploy:  # fmt: skip
+        wait_for("the copying to begin", lambda: jobs(lab), timeout=200)
+        tried(lab, "syncing", shown)
+        assert [job["status"] for job in jobs(lab)] == ["running"]
+        faster = {"device": jobs(lab)[0]["device"], "speed": 0}
+        lab.qmp("kvm1", json.dumps({"execute": "block-job-set-speed", "arguments": faster}))
+        assert deploy.wait(300) == 0, (lab.lab.state / "strangers.txt").read_text(encoding="utf-8")[-3000:]
     assert lab.get() == boot
-    lost = lab.power_off("kvm1")
-    lab.failover("kvm1", *REQUIRED).good()
-    assert lab.get() == boot
-    assert lost
 
 
-def test_without_tls_it_lists_the_disks(lab: Bed) -> None:
-    """So that the test above can fail."""
+def jobs(bed: Bed) -> list[dict[str, Any]]:
+    return bed.qmp("kvm1", "query-block-jobs")[0]
+
+
+def test_a_pair_in_lockstep_and_its_survivor(lab: Bed, shown: dict[str, Path], tmp_path: Path) -> None:
+    boot, acks = lab.get(), tmp_path / "acks"
+    probe.start(lab.lab, acks)
+    peer = {"of kvm1 itself": lab.lab.state / "colo-ca" / "kvm1"}
+    known = ask(lab, f"{HOSTS['kvm2']}:21601", "--certificates", *(f"{name}={path}" for name, path in peer.items()))
+    assert known[f"{HOSTS['kvm2']}:21601"]["of kvm1 itself"] == "the list of disks", "this test could not fail"
+    tried(lab, "protected", shown)
+    wait_for("the pair to be protected as before", lambda: phase(lab) == "protected")
+    lab.power_off("kvm1")
+    lab.failover("kvm1").good()
+    assert lab.get(patience=60) == boot
+    tried_after = listening(lab, "kvm2")
+    assert tried_after == [], tried_after
+    probe.stop(lab.lab, quiet=True)
+    word = lab.lost("kvm2", acks, live=True)["vda"]
+    assert word["acknowledged"]
+    assert word["lost"] == []
+
+
+def test_without_tls_it_lists_the_disks_and_status_says_so(lab: Bed, shown: dict[str, Path]) -> None:
+    """So that the tests above can fail. And such a pair is formed anew when that is asked for."""
     lab.fresh_guest(rate=50)
-    lab.deploy().good()
-    assert strangers(lab, {})[f"{HOSTS['kvm2']}:21601"]["in clear"] == "the list of disks"
+    lab.deploy("-e", "colo_tls=off").good()
+    assert ask(lab, f"{HOSTS['kvm2']}:21601")[f"{HOSTS['kvm2']}:21601"]["in clear"] == "the list of disks"
+    assert "neither encrypted nor authenticated" in lab.playbook("status", "--limit", "web1").said()
+    boot = lab.get()
+    kept = lab.deploy().good()
+    assert kept.changed == 0
+    assert "was formed without TLS" in kept.said()
+    lab.deploy("-e", "colo_tls_renew=true").good()
+    assert lab.get() == boot
+    assert "neither encrypted nor authenticated" not in lab.playbook("status", "--limit", "web1").good().said()
+    assert ask(lab, f"{HOSTS['kvm2']}:21601")[f"{HOSTS['kvm2']}:21601"]["in clear"].startswith("nothing")
+
+
+def test_behind_the_firewall_a_storm_is_not_felt(lab: Bed, shown: dict[str, Path], tmp_path: Path) -> None:
+    """Silent connections, half handshakes, garbage and a thousand connections, on every port."""
+    lab.prepare().good()
+    assert lab.prepare().good().changed == 0
+    assert phase(lab) == "protected"
+    ports = [f"{HOSTS[host]}:{port}" for host, known in DOCUMENTED.items() for port in known]
+    taken: dict[str, dict[str, int]] = {}
+    calm = recording(lab, tmp_path / "calm", lambda acks: wait_for("as long a calm", lambda: longest(acks)[1] >= STORM))
+    storm = recording(lab, tmp_path / "storm", lambda _acks: taken.update(ask(lab, *ports, "--storm", str(STORM))))
+    print(f"longest silence: {calm:.3f} s in calm, {storm:.3f} s in a storm")
+    assert taken == {port: {"connections": 0} for port in ports}
+    assert storm <= 2 * calm
+    assert phase(lab) == "protected"
+
+
+def recording(bed: Bed, acks: Path, meanwhile: Callable[[Path], object]) -> float:
+    """The guest's longest silence while something else happens, in seconds."""
+    probe.start(bed.lab, acks)
+    meanwhile(acks)
+    probe.stop(bed.lab, quiet=True)
+    return longest(acks)[0]
+
+
+def longest(acks: Path) -> tuple[float, float]:
+    """The longest time between two acknowledgements of the guest, and from the first to the last; seconds."""
+    seen = probe.report(acks)["acks"]
+    return (seen["longest_gap_ms"] / 1000, seen["last"] - seen["first"]) if seen["count"] > 1 else (0.0, 0.0)
