@@ -72,12 +72,16 @@ def _left_behind(peer: Observation) -> bool:
     """Whether the guest runs on its host without this standby, as when it powered itself off and was started again, or
     has written what this standby lacks."""
     lacking = peer.monitor is not None and peer.monitor.lost_writes
-    return _alone(peer) or (peer.domain.active and bool(lacking))
+    return _alone(peer) or (_runs(peer) and bool(lacking))
 
 
 def _alone(peer: Observation) -> bool:
     """Whether the guest ran without lockstep when its host was looked at."""
-    return peer.domain.active and peer.monitor is not None and peer.monitor.migration.status in IDLE
+    return _runs(peer) and peer.monitor is not None and peer.monitor.migration.status in IDLE
+
+
+def _runs(peer: Observation) -> bool:
+    return peer.domain is not None and peer.domain.active
 
 
 def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:

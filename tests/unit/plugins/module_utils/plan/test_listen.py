@@ -183,3 +183,8 @@ def test_a_standby_that_another_run_has_brought_into_lockstep_meanwhile_is_not_e
     lacking = recorded("protected-primary")
     lacking = replace(lacking, monitor=replace(lacking.monitor, lost_writes="io-error"))
     assert plan_standby.secondary(WANTED, standby, lacking).steps[0].action == "destroy", "it lacks what was written"
+
+
+def test_a_peer_without_the_domain_is_refused_in_words() -> None:
+    with pytest.raises(Refusal, match="kvm2 has no record of this pair"):
+        plan_standby.secondary(WANTED, recorded("protected-secondary"), recorded("unprotected-secondary"))
