@@ -137,9 +137,11 @@ options:
     description:
       - Whether the channels of the pair are encrypted, and both ends prove by a certificate who they are. The
         certificates are in C(/etc/lockstep-colo/pki) of each host, where the role P(lockstep.colo.pki#role) puts them.
+      - V(except_proxy) leaves the guest's packets in clear, for QEMU before 8.0, which withholds large ones that come
+        encrypted.
       - A pair that is up keeps what it was formed with.
     type: str
-    choices: [required, "off"]
+    choices: [required, except_proxy, "off"]
     default: required
 """
 

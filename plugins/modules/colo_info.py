@@ -102,7 +102,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 encryption:
-  description: Whether the pair is up without TLS, which is wanted of it.
+  description: Whether the pair is up with less TLS than is wanted of it.
   returned: success
   type: dict
   contains:
@@ -110,7 +110,7 @@ encryption:
       description: Whether it is so.
       type: bool
     besides:
-      description: Why it cannot be formed anew with TLS, each with its remedy.
+      description: Why it cannot be formed anew, each with its remedy.
       type: list
       elements: dict
 vhost:

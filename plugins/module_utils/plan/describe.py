@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from ..domain import editing as xml
 from ..domain import reading
@@ -16,10 +17,11 @@ from ..lockstep import frames, states
 from ..lockstep.graph import is_ours
 from ..observation.seen import Domain, Marker, Observation
 from ..record import images
-from ..record.pair import PKI_DIRECTORY, REQUIRED, Endpoint, NicRecord, Record
+from ..record.pair import EXCEPT_PROXY, OFF, PKI_DIRECTORY, Endpoint, NicRecord, Record
 from ..record.wanted import Wanted
 from ..verdict import copies, guest, originals, preflight, wishes
 from ..verdict.problem import Problem, refuse_if
+from ..verdict.requirements import encryption
 from ..verdict.requirements.link import free_block
 from ..verdict.requirements.row import problems
 from .parts import fit
@@ -68,15 +70,13 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
         autostart_before=old.autostart_before if old else domain.autostart,
         checkpoint_delay=wanted.checkpoint_delay,
         uncompared=frames.treatment(wanted.uncompared),
-        credentials=_credentials(wanted, seen),
+        **_encryption(encryption.chosen(wanted, seen)),
     )
 
 
-def _credentials(wanted: Wanted, seen: Observation) -> str | None:
-    """As the pair was formed, while it is up: QEMU cannot be told anew."""
-    if seen.record and states.is_up(seen):
-        return seen.record.credentials
-    return PKI_DIRECTORY if wanted.tls == REQUIRED else None
+def _encryption(tls: str) -> dict[str, Any]:
+    """The fields of a record that say which channels are encrypted."""
+    return {"credentials": None if tls == OFF else PKI_DIRECTORY, "clear_proxy": tls == EXCEPT_PROXY}
 
 
 def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:

@@ -29,9 +29,11 @@ TREATMENTS = (DROP, ALLOW)  # of frames that COLO does not compare, in lockstep
 # Until somebody has chosen: a guest that is seen to serve with such frames is refused, and those of others are dropped.
 REFUSE = "refuse"
 CHOICES = (REFUSE, *TREATMENTS)
-OFF, REQUIRED = "off", "required"
-TLS = (REQUIRED, OFF)  # whether the channels are encrypted, and both ends prove who they are
+# Which channels are encrypted, on which both ends prove who they are: all, all but those of the packets, or none.
+REQUIRED, EXCEPT_PROXY, OFF = "required", "except_proxy", "off"
+TLS = (REQUIRED, EXCEPT_PROXY, OFF)
 CHANNEL_KINDS = ("migration", "nbd", "mirror", "compare")
+PROXY_KINDS = ("mirror", "compare")  # over which packets go
 
 DIRECTORY = "/var/lib/libvirt/images/colo"  # of the standbys' images, where no other is stated
 # Below Linux's ephemeral ports (32768 and up) and below libvirt's migration ports (49152-49215).
@@ -151,6 +153,7 @@ class Record:
     uncompared: str | None = None
     # A primary that ends, or has ended, for the standby to take over: from then on its copy is the older one.
     handed_over: bool = False
+    clear_proxy: bool = False  # the packets' channels do without the credentials
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
@@ -159,7 +162,14 @@ class Record:
         _whole(self.checkpoint_delay, "the checkpoint delay")
         if self.complete is not None:
             _whole(self.complete, "the completed generation")
-        for field in ("autostart_before", "incoming_added", "metadata_before", "commandline_before", "handed_over"):
+        for field in (
+            "autostart_before",
+            "incoming_added",
+            "metadata_before",
+            "commandline_before",
+            "handed_over",
+            "clear_proxy",
+        ):
             _flag(getattr(self, field), field)
         if self.handed_over and self.role != "primary":
             raise VocabularyError(f"a {self.role} has nothing to hand over")
@@ -167,6 +177,8 @@ class Record:
             raise VocabularyError(f"uncompared frames are {self.uncompared!r}, none of {', '.join(TREATMENTS)}")
         if self.credentials not in (None, PKI_DIRECTORY):
             raise VocabularyError(f"the credentials are {self.credentials!r}, not {PKI_DIRECTORY}")
+        if self.clear_proxy and self.credentials is None:
+            raise VocabularyError("a pair without credentials has no channel that could do without")
         self._check_ports()
         self._check_devices()
 
@@ -201,9 +213,19 @@ class Record:
             by_port.append(("mirror", "primary", primary, nic.mac))
             by_port.append(("compare", "primary", primary, nic.mac))
         return tuple(
-            Channel(kind, listener, end.address, self.first_port + number, self.credentials, mac)
+            Channel(kind, listener, end.address, self.first_port + number, self._credentials_of(kind), mac)
             for number, (kind, listener, end, mac) in enumerate(by_port)
         )
+
+    def _credentials_of(self, kind: str) -> str | None:
+        return None if self.clear_proxy and kind in PROXY_KINDS else self.credentials
+
+    @property
+    def tls(self) -> str:
+        """Which channels are encrypted, one of TLS."""
+        if self.credentials is None:
+            return OFF
+        return EXCEPT_PROXY if self.clear_proxy else REQUIRED
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON has it."""

@@ -61,6 +61,7 @@ SCHEMA = """\
     <element name="channels">
       <attribute name="first-port"><ref name="port"/></attribute>
       <optional><attribute name="credentials"><ref name="text"/></attribute></optional>
+      <optional><attribute name="proxy"><value>clear</value></attribute></optional>
       <zeroOrMore>
         <element name="channel">
           <attribute name="kind">

@@ -73,6 +73,8 @@ def _write_channels(pair: etree._Element, record: Record) -> None:
     channels = _add(pair, "channels", first_port=str(record.first_port))
     if record.credentials is not None:
         channels.set("credentials", record.credentials)
+    if record.clear_proxy:
+        channels.set("proxy", "clear")
     for channel in record.channels():
         element = _add(
             channels,
@@ -230,6 +232,7 @@ def _read_pair(pair: etree._Element) -> Record:
         checkpoint_delay=int(pair.get("checkpoint-delay")),
         incoming_added=pair.find(_tag("incoming")) is not None,
         credentials=channels.get("credentials"),
+        clear_proxy=channels.get("proxy") == "clear",
         metadata_before=original.find(_tag("metadata")) is not None,
         commandline_before=original.find(_tag("commandline")) is not None,
         handed_over=pair.get("handed-over") == "yes",

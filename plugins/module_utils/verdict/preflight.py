@@ -66,7 +66,7 @@ def _between(wanted: Wanted, holder: Observation, standby: Observation, *, stric
         *link.large_packets(holder, standby),
     ]
     needed = encryption.needed(wanted, holder)
-    rows += [*encryption.encryption(wanted, holder), *encryption.same_authority(here, there, needed=needed)]
+    rows += [*encryption.encryption(wanted, holder, standby), *encryption.same_authority(here, there, needed=needed)]
     for host, address in ((here, wanted.address), (there, wanted.peer_address)):
         rows += [*link.address(host, address, strict=strict), *link.link_speed(host, address)]
         rows += encryption.certificate(host, address, needed=needed, dry=wanted.dry)

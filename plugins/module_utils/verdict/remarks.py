@@ -11,7 +11,7 @@ from ..errors import ColoError
 from ..lockstep import abilities, frames, states
 from ..observation.depth import WHOLE_DOMAIN
 from ..observation.seen import Domain, Observation
-from ..record.pair import ALLOW
+from ..record.pair import ALLOW, OFF, REQUIRED
 from . import channels, current, reach
 from .requirements import encryption
 
@@ -163,12 +163,15 @@ def _encryption(seen: Observation) -> Iterator[str]:
     record, known, now = seen.record, seen.host.certificate, seen.host.clock
     if record.role == "alone":
         return
-    if record.credentials is None:
+    if record.tls != REQUIRED:
+        clear = encryption.IN_CLEAR if record.tls == OFF else encryption.PROXY_IN_CLEAR
         yield (
-            f"{encryption.IN_CLEAR} (colo_tls was off when the pair was formed); deploy with -e colo_tls=required -e "
+            f"{clear} (colo_tls was {record.tls} when the pair was formed); deploy with -e colo_tls=required -e "
             "colo_tls_renew=true forms it anew"
         )
-    elif known is not None and known.problem:
+    if record.tls == OFF:
+        return
+    if known is not None and known.problem:
         yield f"the next standby will be refused: {known.problem}; deploy with the KVM hosts in its limit"
     elif known is not None and now is not None and known.ends - now < ENDS_SOON:
         left = (known.ends - now) / 86400

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..observation.depth import Sights
 from ..observation.seen import Observation
 from ..record import images
-from ..record.pair import OFF, REQUIRED, Record
+from ..record.pair import Record
 from ..record.wanted import Wanted, WantedDisk
 from . import originals
 from .requirements.disks import written
@@ -23,7 +23,7 @@ def recorded(wanted: Wanted, record: Record) -> Wanted:
     known = {
         "address": record.local.address,
         "peer_address": record.peer.address,
-        "tls": REQUIRED if record.credentials else OFF,
+        "tls": record.tls,
         "uncompared": record.uncompared or wanted.uncompared,
     }
     return replace(wanted, disks=disks, first_port=None, **known)

@@ -303,6 +303,8 @@ def _access(lab: Lab) -> None:
         f"  ServerAliveInterval {patience}\n  ServerAliveCountMax 3\n"
         f"  ProxyCommand ip netns exec {lab.client_ns} nc %h %p\n",
     )
+    # Bookworm's QEMU withholds large packets that come encrypted, and is refused without a choice.
+    tls = "    colo_tls: except_proxy\n" if "bookworm" in str(lab.facts().get("instances")) else ""
     qemu = "    colo_qemu_from: backports\n" if lab.facts()["suite"] == rootfs.BACKPORTS else ""
     hosts = "".join(
         f"    {host}: {{ansible_host: {address}, colo_address: {address}}}\n" for host, address in HOSTS.items()
@@ -317,14 +319,14 @@ kvm:
     ansible_ssh_common_args: -F {lab.ssh_config}
     ansible_control_path_dir: {lab.state / "cp"}
     ansible_python_interpreter: /usr/bin/python3
-{qemu}colo_pairs:
+{qemu}{tls}colo_pairs:
   hosts:
     web1: {{colo_primary: kvm1, colo_secondary: kvm2, colo_disks: [{{target: vda, format: qcow2}}]}}
   vars:
     ansible_connection: local
     ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
     colo_report_directory: {lab.state / "reports"}
-""",
+{tls}""",
     )
 
 

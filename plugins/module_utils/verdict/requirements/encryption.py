@@ -8,20 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...lockstep import channels, states
+from ...lockstep import abilities, channels, states
 from ...observation.seen import Host, Observation
-from ...record.pair import REQUIRED
+from ...record.pair import OFF, REQUIRED, TLS
 from ...record.wanted import Wanted
 from ..problem import Problem
 from .row import WRONG, Requirement, Row, problems
 
 IN_CLEAR = "replication is neither encrypted nor authenticated: whoever is in its network reads and writes the guest"
+PROXY_IN_CLEAR = (
+    "what the guest says and hears goes over the replication network in clear, and whoever is in it may inject answers "
+    "of the standby; its memory and disks are encrypted"
+)
 RENEW = "Deploy with -e colo_tls_renew=true forms the pair anew: a full copy, in which the guest is unprotected"
 
 
 @dataclass(frozen=True)
 class Encryption:
-    """``in_clear``: the pair is up without TLS, which is wanted. ``besides``: why it cannot be formed anew with it."""
+    """``in_clear``: the pair is up with less TLS than is wanted. ``besides``: why it cannot be formed anew."""
 
     in_clear: bool
     besides: tuple[Problem, ...]
@@ -29,12 +33,12 @@ class Encryption:
 
 def of_pair(wanted: Wanted, holder: Observation, standby: Observation | None, rows: list[Requirement]) -> Encryption:
     """From what was seen of both hosts, and the whole table of requirements."""
-    formed = _is_up(holder) and standby is not None
-    if not formed or holder.record.credentials is not None or wanted.tls != REQUIRED:
+    if standby is None or not _is_up(holder) or TLS.index(holder.record.tls) <= TLS.index(wanted.tls):
         return Encryption(False, ())
     here, there = holder.host, standby.host
     rows = [
         *rows,
+        *withholding(wanted.tls, holder, standby),
         *same_authority(here, there, needed=True),
         *certificate(here, holder.record.local.address, needed=True),
         *certificate(there, holder.record.peer.address, needed=True),
@@ -42,22 +46,40 @@ def of_pair(wanted: Wanted, holder: Observation, standby: Observation | None, ro
     return Encryption(True, tuple(problems(row for row in rows if row.state == WRONG)))
 
 
-def encryption(wanted: Wanted, holder: Observation) -> list[Requirement]:
-    """Whether the channels have TLS, or will: a pair that is up stays as it was formed."""
+def chosen(wanted: Wanted, holder: Observation) -> str:
+    """Which channels have TLS, or will: a pair that is up stays as it was formed, since QEMU cannot be told anew."""
+    return holder.record.tls if _is_up(holder) else wanted.tls
+
+
+def encryption(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
+    """TLS on every channel; a note where that is not so by choice, or by an earlier one."""
+    row, tls = Row("encryption", None, "TLS on every channel"), chosen(wanted, holder)
+    if tls != REQUIRED:
+        clear, formed = (IN_CLEAR if tls == OFF else PROXY_IN_CLEAR), TLS.index(tls) > TLS.index(wanted.tls)
+        whose = f"the pair was formed with colo_tls {tls}" if formed else f"colo_tls is {tls}"
+        row.note(f"{whose}: {clear}", RENEW if formed else "Let nobody else into that network")
+    if _is_up(holder):
+        return row.found("TLS")
+    return withholding(tls, holder, standby) or row.found("TLS")
+
+
+def withholding(tls: str, holder: Observation, standby: Observation) -> list[Requirement]:
+    """Nothing, where both QEMUs hand on at once what came encrypted."""
     row = Row("encryption", None, "TLS on every channel")
-    if not needed(wanted, holder):
-        if wanted.tls == REQUIRED:
-            row.note(f"the pair was formed without TLS: {IN_CLEAR}", RENEW)
-        else:
-            row.note(f"colo_tls is off: {IN_CLEAR}", "Leave colo_tls to its default, or let nobody into that network")
-    return row.found("TLS")
+    for seen in (holder, standby) if tls == REQUIRED else ():
+        if abilities.withholds_encrypted(abilities.running(seen)):
+            row.wrong(
+                f"QEMU {abilities.running(seen)} of {seen.host.name} withholds large packets that came over an "
+                "encrypted channel until others follow: clients would wait for seconds",
+                "Use QEMU 8.0 or later, as Debian 13 has; or set colo_tls to except_proxy, with which memory and disks "
+                "are encrypted, and packets are not",
+            )
+    return row.rows
 
 
 def needed(wanted: Wanted, holder: Observation) -> bool:
-    """Whether the channels have credentials, or will."""
-    if _is_up(holder):
-        return holder.record.credentials is not None
-    return wanted.tls == REQUIRED
+    """Whether any channel has credentials, or will."""
+    return chosen(wanted, holder) != OFF
 
 
 def _is_up(holder: Observation) -> bool:

@@ -14,7 +14,14 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, effects, listen, protect, survive
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
-from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import OFF, PKI_DIRECTORY, REQUIRED
+from ansible_collections.lockstep.colo.plugins.module_utils.record import xml as record_xml
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import (
+    EXCEPT_PROXY,
+    OFF,
+    PKI_DIRECTORY,
+    REQUIRED,
+    VocabularyError,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight, remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements import encryption
@@ -203,7 +210,60 @@ def test_the_preflight_names_a_pair_that_was_formed_without() -> None:
     there = certified(recorded("protected-secondary"), "10.77.0.2")
     clear = certified(recorded("protected-primary"), "10.77.0.1")
     wanted = replace(WANTED, tls=REQUIRED)
-    (row,) = encryption.encryption(wanted, clear)
-    assert (row.state, "was formed without TLS" in row.found) == ("note", True)
-    assert [row.state for row in encryption.encryption(wanted, encrypted("protected-primary"))] == ["ok"]
+    (row,) = encryption.encryption(wanted, clear, there)
+    assert (row.state, "was formed with colo_tls off" in row.found) == ("note", True)
+    assert [row.state for row in encryption.encryption(wanted, encrypted("protected-primary"), there)] == ["ok"]
     assert row in preflight.of_pair(wanted, clear, there)
+
+
+def in_qemu(seen: Observation, version: str) -> Observation:
+    monitor = seen.monitor and replace(seen.monitor, version=version)
+    emulator = replace(seen.host.emulator, version=version)
+    return replace(seen, monitor=monitor, host=replace(seen.host, emulator=emulator))
+
+
+def in_old_qemu(tls: str) -> Plan:
+    here = in_qemu(certified(recorded("unprotected-primary"), "10.77.0.1"), "7.2.22")
+    there = in_qemu(certified(recorded("unprotected-secondary"), "10.77.0.2"), "7.2.22")
+    return describe.primary(replace(WANTED, tls=tls), here, there)
+
+
+def test_a_qemu_that_withholds_packets_is_refused_until_somebody_chooses() -> None:
+    with pytest.raises(Refusal, match=r"QEMU 7.2.22 of kvm1 withholds large packets .* kvm2 withholds"):
+        in_old_qemu(REQUIRED)
+    record = in_old_qemu(EXCEPT_PROXY).after.record
+    assert (record.credentials, record.clear_proxy, record.tls) == (PKI_DIRECTORY, True, EXCEPT_PROXY)
+    assert in_old_qemu(OFF).after.record.tls == OFF
+
+
+def proxy_in_clear(name: str) -> Observation:
+    seen = encrypted(name)
+    record = replace(seen.record, clear_proxy=True)
+    live = seen.domain.live_record and replace(seen.domain.live_record, clear_proxy=True)
+    xml = editing.protect(seen.domain.inactive_xml, record)
+    return replace(seen, domain=replace(seen.domain, record=record, live_record=live, inactive_xml=xml))
+
+
+def test_by_choice_packets_go_in_clear_and_nothing_else() -> None:
+    commands = sent(listen.secondary(WANTED, proxy_in_clear("started-secondary"), proxy_in_clear("described-primary")))
+    assert place(commands, "nbd-server-start", **{"tls-creds": channels.SERVER, "tls-authz": channels.PEER})
+    assert place(commands, "migrate-set-parameters", **{"tls-creds": channels.SERVER, "tls-authz": channels.PEER})
+    for name in ("described-primary", "started-secondary"):
+        parts = [part for part in states.proxy_parts(proxy_in_clear(name)) if not part.object]
+        assert not [part for part in parts if "tls-creds" in part.arguments["backend"]["data"]]
+    assert any(
+        "its memory and disks are encrypted" in note for note in remarks.notes(proxy_in_clear("protected-primary"))
+    )
+    there = encrypted("protected-secondary")
+    wanted = replace(WANTED, tls=REQUIRED)
+    assert encryption.of_pair(wanted, proxy_in_clear("protected-primary"), there, []) == encryption.Encryption(True, ())
+    assert not encryption.of_pair(replace(wanted, tls=OFF), proxy_in_clear("protected-primary"), there, []).in_clear
+    (row,) = encryption.encryption(wanted, proxy_in_clear("protected-primary"), there)
+    assert (row.state, "formed with colo_tls except_proxy" in row.found) == ("note", True)
+
+
+def test_the_choice_is_in_the_record_for_a_survivor_without_an_inventory() -> None:
+    record = proxy_in_clear("protected-primary").record
+    assert record_xml.from_xml(record_xml.to_xml(record)) == record
+    with pytest.raises(VocabularyError):
+        replace(record, credentials=None)
