@@ -25,5 +25,6 @@ def next_playbook(phase: str, holder: Observation | None, other: Observation | N
         cut_off = holder is not None and holder.record.role == "alone"
         return "failover" if cut_off or holder is None or other is None else "deploy"
     if phase == "stale":  # handed over, and never taken over
-        return "failover" if other is not None and other.domain.active else "start"
+        runs = other is not None and other.domain is not None and other.domain.active
+        return "failover" if runs else "start"
     return "deploy"

@@ -120,3 +120,9 @@ def test_a_standby_that_has_ended_is_not_said_to_be_kept_off_by_a_firewall() -> 
     seen = replace(holder, monitor=replace(holder.monitor, chardevs=cut))
     assert "firewalls" in " ".join(pair.pair(seen, recorded("degraded-secondary")).problems)
     assert "firewalls" not in " ".join(pair.pair(seen, crashed_standby()).problems)
+
+
+def test_a_survivor_whose_domain_somebody_removed_is_no_traceback() -> None:
+    gone = replace(recorded("failed-over-secondary"), domain=None)
+    found = pair.pair(recorded("stale-primary"), gone)
+    assert (found.phase, found.next) == ("stale", "start")
