@@ -17,6 +17,7 @@ VHOST_DEVICE = "/dev/vhost-net"
 DELETED = " (deleted)"
 LAST_WORDS = 3  # lines of a log
 OLDER_LOGS = 3
+STARTED = ": starting up libvirt"  # libvirt's line before those of a new QEMU
 LOGS = "/var/log/libvirt/qemu"
 PID_FILE = "/run/libvirt/qemu/{}.pid"
 
@@ -68,20 +69,20 @@ def _read(path: str) -> str:
 
 
 def logged_since(domain: str, words: str, directory: str = LOGS) -> str | None:
-    """What was logged after the last line that has ``words``; None where no line has.
+    """What the QEMU that was started last logged after its last line that has ``words``; None where it has none.
 
     virtlogd moves a log that has grown (2 MiB) to NAME.log.0, and that to NAME.log.1, three of them at most.
     """
     path, text = log_file(domain, directory), _log(domain, directory)
     for number in range(OLDER_LOGS):
-        if words in text:
+        if words in text or STARTED in text:
             break
         older = _read(f"{path}.{number}")
         if not older:
             return None
         text = older + text
     _before, there, after = text.rpartition(words)
-    return after if there else None
+    return after if there and STARTED not in after else None
 
 
 def logged_end(domain: str, directory: str = LOGS) -> str | None:
@@ -99,7 +100,7 @@ def last_words(domain: str, directory: str = LOGS) -> tuple[str, ...]:
 
     QEMU's own lines begin with the name of its program (error_report); libvirt logs the reason of each end after them.
     """
-    life = _log(domain, directory).rpartition(": starting up libvirt")[2]
+    life = _log(domain, directory).rpartition(STARTED)[2]
     if re.search(r": shutting down, reason=(?:shutdown|destroyed|saved|migrated)", life):
         return ()
     return tuple(re.findall(r"^(?:\S+Z )?qemu-system-\S+: (.{1,300})", life, re.MULTILINE)[-LAST_WORDS:])

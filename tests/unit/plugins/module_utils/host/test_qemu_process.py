@@ -34,6 +34,7 @@ LC_ALL=C /usr/bin/qemu-system-x86_64 -name guest=web1
 2026-11-25T14:02:00.000000Z qemu-system-x86_64: Can't receive COLO message: Input/output error
 2026-11-25T14:02:01.000000Z qemu-system-x86_64: invalid runstate transition: 'io-error' -> 'colo'
 """
+START = "2026-11-25 14:01:00.000+0000: starting up libvirt version: 11.3.0\n"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,10 @@ LC_ALL=C /usr/bin/qemu-system-x86_64 -name guest=web1
         ({"": "THERE new\n", ".0": "THERE old\n"}, " new\n"),
         ({"": "d\n", ".0": "c\n", ".2": "THERE\n"}, None),  # what was between is gone
         ({"": "d\n", ".0": "c\n"}, None),
+        ({"": f"{START}THERE a\n{START}b\n"}, None),  # of an earlier one
+        ({"": "c\n", ".0": f"THERE a\n{START}b\n"}, None),
+        ({"": f"{START}c\n", ".0": "THERE\n"}, None),
+        ({"": f"THERE a\n{START}b\nTHERE c\n"}, " c\n"),
         ({}, None),
     ],
 )
