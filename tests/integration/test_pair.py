@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observe.monitor import PURE_QUERIES
-from colo_bed import Bed
+from colo_bed import DIRECTORY, Bed
 
 NBD_PORT = 21601
 LOST = ("-e", "colo_lost=kvm1", "-e", "colo_fence_confirmed=kvm1", "-e", "colo_doubt_timeout=15")
@@ -178,3 +178,22 @@ def test_deploy_again_does_nothing(bed: Bed, words: tuple[str, ...]) -> None:
     for host, names in commands.items():
         assert names, f"nothing was asked on {host}: the log proves nothing"
         assert not set(names) - set(PURE_QUERIES) - LIBVIRT_ITSELF, (host, set(names) - set(PURE_QUERIES))
+
+
+HOOK = "/etc/libvirt/hooks/qemu.d/lockstep-colo"
+KEPT = f"stat -c '%U %G %a' {DIRECTORY} {HOOK}; sha256sum {HOOK}; systemctl is-enabled libvirtd.service || true"
+
+
+def test_the_role_mends_what_somebody_changed_on_a_host_and_asks_for_nothing_else(bed: Bed) -> None:
+    before = bed.ssh("kvm1", KEPT)
+    spoil = (f"chown root:root {DIRECTORY}", f"echo exit 0 >{HOOK}", f"chmod 0644 {HOOK}", "systemctl disable libvirtd")
+    bed.ssh("kvm1", " && ".join(spoil))
+    assert bed.ssh("kvm1", KEPT) != before
+    mended = bed.prepare().good()
+    assert bed.ssh("kvm1", KEPT) == before
+    assert mended.changed == 4, mended.text[-5000:]  # the service, the directory, the hook, and libvirt for it
+    again = bed.prepare().good()
+    assert again.changed == 0
+    asked = re.findall(r"^TASK \[(?:lockstep\.colo\.host : )?(.*?)\] \*+\n(?:ok|changed): ", again.text, re.MULTILINE)
+    kept = {"Enable libvirt", "Make the directory for standby images", "Make the directory for libvirt's hooks"}
+    assert not kept & set(asked)

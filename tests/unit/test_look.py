@@ -20,6 +20,10 @@ UNITS = {
     "etc/systemd/system/nftables.service.d/lockstep-colo.conf": "[Service]\n",
 }
 DIGEST = hashlib.sha256("".join(UNITS.values()).encode()).hexdigest()
+ARCHIVE = "usr/local/lib/lockstep-colo/lockstep-colo.pyz"
+HOOK = "etc/libvirt/hooks/qemu.d/lockstep-colo"
+RULES = "etc/apparmor.d/local/abstractions/libvirt-qemu"
+BLOCK = '# BEGIN lockstep.colo\n"/images" r,\n# END lockstep.colo\n'
 PEER = '  <colo:peer host="kvm2" machine-id="3eb5" address="10.77.0.2"/>\n'
 
 
@@ -42,7 +46,18 @@ def look(root: Path, **programs: str) -> dict[str, Any]:
         path.chmod(0o755)
     tools = [bin_, *(Path(one) for one in ("/usr/bin", "/bin"))]
     done = subprocess.run(
-        ["sh", "-c", script(root), "look", "/no", "--", "qemu-utils"],
+        [
+            "sh",
+            "-c",
+            script(root),
+            "look",
+            str(root / "images"),
+            "libvirtd",
+            str(root / ARCHIVE),
+            "/no",
+            "--",
+            "qemu-utils",
+        ],
         env={"PATH": os.pathsep.join(map(str, tools))},
         capture_output=True,
         text=True,
@@ -92,7 +107,51 @@ def test_other_firewalls_are_named_where_they_are_on(host: Path) -> None:
     assert look(host, systemctl="exit 3", **on)["firewalls"] == ["ufw"]
 
 
+def kept(path: Path, mode: int, text: str | None = None) -> str:
+    """Make it, a directory where there is no text, and say how it is told."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if text is None:
+        path.mkdir(exist_ok=True)
+    else:
+        path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    digest = [] if text is None else [hashlib.sha256(text.encode()).hexdigest()]
+    return " ".join([path.owner(), path.group(), f"{mode:o}", *digest])
+
+
+def test_what_the_role_keeps_is_told_by_owner_mode_and_digest(host: Path) -> None:
+    up = {"systemctl": UP, "nft": "exit 0", "dpkg_query": "exit 0"}
+    wanted = {
+        "directory": kept(host / "images", 0o751),
+        "hook": kept(host / HOOK, 0o755, "#!/usr/bin/python3\n"),
+        "hooks": kept((host / HOOK).parent, 0o755),
+        "service": "enabled active",
+        "socket": "enabled active",
+    }
+    rules = kept(host / RULES, 0o644, f"# somebody's\n{BLOCK}# more\n").rpartition(" ")[0]
+    archive = kept(host / ARCHIVE, 0o644, "core")
+    seen = look(host, **up)
+    assert {key: seen[key] for key in wanted} == wanted
+    assert seen["rules"] == f"{rules} {hashlib.sha256(BLOCK.encode()).hexdigest()}"
+    assert (len(seen["watch"]), seen["watch"][4], seen["watch"][-1]) == (8, archive, "enabled active")
+
+
+def test_what_is_not_as_it_was_made_is_told_otherwise(host: Path) -> None:
+    up = {"systemctl": UP, "nft": "exit 0", "dpkg_query": "exit 0"}
+    before = kept(host / HOOK, 0o755, "#!/usr/bin/python3\n")
+    (host / HOOK).write_text("exit 0\n", encoding="utf-8")
+    assert look(host, **up)["hook"] != before
+    (host / HOOK).unlink()
+    (host / HOOK).symlink_to("/bin/true")
+    assert look(host, **up)["hook"] == ""
+    kept(host / "images", 0o700)
+    assert look(host, **up)["directory"].endswith(" 700")
+    kept(host / RULES, 0o644, BLOCK + BLOCK)
+    assert look(host, **up)["rules"].split()[-1] != hashlib.sha256(BLOCK.encode()).hexdigest()
+
+
 def test_a_bare_host_says_so(tmp_path: Path) -> None:
     seen = look(tmp_path, systemctl="exit 3", nft="exit 1", dpkg_query="exit 1")
+    assert {seen[key].strip() for key in ("directory", "hook", "hooks", "rules", "service", "socket")} == {""}
     assert (seen["peers"], seen["pki"], seen["firewalls"], seen["watcher"]) == ([], None, [], False)
     assert "loaded" not in seen["table"]

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # What the role reads of a host before it changes anything, as YAML and in one go: each task costs a connection.
-# Arguments: the files that the role may have written for apt, then --, then the packages to look for.
+# Arguments: the directory for images, libvirt's daemon, the watcher's archive, the files that the role may have written for
+# apt, then --, then the packages to look for.
 export LC_ALL=C
+directory=$1 daemon=$2 archive=$3
+shift 3
 
 . /etc/os-release
 echo "distribution: '$NAME'"
@@ -21,6 +24,16 @@ dpkg-query --show --showformat \
 
 [ -e /sys/kernel/security/apparmor ] && echo "apparmor: true" || echo "apparmor: false"
 
+# Owner, group and mode, and of a file a digest; nothing of what is not there, or is a link.
+owned() { stat --format '%U %G %a' "$1"; }
+digest() { sha256sum | cut -d' ' -f1; }
+kept() {
+    [ -L "$1" ] && return
+    [ -d "$1" ] && owned "$1"
+    [ -f "$1" ] && echo "$(owned "$1") $(digest <"$1")"
+}
+unit() { echo "$(systemctl is-enabled "$1" 2>/dev/null) $(systemctl is-active "$1" 2>/dev/null)"; }
+
 # A digest of a key is no key: it tells whether the one that is there is the one that shall be.
 echo "pki:"
 for file in /etc/lockstep-colo/pki/*.pem; do
@@ -37,16 +50,31 @@ echo "firewalls: [$(
 
 # The role's own table: a digest of its files, and how it stands.
 units=/etc/systemd/system
-digest=$(cat /etc/lockstep-colo/firewall.nft $units/lockstep-colo-firewall.service \
-    $units/nftables.service.d/lockstep-colo.conf 2>/dev/null | sha256sum | cut -d' ' -f1)
+table=$(cat /etc/lockstep-colo/firewall.nft $units/lockstep-colo-firewall.service \
+    $units/nftables.service.d/lockstep-colo.conf 2>/dev/null | digest)
 loaded=$(nft list table inet lockstep_colo >/dev/null 2>&1 && echo loaded)
-echo "table: '$digest $(systemctl is-enabled lockstep-colo-firewall.service 2>/dev/null)" \
-    "$(systemctl is-active lockstep-colo-firewall.service) $loaded'"
+echo "table: '$table $(unit lockstep-colo-firewall.service) $loaded'"
 
 # Of the pairs that the host has already.
 echo "peers: [$(sed -n "s/.*<colo:peer .*address=[\"']\([0-9a-fA-F:.]*\)[\"'].*/'\1',/p" /etc/libvirt/qemu/*.xml 2>/dev/null | sort -u)]"
 
-[ -e /etc/systemd/system/lockstep-colo-watch.service ] && echo "watcher: true" || echo "watcher: false"
+# What the role keeps as it shall be: of AppArmor's rules its own part.
+rules=/etc/apparmor.d/local/abstractions/libvirt-qemu
+echo "directory: '$(kept "$directory")'"
+echo "hooks: '$(kept /etc/libvirt/hooks/qemu.d)'"
+echo "hook: '$(kept /etc/libvirt/hooks/qemu.d/lockstep-colo)'"
+echo "rules: '$([ -f $rules ] && echo "$(owned $rules) $(sed -n '/^# BEGIN lockstep.colo$/,/^# END lockstep.colo$/p' $rules | digest)")'"
+echo "service: '$(unit "$daemon.service")'"
+echo "socket: '$(unit "$daemon.socket")'"
+
+watch=$units/lockstep-colo-watch.service
+[ -e $watch ] && echo "watcher: true" || echo "watcher: false"
+echo "watch:"
+for path in "${archive%/*}" /etc/lockstep-colo /etc/lockstep-colo/automation /var/lib/lockstep-colo \
+    "$archive" /etc/lockstep-colo/watch.json $watch; do
+    echo "  - '$(kept "$path")'"
+done
+echo "  - '$(unit lockstep-colo-watch.service)'"
 
 # The script sets its own default and then sources the file, so the last assignment counts
 # and an environment variable in a systemd drop-in would not.

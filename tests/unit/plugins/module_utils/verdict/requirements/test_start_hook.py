@@ -25,10 +25,10 @@ def installed() -> str:
     """The file as the role's task makes it."""
     tasks = yaml.safe_load((ROLE / "tasks/configure.yml").read_text(encoding="utf-8"))
     (task,) = [task for task in tasks if task.get("ansible.builtin.copy", {}).get("dest") == INSTALLED_AS]
+    assert task["ansible.builtin.copy"]["content"] == "{{ colo_host_hook }}"
+    written = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))["colo_host_hook"]
     text = (ROLE / "files/libvirt_hook.py").read_text(encoding="utf-8").rstrip()  # as the lookup does
-    return task["ansible.builtin.copy"]["content"].replace(
-        "{{ lookup('ansible.builtin.file', 'libvirt_hook.py') }}", text
-    )
+    return written.replace("{{ lookup('ansible.builtin.file', 'libvirt_hook.py') }}", text)
 
 
 def test_the_digest_is_that_of_the_hook_that_the_role_installs() -> None:
