@@ -164,11 +164,20 @@ def test_behind_the_firewall_a_storm_is_not_felt(lab: Bed, shown: dict[str, Path
     assert phase(lab) == "protected"
     ports = [f"{HOSTS[host]}:{port}" for host, known in DOCUMENTED.items() for port in known]
     taken: dict[str, dict[str, int]] = {}
-    calm = recording(lab, tmp_path / "calm", lambda acks: wait_for("as long a calm", lambda: longest(acks)[1] >= STORM))
-    storm = recording(lab, tmp_path / "storm", lambda _acks: taken.update(ask(lab, *ports, "--storm", str(STORM))))
-    print(f"longest silence: {calm:.3f} s in calm, {storm:.3f} s in a storm")
+
+    def wait_out(acks: Path) -> None:
+        wait_for("as long a calm", lambda: longest(acks)[1] >= STORM)
+
+    def attack(_acks: Path) -> None:
+        taken.update(ask(lab, *ports, "--storm", str(STORM)))
+
+    calm, storm, calm_again = (
+        recording(lab, tmp_path / name, meanwhile)
+        for name, meanwhile in {"calm": wait_out, "storm": attack, "calm again": wait_out}.items()
+    )
+    print(f"longest silence: {calm:.3f} and {calm_again:.3f} s in calm, {storm:.3f} s in a storm")
     assert taken == {port: {"connections": 0} for port in ports}
-    assert storm <= 2 * calm
+    assert storm <= 2 * max(calm, calm_again)
     assert phase(lab) == "protected"
 
 
