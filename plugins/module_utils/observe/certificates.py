@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The certificate by which this host is known on the channels of its pairs: read, never used, and no key of it."""
+"""The certificate by which this host is known on the channels of its pairs, and whether its key belongs to it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ def certificate(directory: str = PKI_DIRECTORY) -> Certificate:
         return Certificate(problem=f"{', '.join(missing)} of {directory} is not there")
     try:
         found = [_decoded(f"{directory}/{name}") for name in CERTIFICATES]
+        for end in ("server", "client"):  # a key of another certificate is an SSLError
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_cert_chain(f"{directory}/{end}-cert.pem", f"{directory}/{end}-key.pem")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         return Certificate(problem=f"a certificate of {directory} cannot be read: {error}")
     server = found[1]

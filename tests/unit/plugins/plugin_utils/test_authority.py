@@ -101,6 +101,12 @@ def test_what_is_missing_on_a_host_is_named(tmp_path: Path) -> None:
     assert "cannot be read" in certificate(str(home)).problem
 
 
+def test_a_key_of_another_certificate_is_named(tmp_path: Path) -> None:
+    home = installed(certify(tmp_path / "pki"), tmp_path / "host")
+    shutil.copy(certify(tmp_path / "pki", "kvm2", "10.0.0.2").key, home / "client-key.pem")
+    assert "key values mismatch" in certificate(str(home)).problem
+
+
 def talk(server: Path, client: Path, address: str) -> str:
     """What a client that looks for ``address`` in the certificate hears of a server, both with their certificates."""
     listening, connecting = (ssl.SSLContext(one) for one in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT))
