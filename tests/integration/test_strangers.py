@@ -23,7 +23,7 @@ STRANGER = Path(__file__).with_name("stranger.py")
 OPEN = {host: {"colo_firewall": "none"} for host in HOSTS}
 DOCUMENTED = {"kvm2": {21600: "migration", 21601: "nbd"}, "kvm1": {21602: "mirror", 21603: "compare"}}
 AN_HOUR_AGO = -1 / 48  # as days in force, of a certificate that was made an hour ago
-SLOWLY = ("-e", "colo_sync_speed=65536")
+SLOWLY = ("-e", "colo_sync_speed=1048576")
 STORM = 15  # seconds
 
 pytestmark = pytest.mark.long
@@ -111,7 +111,7 @@ def test_a_pair_whose_disks_are_copied(lab: Bed, shown: dict[str, Path]) -> None
     ) as deploy:  # fmt: skip
         wait_for("the copying to begin", lambda: jobs(lab), timeout=200)
         tried(lab, "syncing", shown)
-        assert [job["status"] for job in jobs(lab)] == ["running"]
+        assert [job["status"] for job in jobs(lab)] in (["running"], ["ready"])
         faster = {"device": jobs(lab)[0]["device"], "speed": 0}
         lab.qmp("kvm1", json.dumps({"execute": "block-job-set-speed", "arguments": faster}))
         assert deploy.wait(300) == 0, (lab.lab.state / "strangers.txt").read_text(encoding="utf-8")[-3000:]
