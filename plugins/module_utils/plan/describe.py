@@ -103,7 +103,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
 def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
     record = peer.record
     if peer.domain is None or record is None or record.role != "primary":
-        yield from problems(preflight.of_host(seen.host, wanted.directory))
+        yield from problems(preflight.of_host(seen.host, wanted.directory, dry=wanted.dry))
         yield Problem("the peer is not the primary of a pair", "Run colo_disk with role primary there first")
         return
     if wanted.address and wanted.address != record.peer.address:

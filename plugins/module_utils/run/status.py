@@ -88,7 +88,7 @@ def status(
         "advice": advice(rows),
         "vhost": asdict(vhost.of_guest(rows, guest)),
         "encryption": asdict(encryption.of_pair(wanted, guest, other, rows)),
-        "unfit": [asdict(one) for one in problems(preflight.of_host(seen.host, wanted.directory))],
+        "unfit": [asdict(one) for one in problems(preflight.of_host(seen.host, wanted.directory, dry=wanted.dry))],
         **result.seen(seen, secrets=secrets),
     }
     for name, rate in rates.items():

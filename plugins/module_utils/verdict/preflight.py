@@ -132,13 +132,13 @@ def seen_here(wanted: Wanted, seen: Observation, peer: Observation | None) -> li
     ``wanted`` is said for this host: its own address is the first.
     """
     if peer is None:
-        rows = of_host(seen.host, wanted.directory)
+        rows = of_host(seen.host, wanted.directory, dry=wanted.dry)
         return [*rows, *_of_domain(stated(wanted, seen), seen, seen.domain)] if _described(seen) else rows
     there = replace(wanted, address=wanted.peer_address, peer_address=wanted.address)
     wanted, holder, standby = (there, peer, seen) if guest_is_there(seen, peer) else (wanted, seen, peer)
     if _described(holder):
         return of_pair(stated(wanted, holder), holder, standby, strict=False)
-    return [*of_host(holder.host, wanted.directory), *of_host(standby.host, wanted.directory)]
+    return [row for one in (holder, standby) for row in of_host(one.host, wanted.directory, dry=wanted.dry)]
 
 
 def worth_a_trial(rows: Iterable[Requirement], standby: Observation, holder: Observation) -> bool:

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import Timeout
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import THOROUGH, Sights
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Observation, Trial
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Checkpoints,
+    Observation,
+    StartHook,
+    Trial,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.run import status
 from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import Request
@@ -42,6 +47,13 @@ def test_alone_a_host_is_held_against_what_every_host_needs(asked: dict[str, Any
     ]  # fmt: skip
     assert result["unfit"] == []
     assert (asked["depth"], asked["sights"], asked["host_name"]) == (THOROUGH, Sights(), "kvm2")
+
+
+def test_in_check_mode_a_host_that_is_still_to_be_prepared_is_not_unfit(asked: dict[str, Any]) -> None:
+    bare = replace(asked["seen"].host, start_hook=StartHook())
+    asked["seen"] = replace(asked["seen"], host=bare)
+    assert ["start" in one["what"] for one in look(verdict=False)["unfit"]] == [True]
+    assert look(verdict=False, dry=True)["unfit"] == []
 
 
 def test_where_the_peer_has_the_guest_this_host_is_seen_as_its_standbys(asked: dict[str, Any]) -> None:

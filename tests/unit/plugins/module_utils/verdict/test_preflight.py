@@ -470,6 +470,16 @@ def test_in_check_mode_it_is_no_reason_to_refuse_that_the_role_host_has_not_run_
     assert not list(problems(dry))
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with a peer that has no domain"])
+def test_so_it_is_where_a_host_is_looked_at_without_a_domain(alone: bool) -> None:
+    bare = replace(EMPTY, host=replace(equipped(EMPTY.host), apparmor_rules=(), start_hook=StartHook()))
+    rows = preflight.seen_here(Wanted(), bare, None if alone else bare)
+    dry = preflight.seen_here(Wanted(dry=True), bare, None if alone else bare)
+    written = "AppArmor", "start hook"
+    assert {row.state for row in rows if row.requirement in written} == {WRONG}
+    assert {row.state for row in dry if row.requirement in written} == {NOTE}
+
+
 def test_where_apparmor_is_not_in_force_no_rule_is_needed() -> None:
     host = replace(FIT.standby.host, apparmor=False, apparmor_rules=())
     assert list(problems(preflight.of_host(host, WANTED.directory))) == []
