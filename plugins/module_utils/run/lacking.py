@@ -8,16 +8,35 @@ Whoever only looks, in check mode or for status, writes nothing.
 
 from __future__ import annotations
 
+import contextlib
+import time
+from dataclasses import replace
+
 from ..host import given_way
+from ..lockstep import graph
 from ..observation.seen import Observation
+from ..observe import look
 from ..record.given_way import GaveWay
 from ..verdict import copies, current
 
+LASTING = graph.RECONNECT_SECONDS + 0.5
+
 
 def note(seen: Observation) -> None:
-    """Write it down durably, once, where it is so; what is done about it is decided elsewhere."""
+    """Write it down durably, once, where it is so; what is done about it is decided elsewhere.
+
+    Connections alone may have been seen in the middle of their end, one after the other, or of being made anew: what is
+    still so after LASTING seconds is noted. Where there is no room for a note, what tells of it now is still there.
+    """
     record = seen.record
     if record is None or record.role != "secondary" or not seen.domain.active or seen.known_to_lack:
         return
-    if copies.completed(seen) and any(current.lacks(seen)):
-        given_way.note(given_way.LACKING, seen.domain.name, GaveWay(seen.domain.uuid, record.generation, record.role))
+    if not copies.completed(seen) or not any(current.lacks(seen)):
+        return
+    if not any(current.logged(seen)):
+        time.sleep(LASTING)
+        seen = replace(seen, **look.came_over(seen))
+    if any(current.lacks(seen)):
+        about = GaveWay(seen.domain.uuid, record.generation, record.role)
+        with contextlib.suppress(OSError):
+            given_way.note(given_way.LACKING, seen.domain.name, about)

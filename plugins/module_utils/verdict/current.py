@@ -38,7 +38,7 @@ def left_behind(seen: Observation, within: float) -> Iterator[Problem]:
 
 def lacks(seen: Observation) -> Iterator[Problem]:
     """Why this standby may lack writes that clients were told of, by what it knows itself, and what was noted of it."""
-    if found := [*_noted(seen), *_logged(seen)]:
+    if found := [*_noted(seen), *logged(seen)]:
         yield found[-1]  # what is logged says more
     else:
         yield from cut_from_disks(seen)
@@ -49,7 +49,7 @@ def _noted(seen: Observation) -> Iterator[Problem]:
         yield _lacking(seen, "it was seen before, and noted on this host, that this copy lacks writes of the guest")
 
 
-def _logged(seen: Observation) -> Iterator[Problem]:
+def logged(seen: Observation) -> Iterator[Problem]:
     """By what its QEMU has logged.
 
     For RECONNECT_SECONDS a write waits for a connection that is made anew, and nothing was told to a client; what came

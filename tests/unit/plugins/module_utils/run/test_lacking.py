@@ -56,3 +56,28 @@ def test_what_is_noted_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> 
     lacking.note(LACKING)
     monkeypatch.setattr(given_way, "note", None)
     lacking.note(replace(LACKING, known_to_lack=True))
+
+
+@pytest.mark.parametrize(
+    ("then", "lasts"),
+    [({"migration": 1, "nbd": 1}, True), ({"migration": 0, "nbd": 0}, False), ({"migration": 1, "nbd": 2}, False)],
+    ids=["cut", "the primary has ended", "made anew"],
+)
+def test_connections_that_are_just_ending_are_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch, then: dict[str, int], lasts: bool
+) -> None:
+    """A note that is wrong would keep the only copy that is left from being served."""
+    slept: list[float] = []
+    monkeypatch.setattr(lacking.time, "sleep", slept.append)
+    monkeypatch.setattr(lacking.look, "came_over", lambda seen: {"connections": then, "without_writes": 2.0})
+    lacking.note(replace(STANDBY, connections={"migration": 1, "nbd": 1}, without_writes=2.0))
+    assert slept == [lacking.LASTING]
+    assert (noted() is not None) is lasts
+
+
+def test_no_room_for_a_note_keeps_nobody_from_serving(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_unused: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(given_way, "note", full)
+    lacking.note(LACKING)
