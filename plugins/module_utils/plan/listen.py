@@ -33,7 +33,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     if follows and whole and not _left_behind(peer) and not any(current.lacks(seen)):
         return _completed(seen, peer)
     if seen.domain.active and seen.monitor and states.listens(seen) and whole:
-        return Plan((), seen)
+        return Plan(tuple(_forget_connections(seen, peer)), seen)
     if seen.domain.active and not (_just_started(seen) and whole):
         end = Step("end the standby that is no use", "destroy", pivot=True)
         rest = _after_its_end(wanted, seen, peer)
@@ -181,6 +181,21 @@ def _standby_steps(seen: Observation) -> list[Step]:
 def _log(event: str) -> Step:
     arguments = {"name": event, "enable": True, "ignore-unavailable": True}
     return qmp(f"have QEMU log {event}", "trace-event-set-state", arguments)
+
+
+def _forget_connections(seen: Observation, peer: Observation) -> list[Step]:
+    """What a standby that listens takes for connected, and its primary has not (any more).
+
+    As when the primary's host lost its power: nothing comes over these connections, nor is anything sent before there
+    is a guest, so that this QEMU would never connect with the one that listens there now.
+    """
+    here, there = seen.connections or {}, peer.connections
+    kinds = {channel.kind for channel in seen.record.channels() if channel.listener == "primary"}
+    left = [kind for kind in kinds if there is not None and here.get(kind, 0) > there.get(kind, 0)]
+    ports = sorted(channel.port for channel in seen.record.channels() if channel.kind in left)
+    address = seen.record.peer.address
+    title = f"reset the connections that {address} has no longer"
+    return [Step(title, "release", {"peer": address, "ports": ports})] if ports else []
 
 
 def _links_down(seen: Observation) -> list[Step]:

@@ -96,6 +96,35 @@ def test_what_check_mode_projects_for_a_standby_lets_the_primary_be_planned() ->
     assert protect.primary(WANTED, recorded("described-primary"), plan.after).steps
 
 
+@pytest.mark.parametrize(
+    ("here", "there", "kinds"),
+    [
+        ({"mirror": 2, "compare": 2}, {"mirror": 0, "compare": 0}, {"mirror", "compare"}),
+        ({"mirror": 2, "compare": 1}, {"mirror": 2, "compare": 0}, {"compare"}),
+        ({"mirror": 2, "compare": 2, "nbd": 2}, {"mirror": 2, "compare": 2, "nbd": 0}, set()),
+        ({"mirror": 0, "compare": 0}, {"mirror": 0, "compare": 0}, set()),
+        ({"mirror": 2, "compare": 2}, None, set()),
+        (None, {"mirror": 0, "compare": 0}, set()),
+    ],
+    ids=[
+        "its power was gone",
+        "one of them",
+        "a copying that begins anew",
+        "none yet",
+        "unknown there",
+        "unknown here",
+    ],
+)
+def test_a_standby_does_not_stay_with_connections_that_its_primary_has_lost(
+    here: dict[str, int] | None, there: dict[str, int] | None, kinds: set[str]
+) -> None:
+    """It would wait for ever for a primary that listens anew; seen after the loss of its host in the first sync."""
+    seen = replace(recorded("listening-secondary"), connections=here)
+    plan = plan_standby.secondary(WANTED, seen, replace(recorded("described-primary"), connections=there))
+    ports = sorted(channel.port for channel in seen.record.channels() if channel.kind in kinds)
+    assert [(step.action, step.arguments["ports"]) for step in plan.steps] == ([("release", ports)] if kinds else [])
+
+
 @pytest.mark.parametrize("lacking", [{"received": Received(failed="EIO")}, {"known_to_lack": True}])
 def test_a_standby_that_lacks_writes_is_renewed(lacking: dict[str, object]) -> None:
     seen, peer = recorded("protected-secondary"), recorded("protected-primary")
