@@ -152,6 +152,7 @@ def test_without_tls_it_lists_the_disks_and_status_says_so(lab: Bed, shown: dict
     kept = lab.deploy().good()
     assert kept.changed == 0
     assert "was formed with colo_tls off" in kept.said()
+    assert "web1 would be formed anew" in lab.deploy("--check", "-e", "colo_tls_renew=true").good().said()
     lab.deploy("-e", "colo_tls_renew=true").good()
     assert lab.get() == boot
     assert "neither encrypted nor authenticated" not in lab.playbook("status", "--limit", "web1").good().said()
