@@ -24,7 +24,8 @@ def looked(directory: Path) -> dict[str, str]:
     said = subprocess.run(["sh", "-c", loop], capture_output=True, text=True, check=False)
     assert said.stderr == ""
     return {
-        name.strip(): told.strip(" '") for name, _, told in (line.partition(":") for line in said.stdout.splitlines())
+        name.strip(): told.strip(" '")
+        for name, _colon, told in (line.partition(":") for line in said.stdout.splitlines())
     }
 
 
