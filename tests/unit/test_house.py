@@ -79,6 +79,25 @@ def test_the_page_for_newcomers_says_the_same() -> None:
     assert said == {name: {*rooms, "errors"} - {name} for name, rooms in MAY_IMPORT.items()}
 
 
+NAMED = re.compile(r"`([\w/]+\.(?:py|yml|md|jsonl?))`")
+
+
+def missing(page: str) -> list[str]:
+    """The files that a page names and that are nowhere: by path from the root, the core or a role, a test's by name."""
+    root = PLUGINS.parent
+    places = (root, PLUGINS, CORE, root / "roles" / "pair", root / "roles" / "pair" / "tasks")
+    tests = {path.name for path in (root / "tests").rglob("*.py")}
+    names = [name for name in NAMED.findall(page) if not name.startswith("results/")]
+    return [name for name in names if name not in tests and not any((place / name).exists() for place in places)]
+
+
+def test_what_the_page_for_newcomers_names_is_there() -> None:
+    page = (PLUGINS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert len(NAMED.findall(page)) > 15
+    assert missing(page) == []
+    assert missing("`run/foreseen.py` and `plan/foreseen.py`") == ["run/foreseen.py"]
+
+
 def test_no_room_imports_what_it_may_not() -> None:
     assert [words for path in FILES for words in broken(path)] == []
 
