@@ -82,5 +82,5 @@ def _of_qemu(seen: Observation, monitor: Monitor) -> dict[str, Any]:
         "objects": sorted(filter(graph.is_ours, monitor.objects)),
         "sockets": sorted(filter(graph.is_ours, monitor.chardevs)),
         "I/O threads": sorted(monitor.iothreads),
-        "connected": bool(seen.peer_sockets),
+        "connected": bool(set(seen.peer_sockets) - set(seen.closed_sockets)),
     }

@@ -81,3 +81,12 @@ def test_what_goes_out_of_view_with_the_record_is_no_difference() -> None:
     undescribed = describe.plain("secondary", before, None)
     assert differences(before, undescribed.after, left) == []
     assert differences(before, before, left), "the domain is still there"
+
+
+def test_a_connection_that_is_closed_and_not_forgotten_yet_is_none() -> None:
+    seen = recorded("released-primary")
+    assert seen.peer_sockets == ()
+    closing = replace(seen, peer_sockets=("10.77.0.1:1 10.77.0.2:2",), closed_sockets=("10.77.0.1:1 10.77.0.2:2",))
+    assert differences(seen, seen, closing) == []
+    still_open = replace(closing, closed_sockets=())
+    assert differences(seen, seen, still_open) == ["QEMU's connected: True, foreseen was False"]
