@@ -44,6 +44,7 @@ FAIL_OVER = "failover"  # the power taken from it: failover, its power back, dep
 FAIL_OVER_UP = "failover, its host up"  # its domain is off: failover confirmed, deploy
 END_IT = "failover again"  # it answers, and its guest still runs: failover again, which ends that guest, deploy
 FAIL_OVER_OTHER = "failover, the other lost"  # the power taken from the other, with the fault still there
+RESUME = "resume, the same again"  # its disk has stopped the guest: the fault is over, virsh resume, the same again
 UNPROTECT_IT = "unprotect"  # both hosts up, the fault over: unprotect frees the guest, deploy
 START = "start"  # both hosts up: start, deploy
 
@@ -194,7 +195,9 @@ def _while_copying(cell: Cell) -> Expected:
     """The primary has the only copy."""
     if cell.side == PRIMARY and cell.fault in (KILLED, OFF):
         return Expected((START,), boots=2)
-    return Expected((AGAIN,) if cell.side == PRIMARY else (AGAIN, FAIL_OVER))
+    if cell.side == PRIMARY:
+        return Expected((AGAIN, RESUME) if cell.fault in ON_DISK else (AGAIN,))
+    return Expected((AGAIN, FAIL_OVER))
 
 
 def _in_a_runbook(cell: Cell) -> Expected:
@@ -203,7 +206,8 @@ def _in_a_runbook(cell: Cell) -> Expected:
         return Expected((AGAIN, FAIL_OVER_UP, START), boots=2 if cell.side == PRIMARY else 1)
     if cell.fault == OFF:
         return Expected((FAIL_OVER, START), boots=2 if cell.phase != SWITCHOVER else 1)
-    return Expected((AGAIN, FAIL_OVER))
+    # A drill that has ended its standby refuses to be run again, and names deploy.
+    return Expected((AGAIN, DEPLOY, RESUME) if cell.fault in ON_DISK else (AGAIN, DEPLOY, FAIL_OVER))
 
 
 def _in_a_failover(cell: Cell) -> Expected:
