@@ -41,3 +41,11 @@ def test_of_two_disks_one_is_made_anew() -> None:
 def test_the_longest_absence_counts() -> None:
     late = LINES[2].replace("1795689008", "1795689011")
     assert received.read(LINES[1] + late + LINES[1] + LINES[2]).away == pytest.approx(3.004384)
+
+
+def test_a_write_that_failed_is_told_with_its_reason() -> None:
+    """By QEMU 7.2.22, of an export on a device without room; later ones name the event otherwise."""
+    logged = (FIXTURES / "standby-7.2.log").read_text(encoding="utf-8")
+    assert received.read(logged) == Log(failed="ENOSPC")
+    assert received.read(logged.replace("structured_error", "chunk_error")) == Log(failed="ENOSPC")
+    assert received.read(logged.partition("\n")[0]) == Log()
