@@ -31,7 +31,6 @@ from .moving import Moving
 POLL = 0.05
 SLOW_POLL = 0.5  # for what takes longer than a second
 WHOLE_CHECKPOINTS = 1
-STOPPED_BY_A_DISK = "io-error"  # a run state of QEMU
 REMEDIES = {
     "connected": "Look at the firewalls of both hosts and the network between: the standby connects with the primary's "
     "replication address, on TCP ports of the pair's block",
@@ -321,14 +320,7 @@ class Apply:
         state = self._until_jobs(jobs, ("ready", "concluded"))
         if state is not None:
             self._moving.see(state, time.monotonic())
-            return state
-        if self._ask("query-status")["status"] == STOPPED_BY_A_DISK:
-            # In lockstep that would end QEMU, and the guest with it, at the first checkpoint.
-            raise ColoError(
-                "a write of the guest to its disk failed meanwhile, and stopped it",
-                remedy="See to the disk and its space, let the guest go on (virsh resume), and run again",
-            )
-        return None
+        return state
 
     def _until_connected(self, names: list[str]) -> str | None:
         found = {item["label"]: item["filename"] for item in self._ask("query-chardev")}
