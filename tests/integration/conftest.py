@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One lab for the whole run; each case goes into results/integration.jsonl (-SUITE.jsonl) as it ends."""
+"""One lab for the whole run, or for each of its workers; each case goes into results/integration.jsonl (-SUITE.jsonl) as it ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def lab():
-    bed = Bed(os.environ.get("LOCKSTEP_LAB_NAME", "colo-integration"))
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    bed = Bed("-".join(filter(None, [os.environ.get("LOCKSTEP_LAB_NAME", "colo-integration"), worker])))
     bed.up()
     bed.prepare().good()  # a pair is refused on hosts that are not
     yield bed

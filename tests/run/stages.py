@@ -40,7 +40,8 @@ STAGES: dict[str, list[str]] = {
     "sanity": ["tests/run/sanity {python}"],
     "galaxy": ["tests/run/galaxy"],
     "molecule": ["molecule test"],
-    "integration": ["tests/integration/run", "tests/long/kills --sample"],
+    # Two labs at a time: one alone leaves a half of two cores idle.
+    "integration": ["tests/integration/run -n 2 --dist loadfile", "tests/long/kills --sample"],
     "kvm": ["tests/long/instances"],
     "long": [
         "tests/integration/run -m long",
