@@ -47,9 +47,9 @@ assert session.missing_libraries() == []
 with session.open_session("qemu:///system", "web1", None) as hypervisor:
     found = status(hypervisor, goals.Request("web1", "kvm2"))
 fenced = goals.Request("web1", "kvm2", check=True, fence=goals.Fence("kvm1", proof={"rc": 0}))
-done = goals.reach("surviving", fenced, uri="qemu:///system", holder="a test")
+done = goals.reach("surviving", fenced, uri="qemu:///system", owner="a test")
 try:
-    goals.reach("surviving", goals.Request("web1", "kvm2", check=True), uri="qemu:///system", holder="a test")
+    goals.reach("surviving", goals.Request("web1", "kvm2", check=True), uri="qemu:///system", owner="a test")
 except result.FAILURES as error:
     refused = result.failure(error, "web1", "kvm2")["msg"]
 print(json.dumps({**result.returned(done), "phase": found["phase"], "refused": refused}))
