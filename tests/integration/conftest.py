@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One lab for the whole run, or for each of its workers; each case goes into results/integration.jsonl (-SUITE.jsonl) as it ends."""
+"""One lab for the whole run, or for each of its workers; each case goes into results/integration.jsonl as it ends.
+
+Of a suite of hosts into integration-SUITE.jsonl.
+"""
 
 from __future__ import annotations
 
