@@ -207,11 +207,13 @@ sync:
   sample: {"colo-vda-sync": {"status": "running", "done": 1048576, "total": 4194304, "percent": 25.0, "rate": 1048576}}
 verdict:
   description:
-    - Phase, holder of the guest, problems and harmless notes of the pair, and as C(next) the playbook that leads on
-      from here; it is empty where there is nothing to do.
+    - Phase, holder of the guest, problems and harmless notes of the pair, as C(next) the playbook that leads on from
+      here, which is empty where there is nothing to do, and C(protected), whether the loss of either host costs no
+      write.
   returned: when O(peer) is given
   type: dict
-  sample: {"phase": "failed_over", "holder": "kvm1", "problems": ["..."], "notes": [], "next": "deploy"}
+  sample:
+    {"phase": "failed_over", "holder": "kvm1", "problems": ["..."], "notes": [], "next": "deploy", "protected": false}
 pending:
   description:
     - What M(lockstep.colo.colo_disk) and M(lockstep.colo.colo_pair) would do on both hosts until the pair is what the

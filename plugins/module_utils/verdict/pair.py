@@ -24,7 +24,7 @@ class Verdict:
 
     ``phase`` is one of record.pair.PHASES; ``holder`` the host whose copy is the guest's. In plain words: ``problems``,
     about each of which something is to be done, and ``notes``, which are harmless. ``next`` is the playbook that leads
-    on from here; empty where there is nothing to do.
+    on from here; empty where there is nothing to do. ``protected``: the loss of either host costs no write.
     """
 
     phase: str
@@ -32,6 +32,7 @@ class Verdict:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     next: str = ""
+    protected: bool = False
 
 
 def phase(seen: Observation, peer: Observation | None = None) -> str:
@@ -102,7 +103,7 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
     if leads_on == "deploy" and state == "degraded" and (refused := [row.found for row in unmet]):
         leads_on = "unprotect"
         problems.append(f"a new standby would be refused: {'; '.join(refused)}. unprotect frees the guest")
-    return Verdict(state, holder.host.name, tuple(problems), notes, leads_on)
+    return Verdict(state, holder.host.name, tuple(problems), notes, leads_on, state == "protected")
 
 
 def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[str]]:
@@ -172,7 +173,7 @@ def _without_holder(seen: list[Observation], missing: bool) -> Verdict:
     if known is None:
         return Verdict("unprotected", None, ("a host could not be reached",) if missing else (), (), "deploy")
     state = phase(known, standby if ended else None)
-    if missing and state == "protected":
+    if state == "protected":
         state = "degraded"
     words = "the primary's host could not be reached" if missing and not ended else "no host has the primary's copy"
     if ended:

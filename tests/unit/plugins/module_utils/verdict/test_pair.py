@@ -81,7 +81,7 @@ PAIRS = [
 def test_the_verdict_over_a_pair(primary: str | None, secondary: str | None, phase: str, holder: str | None) -> None:
     seen = [recorded(name) if name else None for name in (primary, secondary)]
     found = pair.pair(*seen)
-    assert (found.phase, found.holder) == (phase, holder)
+    assert (found.phase, found.holder, found.protected) == (phase, holder, phase == "protected")
     assert pair.pair(*reversed(seen)) == replace(found, problems=pair.pair(*reversed(seen)).problems), "either order"
 
 
@@ -89,6 +89,12 @@ def test_a_pair_is_not_protected_where_the_standby_is_not_in_lockstep() -> None:
     found = pair.pair(recorded("protected-primary"), recorded("listening-secondary"))
     assert found.phase == "degraded"
     assert any("clients may be frozen" in problem for problem in found.problems)
+
+
+def test_a_standby_in_lockstep_whose_primary_is_nowhere_is_not_protected() -> None:
+    found = pair.pair(recorded("unprotected-secondary"), recorded("protected-secondary"))
+    assert (found.phase, found.holder, found.protected) == ("degraded", None, False)
+    assert "no host has the primary's copy" in found.problems
 
 
 def test_a_pair_whose_standby_may_not_be_promoted_is_not_protected() -> None:
