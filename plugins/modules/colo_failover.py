@@ -198,7 +198,7 @@ def main() -> None:
             **modules.HANDOVER,
             "peer": {"type": "raw"},
             "job": {"type": "str"},
-            "promote_within": {"type": "int", "default": 300},
+            "promote_within": {"type": "int", "default": modules.PROMOTE_WITHIN},
             "i_accept_that_two_guests_may_run": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

@@ -4,11 +4,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DIRECTORY, PORT_RANGE
+from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.current import PROMOTE_WITHIN
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = ("README.md", "SECURITY.md", "roles", "plugins", "tests/integration", "tests/lab")
@@ -20,6 +27,10 @@ FILES = sorted(
 )
 PORTS = re.compile(r"\b2[1-3]\d{3}-2[1-3]\d{3}\b")
 IMAGES = re.compile(r"/var/lib/libvirt/images/colo\w*")
+# What the core takes where nothing is said, by the name of a module's option; a role's variable is colo_NAME.
+DEFAULTS = {name: value for name, value in asdict(Wanted()).items() if value is not None and name != "dry"} | {
+    "promote_within": PROMOTE_WITHIN
+}
 
 
 def texts() -> list[tuple[str, str]]:
@@ -48,3 +59,32 @@ def test_in_code_it_stands_once(fact: str) -> None:
         if fact in line and "``" not in line and not line.lstrip().startswith(("#", "-"))
     ]
     assert [line.partition(":")[0] for line in lines] == ["pair.py"]
+
+
+def documented() -> Iterator[tuple[str, str, Any]]:
+    """Where the default of an option is documented, the option's name, and the default."""
+    for path in (path for path in FILES if {"modules", "doc_fragments"} & set(path.parts)):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Assign)
+                and isinstance(node.value, ast.Constant)
+                and "options:" in str(node.value.value)
+            ):
+                for name, option in yaml.safe_load(node.value.value)["options"].items():
+                    if "default" in option:
+                        yield path.name, name, option["default"]
+
+
+def of_roles() -> Iterator[tuple[str, str, Any]]:
+    """Which role has a default for a variable, the variable's name without its prefix, and the default."""
+    for path in (path for path in FILES if path.parts[-2:] == ("defaults", "main.yml")):
+        for name, default in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+            yield path.parts[-3], name.removeprefix("colo_"), default
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_every_default_is_that_of_the_core(name: str) -> None:
+    core = list(DEFAULTS[name]) if isinstance(DEFAULTS[name], tuple) else DEFAULTS[name]
+    found = {where: default for where, other, default in (*documented(), *of_roles()) if other == name}
+    assert found, "documented nowhere"
+    assert found == dict.fromkeys(found, core)

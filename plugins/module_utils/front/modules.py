@@ -31,6 +31,7 @@ from ..run.status import status
 UNREACHABLE = "unreachable"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 DEFAULTS = Wanted()
+PROMOTE_WITHIN = Request.promote_within  # seconds of silence
 WISHES = (
     "address", "peer_address", "first_port", "checkpoint_delay", "uncompared", "tls", "sync_speed", "sync_wait",
     "directory", "image_owner", "image_group",

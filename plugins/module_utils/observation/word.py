@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..record.pair import ROLES
+
 MOST_HALVES = 256
 MOST_NUMBER = 2**63 - 1
 _NAME = re.compile(r"[A-Za-z0-9 ._-]{0,80}")
-ROLES = ("primary", "secondary", "alone")
 
 
 @dataclass(frozen=True)
