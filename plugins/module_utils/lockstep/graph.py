@@ -91,8 +91,8 @@ def sync_job(target: str) -> str:
     return f"{PREFIX}{target}-sync"
 
 
-def copies(job: str) -> bool:
-    """Whether it is the sync of a disk."""
+def is_sync(job: str) -> bool:
+    """Whether the block job of this id copies a disk to the standby."""
     return is_ours(job) and job.endswith("-sync")
 
 

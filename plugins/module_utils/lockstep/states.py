@@ -145,7 +145,7 @@ def consistent(monitor: Monitor, target: str) -> bool:
 
 def copying_failed(monitor: Monitor) -> bool:
     """Whether a pair got into lockstep with a copy that is not whole."""
-    return any(job.error for name, job in monitor.jobs.items() if graph.copies(name))
+    return any(job.error for name, job in monitor.jobs.items() if graph.is_sync(name))
 
 
 def copy_target(monitor: Monitor, target: str) -> str:

@@ -15,7 +15,7 @@ from ..lockstep.frames import barrier
 from ..observation.depth import BRIEF
 from ..observation.seen import Monitor, Observation
 from ..verdict import copies, current, pair
-from ..verdict.fence import SAID, Fence, unproven
+from ..verdict.fence import SAID, Fence, objections
 from ..verdict.problem import Problem, refuse_if
 from .parts import frames, layers
 from .parts.undo import free, release, reset_connections, undo
@@ -73,7 +73,7 @@ def doubts(
     if record.role == "alone":
         return  # done already, or to be finished: the fence was asked for then
     if not unfenced:
-        yield from unproven(seen, fence, peer)
+        yield from objections(seen, fence, peer)
     # A primary that was seen to be given up, with this generation, has not gone on alone.
     said = unfenced or (fence is not None and fence.ground in SAID)
     if record.role == "secondary" and seen.domain.active and copies.completed(seen):

@@ -91,7 +91,7 @@ class Asker(threading.Thread):
             if role == "primary":
                 lacks = bool(self._qmp("query-xen-replication-status")["error"])
             elif role == "none":
-                jobs = [job for job in self._qmp("query-jobs") if graph.copies(job["id"])]
+                jobs = [job for job in self._qmp("query-jobs") if graph.is_sync(job["id"])]
             done, total = (sum(job[key] for job in jobs) for key in ("current-progress", "total-progress"))
             return Seen(before.process, 0, role, lacks, done, total)
         except Timeout:

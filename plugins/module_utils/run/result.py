@@ -48,7 +48,7 @@ def seen(observation: Observation, *, secrets: bool = False) -> dict[str, Any]:
         "phase": pair.phase(observation),
         "problems": remarks.problems(observation),
         "notes": remarks.notes(observation),
-        "sync": {name: progress(job) for name, job in _jobs(observation).items() if graph.copies(name)},
+        "sync": {name: progress(job) for name, job in _jobs(observation).items() if graph.is_sync(name)},
         "observation": data,
     }
 

@@ -143,5 +143,5 @@ def _rates(before: Observation, after: Observation, seconds: float) -> dict[str,
     return {
         name: round((job.done - before.monitor.jobs[name].done) / seconds)
         for name, job in after.monitor.jobs.items()
-        if name in before.monitor.jobs and graph.copies(name)
+        if name in before.monitor.jobs and graph.is_sync(name)
     }

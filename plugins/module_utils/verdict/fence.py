@@ -61,7 +61,7 @@ def urgent(fence: Fence | None, unfenced: bool) -> bool:
     return unfenced or (fence is not None and (holds(fence) or fence.ground == ENDED))
 
 
-def unproven(seen: Observation, fence: Fence | None, peer: Observation | None) -> Iterator[Problem]:
+def objections(seen: Observation, fence: Fence | None, peer: Observation | None) -> Iterator[Problem]:
     """Why a fence does not prove that the other host is down; ``peer``: what was seen there, if that is the proof."""
     there = seen.record.peer
     if fence is None:

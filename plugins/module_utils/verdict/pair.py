@@ -51,7 +51,7 @@ def phase(seen: Observation, peer: Observation | None = None) -> str:
 
 def _primary_phase(seen: Observation) -> str:
     monitor = seen.monitor
-    copying = any(map(graph.copies, monitor.jobs))
+    copying = any(map(graph.is_sync, monitor.jobs))
     if monitor.migration.status == "colo":
         if monitor.lost_writes:
             return "degraded"

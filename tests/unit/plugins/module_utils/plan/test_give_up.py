@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.give_up import give_up, give_way
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence, unproven
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence, objections
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
@@ -36,7 +36,7 @@ def changed(seen: Observation, state: str = "running", ended_by: str | None = No
 )
 def test_what_follows_is_the_proof_for_the_survivor(lost: Observation, survivor: Observation) -> None:
     plan = give_up(lost, survivor)
-    assert list(unproven(survivor, Fence(lost.host.name, ground=fence.ENDED), plan.after)) == []
+    assert list(objections(survivor, Fence(lost.host.name, ground=fence.ENDED), plan.after)) == []
     runs = lost.domain is not None and lost.domain.active
     assert ("end_emulator" in [step.action for step in plan.steps]) is runs
     assert [step.arguments for step in plan.steps if step.action == "see_ended"] == [{"uuid": survivor.domain.uuid}]

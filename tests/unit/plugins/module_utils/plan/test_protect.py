@@ -105,7 +105,7 @@ def test_without_a_pause_a_run_that_is_killed_anywhere_is_finished_by_the_next()
 
 def test_a_lockstep_in_which_disks_are_still_copied_is_syncing() -> None:
     begun = [replace(left, peer_sockets=("10.77.0.2:21600",)) for left in live() if left.monitor.colo == "primary"]
-    assert {(any(map(graph.copies, left.monitor.jobs)), pair.phase(left)) for left in begun} == {
+    assert {(any(map(graph.is_sync, left.monitor.jobs)), pair.phase(left)) for left in begun} == {
         (True, "syncing"),
         (False, "protected"),
     }

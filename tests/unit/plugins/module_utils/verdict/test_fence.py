@@ -11,7 +11,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import failover
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence, remarks
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence, unproven
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import Fence, objections
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import fenced, heard_just_now, recorded
 
 STANDBY = recorded("protected-secondary")  # on kvm2; the peer is kvm1
@@ -24,7 +24,7 @@ def with_record(seen: Observation, state: str = "running", **changes: object) ->
 
 
 def why(seen: Observation, one: Fence, peer: Observation | None = None) -> str:
-    return " | ".join(map(str, unproven(seen, one, peer)))
+    return " | ".join(map(str, objections(seen, one, peer)))
 
 
 @pytest.mark.parametrize(

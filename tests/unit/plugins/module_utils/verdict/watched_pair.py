@@ -268,7 +268,7 @@ class World:
         sockets = seen.peer_sockets if self.connected() else ()
         domain = replace(seen.domain, record=record)
         seen = replace(seen, domain=domain, marker=None, peer_sockets=sockets, stuck_sockets=())
-        refused = list(fence.unproven(seen, told, None))
+        refused = list(fence.objections(seen, told, None))
         complete = record.role != "secondary" or record.complete == record.generation
         if refused or not complete or host.qemu is None or not host.qemu.lockstep:
             return
