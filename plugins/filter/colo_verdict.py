@@ -41,15 +41,20 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(phase), C(holder), C(problems), C(notes) and C(next) as in the verdict of M(lockstep.colo.colo_info).
+    - C(phase), C(holder), C(problems), C(notes), C(next) and C(protected) as in the verdict of
+      M(lockstep.colo.colo_info).
     - C(source), the host whose copy the other's is or would be made from, and C(standby), the other.
     - C(answered) and C(silent), the hosts of which there is an observation, the source first, and those of which
       there is none.
     - C(uuid) of the domain, C(roles) by host, C(guarded), the hosts whose watchers are told to guard it, C(disks), and
       C(generation) of the newest copy; what is not known is V(unknown) or null.
-    - C(alone), C(gave_away), C(finish), C(resume), C(outdates) and C(deserted), whether the copy at the source is one
-      of a failover, and was handed over, whether that failover is to be finished, or a guest that stands still let go,
-      and whether a standby would be outdated by its start, or has left a guest whose clients wait.
+    - C(alone), whether the copy at the source is that of a survivor, which is in no pair since a failover.
+    - C(gave_away), whether it has ended at the source for the standby to take over.
+    - C(finish), whether a failover to the source was begun and is to be seen to its end before anything else.
+    - C(resume), whether the guest at the source stands still since a run was cut off, and can be let go on at once.
+    - C(outdates), whether the guest is off at the source and its standby still runs, which a start would leave behind,
+      so that it has to be kept from being promoted before.
+    - C(deserted), whether the standby has ended and the clients of the guest at the source wait for it.
   type: dict
 """
 

@@ -142,7 +142,7 @@ class Apply:
         self._forget_notes()
 
     def _forget_notes(self) -> None:
-        """Of this half, which is another one now, or has them in its record."""
+        """Remove what is noted beside the record: this half is another one now, or its record says it."""
         for kind in (given_way.GAVE_WAY, given_way.LACKING):
             given_way.forget(kind, self.domain)
 

@@ -97,7 +97,10 @@ def parse(ruleset: list[dict[str, Any]], name: str) -> Barrier | None:
 
 
 def _barred(rule: list[dict[str, Any]]) -> tuple[str, tuple[str, ...]] | None:
-    """Of one of our rules the tap, and what may pass."""
+    """The tap that one of our rules is about, and the Ethernet types that may pass; None where it is not one of ours.
+
+    ``rule``: the expressions of a rule, as nftables' JSON has them.
+    """
     kinds = [next(iter(part)) for part in rule]
     if kinds != ["match", "match", "counter", "drop"]:
         return None

@@ -412,7 +412,7 @@ class Announced:
     left: bool | None = None  # whether a frame of it went out by one of them; None: not watched
 
     def watched(self, left: bool) -> Announced:
-        """The same, of which is known whether a frame has left."""
+        """The same place with what was watched: whether a frame of the guest has ``left`` its host."""
         return replace(self, left=left)
 
 

@@ -110,7 +110,7 @@ def _is_standby(seen: Observation) -> bool:
 
 
 def _places(seen: Observation) -> tuple[Announced, ...]:
-    """Of a pair's guest that clients are to reach here."""
+    """Where this host's bridges have each NIC of a pair's guest that clients are to reach here; empty for a standby."""
     if seen.record is None or not seen.domain.active or _is_standby(seen):
         return ()
     return leaving.places({nic.mac: nic.tap for nic in seen.domain.nics if nic.tap})
@@ -157,7 +157,7 @@ def _first_ports(hypervisor: Hypervisor, name: str | None) -> Iterable[int]:
 
 
 def _glimpse(found: dict[str, Any] | None) -> Domain | None:
-    """Of a domain whose QEMU is left alone: what it is, and its record."""
+    """The domain as libvirt tells it without asking its QEMU: what it is, and its record; the rest is not known."""
     if found is None:
         return None
     text = found.pop("record")

@@ -148,7 +148,7 @@ def _end(seen: Observation, **_arguments: Any) -> Observation:
 
 
 def _give_way(seen: Observation, note: GaveWay) -> Observation:
-    """The next look has the note in the record."""
+    """No QEMU any more, and the record given up: whoever looks next reads the note with it."""
     return _of_domain(ended(seen), record=as_given_up(seen.record))
 
 

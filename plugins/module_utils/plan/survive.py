@@ -196,7 +196,7 @@ def _settle(seen: Observation) -> list[Step]:
 
 
 def _go_on(seen: Observation) -> Plan:
-    """The primary, or a survivor whose clean-up was cut off."""
+    """The plan by which a primary serves without its standby, or a survivor ends a clean-up that was cut off."""
     if seen.record.role == "primary" and seen.depth == BRIEF:  # the clients come first, as in a promotion
         *before, last = [*become_newest(seen).steps, *free(seen), *_announce(seen)]
         return Plan((*before, replace(last, pivot=True)), seen)

@@ -1,7 +1,13 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a host's copy of a domain is: how old, how whole, and whether the guest runs from it. Pure."""
+"""What a host's copy of a domain is: how old, how whole, and whether the guest runs from it. Pure.
+
+Who has the guest: ``holder``, for what is said of a pair; never a standby, nor a copy that was given away. ``newest``:
+for what is written down of the pair, whatever the copy is. ``source``: for what comes next, also where a host did not
+answer or nothing is written down; which of two hosts the other's copy is made from. ``guest_is_there``: for one host
+that was told of its peer; whether the guest is the peer's, and a standby's place here.
+"""
 
 from __future__ import annotations
 
