@@ -247,8 +247,12 @@ def _migration(seen: Observation, status: list[str]) -> Observation:
     seen = _runs(seen, migration=migration)
     if reached != "colo":
         return seen
-    connections = tuple(endpoint(channel.address, channel.port) for channel in seen.record.channels())
-    return replace(_of_qemu(seen, colo="primary"), peer_sockets=seen.peer_sockets or connections)
+    seen = _of_qemu(seen, colo="primary")
+    if set(seen.peer_sockets) - set(seen.closed_sockets):
+        return seen
+    # Those of a standby before this one may still be there, closed.
+    connections = (endpoint(channel.address, channel.port) for channel in seen.record.channels())
+    return replace(seen, peer_sockets=(*seen.peer_sockets, *connections))
 
 
 def _committed(seen: Observation, layers: dict[str, str]) -> Observation:

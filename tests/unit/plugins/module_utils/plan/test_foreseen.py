@@ -83,6 +83,13 @@ def test_what_goes_out_of_view_with_the_record_is_no_difference() -> None:
     assert differences(before, before, left), "the domain is still there"
 
 
+def test_lockstep_is_connected_where_only_what_is_closed_was_left_of_a_standby_before() -> None:
+    left = recorded("protected-primary").peer_sockets
+    before = replace(recorded("described-primary"), peer_sockets=left, closed_sockets=left)
+    plan = protect.primary(WANTED, before, recorded("listening-secondary"))
+    assert differences(plan.before, plan.after, recorded("protected-primary")) == []
+
+
 def test_a_connection_that_is_closed_and_not_forgotten_yet_is_none() -> None:
     seen = recorded("released-primary")
     assert seen.peer_sockets == ()
