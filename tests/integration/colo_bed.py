@@ -21,6 +21,7 @@ from lockstep_lab.common import HOSTS, Lab, LabError
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests" / "lab" / "lab"
+UNFORESEEN = ROOT / "results" / "unforeseen.jsonl"  # a line for each run of a goal
 DIRECTORY = "/var/lib/libvirt/images/colo"
 VIRSH = "virsh -q -c qemu:///system"
 OTHER = {"kvm1": "kvm2", "kvm2": "kvm1"}
@@ -70,7 +71,7 @@ class Bed:
             "ANSIBLE_CALLBACK_PLUGINS": f"{ROOT}/tests/integration/callback_plugins",
             "ANSIBLE_CALLBACKS_ENABLED": "unforeseen",
             "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",  # of a single module as well
-            "LOCKSTEP_UNFORESEEN": f"{ROOT}/results/unforeseen.jsonl",
+            "LOCKSTEP_UNFORESEEN": str(UNFORESEEN),
             "LOCKSTEP_LAB_NAME": self.lab.name,
             "LC_ALL": "C.UTF-8",
         }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One lab for the whole run, or for each of its workers; each case goes into results/integration.jsonl as it ends.
 
-Of a suite of hosts into integration-SUITE.jsonl.
+Of a suite of hosts into integration-SUITE.jsonl. What the effects of a plan's steps did not foresee fails the run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 for part in ("tests/integration", "tests/lab", ".cache/collections"):
     sys.path.insert(0, str(ROOT / part))
 
-from colo_bed import Bed  # noqa: E402
+import foresight  # noqa: E402
+from colo_bed import UNFORESEEN, Bed  # noqa: E402
 
 SUITE = os.environ.get("LOCKSTEP_LAB_SUITE")
 JOURNAL = ROOT / "results" / f"integration{f'-{SUITE}' if SUITE else ''}.jsonl"
@@ -75,3 +76,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
         with JOURNAL.open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(line) + "\n")
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where all workers have ended: the test in which it happened is one of many that made such a run."""
+    if os.environ.get("PYTEST_XDIST_WORKER") or not UNFORESEEN.exists():
+        return
+    left = foresight.unexplained(foresight.differences(UNFORESEEN.read_text(encoding="utf-8").splitlines()))
+    for words in left:
+        session.config.get_terminal_writer().line(f"\nFAILED not foreseen: {words}")
+    if left and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -30,6 +30,11 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_ok(self, result: Any) -> None:
         said = result._result
         if said.get("title") and said.get("done"):
-            entry = {"title": said["title"], "host": said.get("host"), "unforeseen": said.get("unforeseen", [])}
+            entry = {
+                "case": os.environ.get("PYTEST_CURRENT_TEST"),
+                "title": said["title"],
+                "host": said.get("host"),
+                "unforeseen": said.get("unforeseen", []),
+            }
             with Path(os.environ["LOCKSTEP_UNFORESEEN"]).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
