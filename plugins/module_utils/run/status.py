@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from ..domain.described import read_anew
@@ -24,7 +26,7 @@ from ..record.wanted import Wanted
 from ..verdict import pair, preflight, vhost, wishes
 from ..verdict.copies import guest_is_there
 from ..verdict.requirements import encryption
-from ..verdict.requirements.row import WRONG, advice, problems
+from ..verdict.requirements.row import WRONG, Requirement, advice, problems
 from . import result
 from .goals import Request
 
@@ -55,42 +57,17 @@ def status(
     if peer is not None and request.domain:
         peer = read_anew(peer, request.domain)
     depth, sights = THOROUGH if monitor else UNASKED, _sights(wanted, peer) if peer else Sights()
-
-    def look(uncompared: str | None = None) -> Observation:
-        more = replace(sights, uncompared=uncompared)
-        where = request.domain, wanted.directory
-        try:
-            return observe(hypervisor, *where, depth, more, host_name=request.host)
-        except Timeout as error:  # libvirt's lock of a domain is held while its QEMU hangs
-            if depth != THOROUGH:
-                raise
-            unasked = observe(hypervisor, *where, UNASKED, more, host_name=request.host)
-            return replace(unasked, monitor_problem=error.what)
-
-    seen, rates = look(wanted.uncompared if frames else None), {}
+    look = partial(_look, hypervisor, request, depth)
+    seen, rates = look(replace(sights, uncompared=wanted.uncompared if frames else None)), {}
     if seconds and seen.monitor:
-        began = time.monotonic()
-        try:
-            counted = watch(hypervisor, request.domain, seconds)
-        except Timeout:  # the next look says why
-            counted = None
-        before, seen = seen, replace(look(), checkpoints=counted)
-        rates = _rates(before, seen, time.monotonic() - began)
+        seen, rates = _counted(hypervisor, request.domain, seen, seconds, lambda: look(sights))
     if proof and not seconds:
         seen = _proven(hypervisor, request.domain, seen)
     rows = preflight.seen_here(wanted, seen, peer)
     if trial and peer and preflight.worth_a_trial(rows, seen, peer):
         seen = replace(seen, trial=try_to_start(hypervisor, request.domain, peer.domain))
         rows = preflight.seen_here(wanted, seen, peer)
-    guest, other = (peer, seen) if peer and guest_is_there(seen, peer) else (seen, peer)
-    found = {
-        "preflight": [asdict(row) for row in rows],
-        "advice": advice(rows),
-        "vhost": asdict(vhost.of_guest(rows, guest)),
-        "encryption": asdict(encryption.of_pair(wanted, guest, other, rows)),
-        "unfit": [asdict(one) for one in problems(preflight.of_host(seen.host, wanted.directory, dry=wanted.dry))],
-        **result.seen(seen, secrets=secrets),
-    }
+    found = {**_required(wanted, seen, peer, rows), **result.seen(seen, secrets=secrets)}
     for name, rate in rates.items():
         found["sync"][name]["rate"] = rate
     if verdict:
@@ -101,6 +78,43 @@ def status(
     if wanted.disks and peer:
         found["pending"] = _pending(wanted, seen, peer)
     return found
+
+
+def _look(hypervisor: Hypervisor, request: Request, depth: str, sights: Sights) -> Observation:
+    """What is seen of the domain; without its QEMU where that keeps libvirt waiting, and says so."""
+    where = request.domain, request.wanted.directory
+    try:
+        return observe(hypervisor, *where, depth, sights, host_name=request.host)
+    except Timeout as error:  # libvirt's lock of a domain is held while its QEMU hangs
+        if depth != THOROUGH:
+            raise
+        unasked = observe(hypervisor, *where, UNASKED, sights, host_name=request.host)
+        return replace(unasked, monitor_problem=error.what)
+
+
+def _counted(
+    hypervisor: Hypervisor, domain: str, before: Observation, seconds: float, look: Callable[[], Observation]
+) -> tuple[Observation, dict[str, int]]:
+    """What is seen ``seconds`` after ``before``, with the checkpoints meanwhile, and the rate of each sync."""
+    began = time.monotonic()
+    try:
+        counted = watch(hypervisor, domain, seconds)
+    except Timeout:  # the next look says why
+        counted = None
+    seen = replace(look(), checkpoints=counted)
+    return seen, _rates(before, seen, time.monotonic() - began)
+
+
+def _required(wanted: Wanted, seen: Observation, peer: Observation | None, rows: list[Requirement]) -> dict[str, Any]:
+    """What the host, the domain and the pair must have, by the keys of colo_info's result."""
+    guest, other = (peer, seen) if peer and guest_is_there(seen, peer) else (seen, peer)
+    return {
+        "preflight": [asdict(row) for row in rows],
+        "advice": advice(rows),
+        "vhost": asdict(vhost.of_guest(rows, guest)),
+        "encryption": asdict(encryption.of_pair(wanted, guest, other, rows)),
+        "unfit": [asdict(one) for one in problems(preflight.of_host(seen.host, wanted.directory, dry=wanted.dry))],
+    }
 
 
 def _proven(hypervisor: Hypervisor, domain: str, seen: Observation) -> Observation:
