@@ -316,10 +316,10 @@ class Apply:
             return "the migration is being ended"
         return None if self._ask("query-status")["running"] else "not running"
 
-    def _until_ready(self, jobs: list[str]) -> str | None:
+    def _until_ready(self, jobs: list[str], speed: int = 0) -> str | None:
         state = self._until_jobs(jobs, ("ready", "concluded"))
         if state is not None:
-            self._moving.see(state, time.monotonic())
+            self._moving.see(state, time.monotonic(), speed)
         return state
 
     def _until_connected(self, names: list[str]) -> str | None:

@@ -227,7 +227,7 @@ def _off(seen: Observation) -> Observation:
 
 
 def _jobs_are(status: str) -> Callable[..., Observation]:
-    def reached(seen: Observation, jobs: list[str], failed: bool = False) -> Observation:
+    def reached(seen: Observation, jobs: list[str], **_how: Any) -> Observation:
         known = {job: seen.monitor.jobs.get(job, Job("mirror", status)) for job in jobs}
         seen = _of_qemu(
             seen, jobs={**seen.monitor.jobs, **{job: replace(one, status=status) for job, one in known.items()}}

@@ -58,7 +58,7 @@ def sync(wanted: Wanted, seen: Observation) -> list[Step]:
         steps.append(_mirror(wanted, monitor, target))
     running = [graph.sync_job(target) for target in unsynced if known[target] is None or not _ready(known[target])]
     if running:
-        steps.append(wait("wait for the full sync", "ready", wanted.sync_wait, jobs=running))
+        steps.append(wait("wait for the full sync", "ready", wanted.sync_wait, jobs=running, speed=wanted.sync_speed))
     return steps
 
 
