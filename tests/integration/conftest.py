@@ -31,8 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def lab():
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
-    bed = Bed("-".join(filter(None, [os.environ.get("LOCKSTEP_LAB_NAME", "colo-integration"), worker])))
+    bed = Bed(os.environ.get("LOCKSTEP_LAB_NAME", "colo-integration"))
     bed.up()
     bed.prepare().good()  # a pair is refused on hosts that are not
     yield bed

@@ -102,7 +102,7 @@ DRIFTS = {
     "NIC's driver changed": (change_driver, "define web1 with the changed XML"),
     "overlay under the quorum": (overlay, "define web1 with the changed XML"),
 }
-SHORT = ("filter switched off", "standby destroyed")
+SHORT = ("standby destroyed",)
 
 
 @pytest.mark.parametrize(

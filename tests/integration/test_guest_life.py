@@ -14,6 +14,8 @@ import pytest
 from colo_bed import VIRSH, Bed, wait_for
 from lockstep_lab import guest
 
+pytestmark = pytest.mark.long
+
 # What virsh is refused by libvirt or QEMU; nothing becomes of the pair.
 REFUSED = {
     "kvm1": ("save web1 /var/tmp/web1.save", "managedsave web1", "dump --memory-only web1 /var/tmp/web1.dump",
@@ -60,7 +62,7 @@ def test_what_virsh_does_to_a_pair_is_refused_or_undone(bed: Bed, tmp_path: Path
     still_protected(bed, tmp_path)
 
 
-@pytest.mark.parametrize("what", [pytest.param(what, marks=pytest.mark.long) for what in BOOTS])
+@pytest.mark.parametrize("what", BOOTS)
 def test_a_guest_that_boots_again_stays_protected(bed: Bed, tmp_path: Path, what: str) -> None:
     boot = bed.get()
     BOOTS[what](bed)
@@ -68,7 +70,6 @@ def test_a_guest_that_boots_again_stays_protected(bed: Bed, tmp_path: Path, what
     still_protected(bed, tmp_path)
 
 
-@pytest.mark.long
 def test_a_standby_that_is_shut_down_is_degraded_until_deploy_renews_it(bed: Bed, tmp_path: Path) -> None:
     boot = bed.get()
     bed.ssh("kvm2", f"{VIRSH} shutdown web1")
@@ -79,7 +80,6 @@ def test_a_standby_that_is_shut_down_is_degraded_until_deploy_renews_it(bed: Bed
     still_protected(bed, tmp_path)
 
 
-@pytest.mark.long
 def test_a_primary_that_is_destroyed_is_served_from_the_standby_alone(bed: Bed, tmp_path: Path) -> None:
     boot = bed.get()
     time.sleep(3)  # a whole checkpoint after the last change
@@ -103,7 +103,6 @@ def test_a_primary_that_is_destroyed_is_served_from_the_standby_alone(bed: Bed, 
     still_protected(bed, tmp_path)
 
 
-@pytest.mark.long
 def test_a_guest_that_is_shut_down_stays_off_until_it_is_started(bed: Bed, tmp_path: Path) -> None:
     bed.ssh("kvm1", f"{VIRSH} shutdown web1")
     wait_for("the guest to be off", lambda: "shut off" in bed.ssh("kvm1", f"{VIRSH} domstate web1"))

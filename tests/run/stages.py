@@ -1,22 +1,25 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs named stages one after the other and ends with a table and one plain line.
+"""Runs named stages and ends with a table and one plain line.
 
     stages.py test            every stage of `make test`
     stages.py lint sanity     these
 
-A stage is a list of commands; all of them run, and it has failed when one of them has.
+A stage is a list of commands; all of them run, and it has failed when one of them has. The stages that need no lab run
+beside the first that does, whose guests leave a core idle, and give way to it.
 Output goes to results/logs/STAGE.log, to the terminal as well with V=1; the end of what a failed command printed is
 shown, and what failed is named once more under the table.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,8 +43,7 @@ STAGES: dict[str, list[str]] = {
     "sanity": ["tests/run/sanity {python}"],
     "galaxy": ["tests/run/galaxy"],
     "molecule": ["molecule test"],
-    # Two labs at a time: one alone leaves a half of two cores idle.
-    "integration": ["tests/integration/run -n 2 --dist loadfile", "tests/long/kills --sample"],
+    "integration": ["tests/integration/run", "tests/long/kills --sample"],
     "kvm": ["tests/long/instances"],
     "long": [
         "tests/integration/run -m long",
@@ -62,6 +64,7 @@ STAGES: dict[str, list[str]] = {
 SHOWN = 60  # lines of a failed command
 NAMES_A_FAILURE = ("FAILED ", "ERROR ", "fatal: ", "exit code ")  # pytest, ansible, this script
 TEST = ["lint", "units", "sanity", "galaxy", "molecule", "integration"]
+LAB = {"molecule", "integration", "kvm", "long"}  # one after the other: two labs at a time are too much for two cores
 
 
 def environment() -> dict[str, str]:
@@ -88,8 +91,7 @@ def run(stage: str, env: dict[str, str]) -> list[list[str]]:
             log.flush()
             tail: deque[str] = deque(maxlen=SHOWN)
             with subprocess.Popen(
-                command,
-                shell=True,
+                ["bash", "-c", command] if stage in LAB else ["nice", "bash", "-c", command],
                 cwd=ROOT,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -115,6 +117,21 @@ def outcome(failures: list[list[str]]) -> str:
     return "FAILED" if failures else "passed"
 
 
+def follow(names: list[str], env: dict[str, str]) -> list[tuple[str, tuple[list[list[str]], float]]]:
+    """Runs stages one after the other: of each its failures, and its seconds."""
+    results = []
+    for name in names:
+        print(f"== {name}: {'; '.join(c.split(' --')[0].split(' {')[0] for c in STAGES[name])}", flush=True)
+        began = time.monotonic()
+        failures = run(name, env)
+        seconds = time.monotonic() - began
+        results.append((name, (failures, seconds)))
+        if failures and not os.environ.get("V"):
+            print("\n".join("".join(tail) for tail in failures))
+        print(f"== {name}: {outcome(failures)} in {seconds:.0f} s, results/logs/{name}.log", flush=True)
+    return results
+
+
 def main(arguments: list[str]) -> int:
     names = TEST if arguments in ([], ["test"]) else arguments
     unknown = [name for name in names if name not in STAGES]
@@ -123,22 +140,17 @@ def main(arguments: list[str]) -> int:
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
     env = environment()
-    results: list[tuple[str, list[list[str]], float]] = []
-    for name in names:
-        print(f"== {name}: {'; '.join(c.split(' --')[0].split(' {')[0] for c in STAGES[name])}", flush=True)
-        began = time.monotonic()
-        failures = run(name, env)
-        seconds = time.monotonic() - began
-        results.append((name, failures, seconds))
-        if failures and not os.environ.get("V"):
-            print("\n".join("".join(tail) for tail in failures))
-        print(f"== {name}: {outcome(failures)} in {seconds:.0f} s, results/logs/{name}.log", flush=True)
+    began = time.monotonic()
+    tracks = [[name for name in names if (name in LAB) == lab] for lab in (True, False)]
+    with ThreadPoolExecutor(len(tracks)) as pool:
+        done = dict(itertools.chain.from_iterable(pool.map(lambda track: follow(track, env), tracks)))
+    results = [(name, *done[name]) for name in names]
 
     failed = sum(bool(failures) for _name, failures, _seconds in results)
     print(f"\n{'stage':<14}{'result':<10}{'seconds':>8}")
     for name, failures, seconds in results:
         print(f"{name:<14}{outcome(failures):<10}{seconds:>8.0f}")
-    print(f"{'all':<14}{'':<10}{sum(r[2] for r in results):>8.0f}\n")
+    print(f"{'all':<14}{'':<10}{time.monotonic() - began:>8.0f}\n")
     for name, failures, _seconds in results:
         for line in (line for tail in failures for line in tail if line.startswith(NAMES_A_FAILURE)):
             print(f"{name}: {line[:300].rstrip()}")
