@@ -33,7 +33,7 @@ STAGES: dict[str, list[str]] = {
         "ruff format --check .",
         "ansible-lint --offline --profile production",
         "antsibull-changelog lint",
-        "python -m pytest -q tests/unit/test_role_specs.py tests/long",
+        "python -m pytest -q tests/unit/test_role_specs.py tests/unit/test_house.py tests/long",
     ],
     "units": [
         "tests/run/ansible-test units --local --requirements --python {python}",

@@ -87,11 +87,11 @@ def missing(page: str) -> list[str]:
     root = PLUGINS.parent
     places = (root, PLUGINS, CORE, root / "roles" / "pair", root / "roles" / "pair" / "tasks")
     tests = {path.name for path in (root / "tests").rglob("*.py")}
-    elsewhere = ("results/", "tests/lab/")  # what a run leaves, and what ansible-test's copy of the collection lacks
-    names = [name for name in NAMED.findall(page) if not name.startswith(elsewhere)]
+    names = [name for name in NAMED.findall(page) if not name.startswith("results/")]
     return [name for name in names if name not in tests and not any((place / name).exists() for place in places)]
 
 
+@pytest.mark.skipif(not (PLUGINS.parent / "tests" / "lab").exists(), reason="ansible-test's copy has unit tests alone")
 def test_what_the_page_for_newcomers_names_is_there() -> None:
     page = (PLUGINS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert len(NAMED.findall(page)) > 15

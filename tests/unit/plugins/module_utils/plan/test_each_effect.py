@@ -31,7 +31,8 @@ NO_IMAGE = Image(IMAGE, False)
 
 OFF = {"domain.state": "shutoff", "domain.live_xml": None, "domain.live_record": None, "monitor": None}
 # What goes with the QEMU of a primary in lockstep.
-ENDED = OFF | {
+ENDED = {
+    **OFF,
     "host.ports": (), "peer_sockets": (), "connections": None, "images": ..., "domain.disks": ..., "domain.nics": ...,
     "domain.tainted": (), "domain.deleted": (),
 }  # fmt: skip
