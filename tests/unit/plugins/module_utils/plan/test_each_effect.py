@@ -40,7 +40,7 @@ RUNS = {"domain.state": "running", "monitor.running": True, "monitor.status": "r
 STANDS = {"domain.state": "paused", "monitor.running": False}
 STARTED = {"domain.live_xml": ..., "domain.live_record": ...}
 
-Case = tuple[str, str | Observation, Mapping[str, Any], Mapping[str, Any]]
+Case = tuple[str, Any, Mapping[str, Any], Mapping[str, Any]]  # Any: a recording's name, or an observation
 
 # The name, what was recorded before, the arguments, and what is other afterwards; ... is any other value.
 ACTIONS: list[Case] = [
