@@ -29,7 +29,7 @@ FENCE = {
     "host": {"type": "str"},
     "ground": {"type": "str"},
     "proof": {"type": "dict"},
-    "word": {"type": "str"},
+    "confirmed": {"type": "str"},
     "method": {"type": "str"},
 }
 SPEC = {

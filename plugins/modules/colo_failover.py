@@ -13,8 +13,8 @@ description:
   - On a standby, promotes it. On a primary, lets the guest go on without its standby, for whose loss it stands still.
   - First resets the connections with the lost host, for which QEMU may be waiting. Then writes down, durably, that this
     copy is the newest, lets the guest serve, and only then cleans up, until the domain is an ordinary one.
-  - Refuses without the proof that the other host is down, since two guests would answer if it were still alive. For the
-    word of a person it looks whether that host answers on the replication network.
+  - Refuses without the proof that the other host is down, since two guests would answer if it were still alive. Where a
+    person confirms it, it looks whether that host answers on the replication network.
   - Refuses on a standby that has not completed a checkpoint since its last sync, whose disks are not a whole copy.
   - Another module that works on the domain on this host, such as a deploy that waits for the lost host, is ended, with
     a warning that names it.
@@ -38,20 +38,20 @@ options:
       ground:
         description:
           - V(command) - a command took the power, and another verified that it is gone. O(fence.proof) has to show it.
-          - V(word) - a person says that the host has no power. It is refused when the host answers all the same.
+          - V(confirmed) - a person says that the host has no power. It is refused when the host answers all the same.
           - V(ended) - the domain was seen shut off there, and its copy given up. O(peer) has to show it.
           - V(drill) - this host has the guest, and the standby is off the network and may not be promoted. O(peer) has
             to show it.
         type: str
-        choices: [command, word, ended, drill]
+        choices: [command, confirmed, ended, drill]
         default: command
       proof:
         description:
           - For V(command), the registered result of the command that verified the loss of power. In check mode, in
             which it is not run, none is needed.
         type: dict
-      word:
-        description: For V(word), the host that the person vouches for, by the name that the record has.
+      confirmed:
+        description: For V(confirmed), the host that the person vouches for, by the name that the record has.
         type: str
         default: ""
       method:
@@ -183,9 +183,9 @@ from ansible_collections.lockstep.colo.plugins.module_utils.front import modules
 
 FENCE = {
     "host": {"type": "str", "required": True},
-    "ground": {"type": "str", "default": "command", "choices": ["command", "word", "ended", "drill"]},
+    "ground": {"type": "str", "default": "command", "choices": ["command", "confirmed", "ended", "drill"]},
     "proof": {"type": "dict"},
-    "word": {"type": "str", "default": ""},
+    "confirmed": {"type": "str", "default": ""},
     "method": {"type": "str", "default": ""},
 }
 

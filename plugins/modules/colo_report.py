@@ -111,7 +111,7 @@ options:
       proof:
         description: Of a command, the registered result of the one that verified the loss of power.
         type: dict
-      word:
+      confirmed:
         description: Of a person, the host that the person vouches for.
         type: str
       method:

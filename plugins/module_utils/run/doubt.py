@@ -14,7 +14,7 @@ from ..observation.depth import SILENT
 from ..observation.seen import Heard, Observation
 from ..observe import silence
 from ..plan import survive
-from ..verdict.fence import SAID, WORD, Fence
+from ..verdict.fence import CONFIRMED, SAID, Fence
 from ..verdict.problem import refuse_if
 
 Look = Callable[[str], Observation]  # at a depth
@@ -30,7 +30,7 @@ class Found:
     waits: bool = False
 
     def add_to(self, seen: Observation) -> Observation:
-        """A later look, with what was found. Only a person's word waits for the answer; nothing else is held up."""
+        """A later look, with what was found. Only a person is held up for the answer."""
         if self.began is None:
             return seen
         known = self.answers is not None and (self.waits or self.answers.done())
@@ -46,6 +46,6 @@ def of_fence(look: Look, fence: Fence | None, unfenced: bool, peer: Observation 
         answers = ThreadPoolExecutor(1).submit(silence.answers, seen.record)
     if seen.record and seen.record.role == "secondary":
         heard = silence.heard(seen.record)
-    found = Found(began, heard, answers, waits=said and fence.ground == WORD)
+    found = Found(began, heard, answers, waits=said and fence.ground == CONFIRMED)
     refuse_if(survive.doubts(found.add_to(seen), fence, unfenced, peer, within))
     return found

@@ -15,12 +15,12 @@ from . import channels
 from .problem import Problem
 
 COMMAND = "command"  # a command took the power, and another verified that it is gone
-WORD = "word"  # a person says that the host has no power
+CONFIRMED = "confirmed"  # a person says that the host has no power
 ENDED = "ended"  # the other host was seen: its QEMU has ended, and its copy is given up
 DRILL = "drill"  # the other host was seen: its standby is cut off the network, and may not be promoted
 TOLD = "told"  # the other host's watcher says that its QEMU has ended, and this host's has lost the connection
-GROUNDS = (COMMAND, WORD, ENDED, DRILL, TOLD)
-SAID = (COMMAND, WORD)  # what the other host itself does not show
+GROUNDS = (COMMAND, CONFIRMED, ENDED, DRILL, TOLD)
+SAID = (COMMAND, CONFIRMED)  # what the other host itself does not show
 ACCEPT = "-e colo_i_accept_that_two_guests_may_run=true"
 
 
@@ -28,25 +28,25 @@ ACCEPT = "-e colo_i_accept_that_two_guests_may_run=true"
 class Fence:
     """Why the end of ``host``, by its name in the record, is believed: a ``ground``, and what it is proven by.
 
-    ``proof``: of a command, how the one ended that verified the loss of power, as Ansible registers it. ``word``: of a
-    person, the name of the host that the person vouches for. ``told``: what the other host's watcher said. What the
-    other host shows is proven from its observation. ``dry``: in a check mode, in which no command is run. ``method``:
-    in words, for a report.
+    ``proof``: of a command, how the one ended that verified the loss of power, as Ansible registers it.
+    ``confirmed``: of a person, the name of the host that the person vouches for. ``told``: what the other host's
+    watcher said. What the other host shows is proven from its observation. ``dry``: in a check mode, in which no
+    command is run. ``method``: in words, for a report.
     """
 
     host: str
     ground: str = COMMAND
     method: str = ""
     proof: Mapping[str, Any] | None = None
-    word: str = ""
+    confirmed: str = ""
     dry: bool = False
     told: Half | None = None
 
 
 def holds(fence: Fence) -> bool:
     """Whether what was said is so, of a ground that is said and not seen."""
-    if fence.ground == WORD:
-        return fence.word == fence.host
+    if fence.ground == CONFIRMED:
+        return fence.confirmed == fence.host
     return fence.ground == COMMAND and (fence.dry or _succeeded(fence.proof or {}))
 
 
@@ -92,7 +92,7 @@ def _not_proven(seen: Observation, fence: Fence) -> Iterator[Problem]:
     there = seen.record.peer
     if not holds(fence):
         yield _not_down(there.host)
-    elif fence.ground == WORD and seen.peer_answers:
+    elif fence.ground == CONFIRMED and seen.peer_answers:
         yield Problem(
             f"{there.host} answers on {there.address}, so it has power, though it was said to have none: its guest may "
             "still write and answer",

@@ -11,7 +11,7 @@
                       channels
     tasks             title, host, outcome, started, ended, seconds, served_after, unheard, changed, message, problems,
                       steps, runs; or null where nobody said what was done
-    fence             host, ground, verified (null of a person's word), method; or null
+    fence             host, ground, verified (null where a person confirmed it), method; or null
     client            outage_ms, outage_of, acknowledged, checked, lost, boots, kinds, ...; or null
 
 What is not known is null. An observation has no domain XML. Times of steps are seconds since the first observation of
@@ -146,7 +146,7 @@ def _shown(observation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fence(told: Any) -> dict[str, Any] | None:
-    """``verified`` is null of what rests on a person's word, and of what nobody told."""
+    """``verified`` is null of what a person confirmed, and of what nobody told."""
     told = given.mapping(told)
     if not told.get("host"):
         return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import WORD
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import CONFIRMED
 
 from . import ink, parts, words
 from .ink import Panel
@@ -178,8 +178,8 @@ def _unseen(
     why = WHY_NOT_SEEN[host["state"] if host else "not_asked"]
     known = "nothing is known of it"
     if fence is not None and fence["host"] == name:
-        by_word = "without power, says a person" if fence["ground"] == WORD else known
-        known = "fenced, and that was verified" if fence["verified"] else by_word
+        confirmed = "without power, says a person" if fence["ground"] == CONFIRMED else known
+        known = "fenced, and that was verified" if fence["verified"] else confirmed
     lost = " unreachable" if host and host["state"] == "unreachable" else ""
     middle = max(HEAD + 40, height / 2)
     stripes = [

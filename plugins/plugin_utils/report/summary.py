@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import WORD
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import CONFIRMED
 
 from . import client, tasks, words
 
-A_WORD = "a person's word"
+BY_A_PERSON = "confirmed by a person"
 
 STATES = {
     "unprotected": ("{pair} {runs}unprotected", "warning"),
@@ -108,7 +108,7 @@ def first_observation(task: dict[str, Any]) -> datetime | None:
 
 
 def about(task: dict[str, Any]) -> str:
-    """The word for times that leave out Ansible's way to the host."""
+    """What is said of times that leave out Ansible's way to the host."""
     return "" if task["ended"] else "about "
 
 
@@ -212,9 +212,9 @@ def _work(document: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
 def _fence(document: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     fence = document["fence"]
     if fence:
-        by_word = fence["ground"] == WORD
-        sure = {True: "verified", False: "not verified", None: A_WORD if by_word else words.NOT_KNOWN}[
+        confirmed = fence["ground"] == CONFIRMED
+        sure = {True: "verified", False: "not verified", None: BY_A_PERSON if confirmed else words.NOT_KNOWN}[
             fence["verified"]
         ]
-        tone = {True: "good", False: "bad", None: "warning" if by_word else ""}[fence["verified"]]
+        tone = {True: "good", False: "bad", None: "warning" if confirmed else ""}[fence["verified"]]
         yield f"fence of {fence['host']}", sure, fence["method"] or "", tone

@@ -73,7 +73,7 @@ def recorded(name: str) -> Observation:
 
 def fenced(host: str, ground: str = COMMAND) -> Fence:
     """What is said of a host whose power was taken, or so a person says."""
-    return Fence(host, ground, proof={"rc": 0, "changed": False}, word=host)
+    return Fence(host, ground, proof={"rc": 0, "changed": False}, confirmed=host)
 
 
 def heard_just_now(seen: Observation) -> Observation:

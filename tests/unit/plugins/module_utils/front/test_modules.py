@@ -88,7 +88,7 @@ def test_what_was_projected_is_asked_for_in_check_mode_alone(check: bool, projec
 
 def test_options_are_what_the_core_is_asked_for() -> None:
     proof = {"rc": 0, "changed": False}
-    given = {"host": "kvm1", "ground": "command", "proof": proof, "word": "kvm1", "method": ""}
+    given = {"host": "kvm1", "ground": "command", "proof": proof, "confirmed": "kvm1", "method": ""}
     asked = modules.request(Module(role="secondary", fence=given, handover=None, unproven=True, peer=to_data(SEEN)))
     assert (asked.domain, asked.host, asked.role, asked.wanted) == ("web1", "kvm2", "secondary", Wanted(directory="/d"))
     assert (asked.fence, asked.handover) == (fenced("kvm1"), None)

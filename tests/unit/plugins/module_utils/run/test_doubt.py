@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.run import doubt
 from ansible_collections.lockstep.colo.plugins.module_utils.run.doubt import Found
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import COMMAND, WORD
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import COMMAND, CONFIRMED
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import fenced, recorded
 
@@ -47,20 +47,20 @@ def test_a_verified_fence_waits_for_no_answer(monkeypatch: pytest.MonkeyPatch) -
     assert found.add_to(LATER).peer_answers is True
 
 
-def test_a_word_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_person_confirms_does(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = Lost(monkeypatch, answers=True)
     threading.Timer(0.1, lost.let.set).start()
     with pytest.raises(Refusal, match="so it has power"):
-        of_fence(WORD)
+        of_fence(CONFIRMED)
 
 
 def test_what_was_found_before_anything_was_reset_stays_known(monkeypatch: pytest.MonkeyPatch) -> None:
     Lost(monkeypatch, answers=False).let.set()
-    seen = of_fence(WORD).add_to(LATER)
+    seen = of_fence(CONFIRMED).add_to(LATER)
     assert (seen.peer_answers, seen.heard) == (False, HEARD)
     assert Found().add_to(LATER) == LATER
 
 
 def test_a_primary_has_not_to_have_heard_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     Lost(monkeypatch, answers=False).let.set()
-    assert of_fence(WORD, recorded("protected-again-primary")).heard is None
+    assert of_fence(CONFIRMED, recorded("protected-again-primary")).heard is None

@@ -35,7 +35,7 @@ HANDOVER = Handover("secret", 30.0)
         ({"i_accept_that_two_guests_may_run": True}, True),
         ({}, False),
         ({"fence": Fence("kvm1", proof={"rc": 1})}, False),
-        ({"fence": replace(FENCED, ground="word")}, True),
+        ({"fence": replace(FENCED, ground="confirmed")}, True),
         ({"fence": Fence("kvm1", ground="ended")}, True),
         ({"fence": Fence("kvm1", ground="drill")}, False),
         ({"fence": FENCED, "handover": HANDOVER}, False),

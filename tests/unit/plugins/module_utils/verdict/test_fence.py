@@ -30,13 +30,13 @@ def why(seen: Observation, one: Fence, peer: Observation | None = None) -> str:
 @pytest.mark.parametrize(
     ("answers", "ground", "refused"),
     [
-        (True, fence.WORD, True),
-        (False, fence.WORD, False),
-        (None, fence.WORD, False),
+        (True, fence.CONFIRMED, True),
+        (False, fence.CONFIRMED, False),
+        (None, fence.CONFIRMED, False),
         (True, fence.COMMAND, False),
     ],
 )
-def test_a_word_is_not_believed_of_a_host_that_answers(answers: bool | None, ground: str, refused: bool) -> None:
+def test_nobody_is_believed_of_a_host_that_answers(answers: bool | None, ground: str, refused: bool) -> None:
     seen = replace(STANDBY, peer_answers=answers)
     said = why(seen, fenced("kvm1", ground))
     assert bool(said) is refused
@@ -63,10 +63,10 @@ def test_a_verified_fence_that_is_contradicted_is_told(answers: bool | None) -> 
         (Fence("kvm1", proof={}), False),
         (Fence("kvm1", proof={}, dry=True), True),
         (Fence("kvm1"), False),
-        (Fence("kvm1", fence.WORD, word="kvm1"), True),
-        (Fence("kvm1", fence.WORD, word="kvm2"), False),
-        (Fence("kvm1", fence.WORD, word="", dry=True), False),
-        (Fence("kvm1", fence.WORD, proof={"rc": 0}), False),
+        (Fence("kvm1", fence.CONFIRMED, confirmed="kvm1"), True),
+        (Fence("kvm1", fence.CONFIRMED, confirmed="kvm2"), False),
+        (Fence("kvm1", fence.CONFIRMED, confirmed="", dry=True), False),
+        (Fence("kvm1", fence.CONFIRMED, proof={"rc": 0}), False),
     ],
 )
 def test_what_is_said_is_proven_by_what_was_registered_or_typed(one: Fence, believed: bool) -> None:

@@ -126,7 +126,7 @@ def test_a_fence_that_was_verified_is_told_of_the_host_that_was_fenced() -> None
     for fence, told in (
         ({"host": "kvm1", "ground": "command", "verified": True}, True),
         ({"host": "kvm1", "ground": "command", "verified": False}, False),
-        ({"host": "kvm1", "ground": "word", "verified": None}, False),
+        ({"host": "kvm1", "ground": "confirmed", "verified": None}, False),
         ({"host": "kvm2", "ground": "command", "verified": True}, False),
         (None, False),
     ):

@@ -163,7 +163,7 @@ def test_what_failed_does_not_say_how_many_steps_it_carried_out() -> None:
         ({"ground": "command", "proof": {"skipped": True}}, ("not verified", "bad")),
         ({"ground": "command"}, ("not verified", "bad")),
         ({"ground": "ended"}, ("verified", "good")),
-        ({"ground": "word", "word": "kvm1"}, ("a person's word", "warning")),
+        ({"ground": "confirmed", "confirmed": "kvm1"}, ("confirmed by a person", "warning")),
         ({}, ("not known", "")),
     ],
 )
