@@ -18,7 +18,7 @@ not edit it. Whatever is in none of its rows is refused by its name.
 
 - *works (run)*: guests with it were protected, lost their host and went on; the [compatibility
   table](compatibility.md) has the last runs of those that are devices.
-- *works (by QEMU's word)*: `-only-migratable` takes it (QEMU 7.2.22, 10.0.13 and 11.1.3 were asked), or QEMU has no
+- *works (QEMU takes it)*: `-only-migratable` does (QEMU 7.2.22, 10.0.13 and 11.1.3 were asked), or QEMU has no
   part in it.
 - *refused*: with the reason; QEMU or COLO cannot carry it.
 - *refused until it is tried*: nobody knows. `colo_devices_unproven` lets an operator try it, at the risk of guest and

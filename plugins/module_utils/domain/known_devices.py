@@ -8,7 +8,7 @@ for several values; ``path/**`` is all from that path down, ``**/tag`` and ``**@
 The more exact key decides. Where it takes two things together, as a disk and that the guest writes to it,
 unsupported.py decides.
 
-By QEMU's word: ``-only-migratable`` takes the device (asked: 7.2.22, 10.0.13, 11.1.3), or QEMU has no part in it.
+QEMU takes it: ``-only-migratable`` does (asked: 7.2.22, 10.0.13, 11.1.3), or QEMU has no part in it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 RUN = "works (run)"
-WORD = "works (by QEMU's word)"
+TAKEN = "works (QEMU takes it)"
 REFUSED = "refused"
 UNTRIED = "refused until it is tried"
 
@@ -37,7 +37,7 @@ _NO_TAP = "only bridge, network, ethernet have a tap device on the host"
 class Row:
     """One answer for some facts. ``keys``: names of facts, divided by blanks, ``|`` between values, ``**`` for any.
 
-    ``verdict`` is one of those above; ``reason`` says why it works by QEMU's word, or why it is refused.
+    ``verdict`` is one of those above; ``reason`` says why it works though nobody ran it, or why it is refused.
     """
 
     keys: str
@@ -47,93 +47,95 @@ class Row:
     @property
     def works(self) -> bool:
         """Whether COLO carries it, as was tried or as QEMU says."""
-        return self.verdict in (RUN, WORD)
+        return self.verdict in (RUN, TAKEN)
 
 
 ROWS = (
     # Everywhere
     Row("**/address **/alias **/acpi **/boot **/rom", RUN, "where the guest finds a device"),
-    Row("**/seclabel **/privateData", WORD, "libvirt's own business on each host"),
-    Row("**/driver@iommu **/driver@ats **/driver@packed **/driver@page_per_vq", WORD, "how a virtio device is seen"),
+    Row("**/seclabel **/privateData", TAKEN, "libvirt's own business on each host"),
+    Row("**/driver@iommu **/driver@ats **/driver@packed **/driver@page_per_vq", TAKEN, "how a virtio device is seen"),
     Row("**/encryption", REFUSED, "is encrypted: the standby's image would be plain"),
     Row("**/backenddomain", REFUSED, _ELSEWHERE),
     Row("emulator", RUN),
     # Disks
     Row("disk disk@device=disk|cdrom disk@type=file|block disk/readonly", RUN),
-    Row("disk@device=floppy disk/target@bus=fdc", WORD, "the guest may only read it"),
+    Row("disk@device=floppy disk/target@bus=fdc", TAKEN, "the guest may only read it"),
     Row("disk@device=lun disk@rawio disk@sgio", REFUSED, "SCSI commands pass by the replication"),
     Row(
-        "disk@type=volume|network", WORD, "the guest may only read it: a disk that it writes to is refused by its type"
+        "disk@type=volume|network", TAKEN, "the guest may only read it: a disk that it writes to is refused by its type"
     ),
     Row("disk@type=dir", REFUSED, "a directory of the host is not replicated"),
     Row("disk@type=nvme|vhostuser|vhostvdpa", REFUSED, _PAST_LAYERS),
-    Row("disk@model=virtio|virtio-transitional|virtio-non-transitional disk@snapshot", WORD, "migratable"),
-    Row("disk/shareable", WORD, "the guest may only read it"),
+    Row("disk@model=virtio|virtio-transitional|virtio-non-transitional disk@snapshot", TAKEN, "migratable"),
+    Row("disk/shareable", TAKEN, "the guest may only read it"),
     Row("disk/target disk/target@dev disk/target@bus=virtio|scsi|sata|ide", RUN),
-    Row("disk/target@bus=usb", WORD, "the guest may only read it"),
+    Row("disk/target@bus=usb", TAKEN, "the guest may only read it"),
     Row("disk/target@bus=sd", UNTRIED, "an SD card"),
     Row("disk/target@bus=xen|uml", REFUSED, _ELSEWHERE),
-    Row("disk/target@removable disk/target@rotation_rate disk/target@tray", WORD, "what the guest is told of a disk"),
-    Row("disk/serial disk/wwn disk/vendor disk/product disk/geometry/** disk/blockio/**", WORD, "the same"),
+    Row("disk/target@removable disk/target@rotation_rate disk/target@tray", TAKEN, "what the guest is told of a disk"),
+    Row("disk/serial disk/wwn disk/vendor disk/product disk/geometry/** disk/blockio/**", TAKEN, "the same"),
     Row("disk/driver disk/driver@name disk/driver@type disk/driver@discard disk/driver@detect_zeroes", RUN),
     Row("disk/driver@iothread", RUN),
     Row("disk/driver/iothreads/**", UNTRIED, "several I/O threads of one disk"),
-    Row("disk/driver@cache disk/driver@io disk/driver@copy_on_read", WORD, "below the layers that are changed"),
-    Row("disk/driver@discard_no_unref disk/driver/metadata_cache/**", WORD, "of the image alone"),
-    Row("disk/driver@error_policy disk/driver@rerror_policy disk/driver@ioeventfd", WORD, "of the device alone"),
-    Row("disk/driver@event_idx disk/driver@queues disk/driver@queue_size", WORD, "of the device alone"),
+    Row("disk/driver@cache disk/driver@io disk/driver@copy_on_read", TAKEN, "below the layers that are changed"),
+    Row("disk/driver@discard_no_unref disk/driver/metadata_cache/**", TAKEN, "of the image alone"),
+    Row("disk/driver@error_policy disk/driver@rerror_policy disk/driver@ioeventfd", TAKEN, "of the device alone"),
+    Row("disk/driver@event_idx disk/driver@queues disk/driver@queue_size", TAKEN, "of the device alone"),
     Row("disk/source disk/source@file disk/source@dev disk/source@index disk/backingStore/**", RUN),
-    Row("disk/source/slices/**", WORD, "the standby's image is as large as the slice"),
+    Row("disk/source/slices/**", TAKEN, "the standby's image is as large as the slice"),
     Row("disk/source/dataStore/**", UNTRIED, "a qcow2 image with its data in another file"),
     Row("disk/source@fdgroup", REFUSED, "a file that only one host's libvirt was handed"),
     Row("disk/source/reservations/**", REFUSED, "a reservation is held by one host"),
-    Row("disk/source/** disk/auth/**", WORD, "where a medium is read from"),
-    Row("disk/iotune/**", WORD, "a limit of the device itself, above the layers that are changed"),
+    Row("disk/source/** disk/auth/**", TAKEN, "where a medium is read from"),
+    Row("disk/iotune/**", TAKEN, "a limit of the device itself, above the layers that are changed"),
     Row("disk/throttlefilters/**", UNTRIED, "a filter between the device and its image"),
     Row("disk/transient disk/transient@shareBacking", REFUSED, "is transient: its overlay exists on one host"),
     Row("disk/mirror/**", REFUSED, "has a block job of its own: let it end first"),
     # Controllers
     Row("controller controller@index controller@type=ide|sata|scsi|usb|pci|virtio-serial", RUN),
-    Row("controller@type=fdc|isa", WORD, "part of the machine"),
+    Row("controller@type=fdc|isa", TAKEN, "part of the machine"),
     Row("controller@type=ccid", REFUSED, "a card reader of the host cannot be in two hosts"),
     Row("controller@type=xenbus controller@maxEventChannels controller@maxGrantFrames", REFUSED, _ELSEWHERE),
     Row("controller@model=qusb1|qusb2", REFUSED, _ELSEWHERE),
     Row("controller@model=ibmvscsi|ncr53c90", REFUSED, _NOT_X86),
     Row("controller@model=buslogic", REFUSED, "QEMU has none"),
     Row("controller@model=virtio-scsi|qemu-xhci|none|pci-root|pcie-root|pcie-root-port", RUN),
-    Row("controller@model=piix3|piix4|ich6|piix3-uhci|piix4-uhci|vt82c686b-uhci|ehci|pci-ohci", WORD, "migratable"),
-    Row("controller@model=ich9-ehci1|ich9-uhci1|ich9-uhci2|ich9-uhci3|nec-xhci", WORD, "migratable"),
-    Row("controller@model=auto|lsilogic|lsisas1068|lsisas1078|am53c974|dc390|vmpvscsi", WORD, "migratable"),
-    Row("controller@model=virtio|virtio-transitional|virtio-non-transitional", WORD, "migratable"),
-    Row("controller@model=pci-bridge|pcie-to-pci-bridge|dmi-to-pci-bridge|pci-expander-bus", WORD, "migratable"),
-    Row("controller@model=pcie-expander-bus|pcie-switch-upstream-port|pcie-switch-downstream-port", WORD, "migratable"),
-    Row("controller@ports controller@vectors controller/model/** controller/target/**", WORD, "how it is built"),
-    Row("controller/master/** controller/pcihole64/** controller/driver/**", WORD, "how it is built"),
+    Row("controller@model=piix3|piix4|ich6|piix3-uhci|piix4-uhci|vt82c686b-uhci|ehci|pci-ohci", TAKEN, "migratable"),
+    Row("controller@model=ich9-ehci1|ich9-uhci1|ich9-uhci2|ich9-uhci3|nec-xhci", TAKEN, "migratable"),
+    Row("controller@model=auto|lsilogic|lsisas1068|lsisas1078|am53c974|dc390|vmpvscsi", TAKEN, "migratable"),
+    Row("controller@model=virtio|virtio-transitional|virtio-non-transitional", TAKEN, "migratable"),
+    Row("controller@model=pci-bridge|pcie-to-pci-bridge|dmi-to-pci-bridge|pci-expander-bus", TAKEN, "migratable"),
+    Row(
+        "controller@model=pcie-expander-bus|pcie-switch-upstream-port|pcie-switch-downstream-port", TAKEN, "migratable"
+    ),
+    Row("controller@ports controller@vectors controller/model/** controller/target/**", TAKEN, "how it is built"),
+    Row("controller/master/** controller/pcihole64/** controller/driver/**", TAKEN, "how it is built"),
     # NICs
     Row("interface interface@type=bridge interface/mac/** interface/source/** interface/target/**", RUN),
-    Row("interface@type=network|ethernet", WORD, "a tap device, as with a bridge"),
+    Row("interface@type=network|ethernet", TAKEN, "a tap device, as with a bridge"),
     Row("interface@type=direct", REFUSED, "a macvtap has no tap device whose packets could be compared"),
     Row("interface@type=vhostuser|vdpa", REFUSED, _PAST_QEMU),
     Row("interface@type=hostdev", REFUSED, _ONE_HOST),
     Row("interface@type=user", REFUSED, "its connections live in the QEMU process of one host"),
     Row("interface@type=client|internal|mcast|null|server|udp|vds", REFUSED, _NO_TAP),
     Row("interface/model interface/model@type=virtio|e1000", RUN),
-    Row("interface/model@type=virtio-transitional|virtio-non-transitional|e1000e|rtl8139", WORD, "migratable"),
-    Row("interface/model@type=pcnet|ne2k_pci|vmxnet3|igb", WORD, "migratable"),
+    Row("interface/model@type=virtio-transitional|virtio-non-transitional|e1000e|rtl8139", TAKEN, "migratable"),
+    Row("interface/model@type=pcnet|ne2k_pci|vmxnet3|igb", TAKEN, "migratable"),
     Row("interface/model@type=usb-net", REFUSED, _NO_MIGRATION),
     Row("interface/model@type", UNTRIED, "a NIC of this model"),
     Row("interface/driver interface/driver@name=qemu|vhost interface/driver@queues", RUN),
     Row("interface/driver@name=kvm|vfio|xen", REFUSED, _PAST_QEMU),
     Row(
-        "interface/driver/** interface/coalesce/** interface/tune/** interface/bandwidth/**", WORD, "of the tap device"
+        "interface/driver/** interface/coalesce/** interface/tune/** interface/bandwidth/**", TAKEN, "of the tap device"
     ),
-    Row("interface/link/** interface/mtu/** interface/port/** interface/vlan/**", WORD, "of the tap device"),
+    Row("interface/link/** interface/mtu/** interface/port/** interface/vlan/**", TAKEN, "of the tap device"),
     Row(
         "interface/filterref/**",
-        WORD,
+        TAKEN,
         "a rule of the host; libvirt starts no standby on a host that has no such filter",
     ),
-    Row("interface/script/** interface/downscript/** interface/backend/**", WORD, "a file of the host"),
+    Row("interface/script/** interface/downscript/** interface/backend/**", TAKEN, "a file of the host"),
     Row("interface/virtualport/**", UNTRIED, "a port of a switch that is no bridge of the kernel"),
     Row("interface/teaming/**", REFUSED, "during a migration it is another NIC, and COLO's never ends"),
     Row("interface/portForward/**", REFUSED, "its connections live in the QEMU process of one host"),
@@ -144,7 +146,7 @@ ROWS = (
     Row("serial/target/model serial/target/model@name=isa-serial", RUN),
     Row(
         "serial/target@type=isa-debug|pci-serial|virtio serial/target/model@name=isa-debugcon|pci-serial",
-        WORD,
+        TAKEN,
         "migratable",
     ),
     Row("console console/target console/target@port console/target@type=serial", RUN),
@@ -155,12 +157,12 @@ ROWS = (
     Row("serial/target@type=sclp|sclp-serial|sclplm|spapr-vio-serial|system-serial", REFUSED, _NOT_X86),
     Row("console/target@type=sclp|sclp-serial|sclplm|spapr-vio-serial|system-serial", REFUSED, _NOT_X86),
     Row("serial/target@type=lxc|openvz|uml|xen console/target@type=lxc|openvz|uml|xen", REFUSED, _ELSEWHERE),
-    Row("console/target/model console/target/model@name=isa-serial|isa-debugcon|pci-serial", WORD, "migratable"),
-    Row("console/target@type=isa-serial|isa-debug|pci-serial|virtio", WORD, "migratable"),
-    Row("parallel parallel/target/**", WORD, "migratable"),
-    Row("serial@tty console@tty parallel@tty", WORD, "of this run"),
+    Row("console/target/model console/target/model@name=isa-serial|isa-debugcon|pci-serial", TAKEN, "migratable"),
+    Row("console/target@type=isa-serial|isa-debug|pci-serial|virtio", TAKEN, "migratable"),
+    Row("parallel parallel/target/**", TAKEN, "migratable"),
+    Row("serial@tty console@tty parallel@tty", TAKEN, "of this run"),
     Row("channel channel/target channel/target@type=virtio channel/target@name", RUN),
-    Row("channel/target@state channel/target@address channel/target@port", WORD, "of this run"),
+    Row("channel/target@state channel/target@address channel/target@port", TAKEN, "of this run"),
     Row("channel/target@type=guestfwd", REFUSED, "its connections live in the QEMU process of one host"),
     Row("channel/target@type=xen", REFUSED, _ELSEWHERE),
     *(
@@ -168,13 +170,13 @@ ROWS = (
         for tag in ("serial", "parallel", "console", "channel")
         for row in (
             Row(f"{tag}@type=pty|file|unix", RUN),
-            Row(f"{tag}@type=null|vc|stdio|pipe|spicevmc|spiceport", WORD, "each host has its own end of it"),
-            Row(f"{tag}@type=dev", WORD, "each host has a device of its own there"),
+            Row(f"{tag}@type=null|vc|stdio|pipe|spicevmc|spiceport", TAKEN, "each host has its own end of it"),
+            Row(f"{tag}@type=dev", TAKEN, "each host has a device of its own there"),
             Row(f"{tag}@type=tcp|udp", UNTRIED, "both hosts would have the connection, and send on it"),
             Row(f"{tag}@type=dbus", UNTRIED, "a channel to a display by D-Bus"),
             Row(f"{tag}@type=qemu-vdagent", REFUSED, "QEMU before 11.1 does not migrate it"),
             Row(f"{tag}@type=nmdm", REFUSED, _ELSEWHERE),
-            Row(f"{tag}/source/** {tag}/log/** {tag}/protocol/**", WORD, "of the host's end of it"),
+            Row(f"{tag}/source/** {tag}/log/** {tag}/protocol/**", TAKEN, "of the host's end of it"),
         )
     ),
     # Displays
@@ -182,58 +184,62 @@ ROWS = (
     Row("graphics@type=egl-headless|sdl|dbus|rdp", UNTRIED, "a display that QEMU draws with the host"),
     Row("graphics@type=desktop", REFUSED, _ELSEWHERE),
     Row("graphics/gl@enable=yes", UNTRIED, "a display that QEMU draws with the host"),
-    Row("graphics/listen/** graphics/gl graphics/gl@enable=no graphics/gl@rendernode", WORD, "of the host's display"),
-    Row("graphics/audio/** graphics/channel/** graphics/clipboard/** graphics/filetransfer/**", WORD, "of the display"),
-    Row("graphics/image/** graphics/jpeg/** graphics/mouse/** graphics/playback/**", WORD, "of the display"),
+    Row("graphics/listen/** graphics/gl graphics/gl@enable=no graphics/gl@rendernode", TAKEN, "of the host's display"),
+    Row(
+        "graphics/audio/** graphics/channel/** graphics/clipboard/** graphics/filetransfer/**", TAKEN, "of the display"
+    ),
+    Row("graphics/image/** graphics/jpeg/** graphics/mouse/** graphics/playback/**", TAKEN, "of the display"),
     Row(
         "graphics/streaming/** graphics/zlib/** graphics@autoport graphics@port graphics@tlsPort",
-        WORD,
+        TAKEN,
         "of the display",
     ),
-    Row("graphics@websocket graphics@socket graphics@listen graphics@address graphics@passwd", WORD, "of the display"),
-    Row("graphics@passwdValidTo graphics@connected graphics@keymap graphics@sharePolicy", WORD, "of the display"),
+    Row("graphics@websocket graphics@socket graphics@listen graphics@address graphics@passwd", TAKEN, "of the display"),
+    Row("graphics@passwdValidTo graphics@connected graphics@keymap graphics@sharePolicy", TAKEN, "of the display"),
     Row(
         "graphics@powerControl graphics@defaultMode graphics@display graphics@xauth graphics@p2p",
-        WORD,
+        TAKEN,
         "of the display",
     ),
-    Row("graphics@fullscreen graphics@username", WORD, "of the display"),
+    Row("graphics@fullscreen graphics@username", TAKEN, "of the display"),
     Row("graphics@multiUser graphics@replaceUser", REFUSED, _ELSEWHERE),
     Row("video video/model video/model@type=vga", RUN),
-    Row("video/model@type=cirrus|bochs|virtio|ramfb|vmvga|none", WORD, "migratable"),
+    Row("video/model@type=cirrus|bochs|virtio|ramfb|vmvga|none", TAKEN, "migratable"),
     Row("video/model@type=qxl", REFUSED, "it was reported to end a standby's QEMU (QEMU's issue 839)"),
     Row("video/model@type=gop|vbox|xen", REFUSED, _ELSEWHERE),
     Row("video/model@blob=on", UNTRIED, "memory that is shared with the host's display"),
     Row("video/model/acceleration@accel3d=yes", REFUSED, "its state is in the graphics card of one host"),
     Row("video/driver@name=vhostuser", REFUSED, "its state is in another process"),
-    Row("video/model/resolution/** video/model/acceleration video/model/acceleration@accel2d", WORD, "how it is built"),
-    Row("video/model/acceleration@accel3d=no video/model/acceleration@rendernode", WORD, "how it is built"),
-    Row("video/model@heads video/model@primary video/model@ram video/model@vram video/model@vram64", WORD, "the same"),
-    Row("video/model@vgamem video/model@blob=off video/driver video/driver@vgaconf", WORD, "how it is built"),
-    Row("video/driver@name=qemu", WORD, "QEMU's own"),
+    Row(
+        "video/model/resolution/** video/model/acceleration video/model/acceleration@accel2d", TAKEN, "how it is built"
+    ),
+    Row("video/model/acceleration@accel3d=no video/model/acceleration@rendernode", TAKEN, "how it is built"),
+    Row("video/model@heads video/model@primary video/model@ram video/model@vram video/model@vram64", TAKEN, "the same"),
+    Row("video/model@vgamem video/model@blob=off video/driver video/driver@vgaconf", TAKEN, "how it is built"),
+    Row("video/driver@name=qemu", TAKEN, "QEMU's own"),
     # Input and sound
     Row("input input@type=tablet|mouse|keyboard input@bus=ps2|usb", RUN),
     Row("input@type=passthrough", REFUSED, _ONE_HOST),
     Row("input@type=evdev", REFUSED, "what is typed at one host would reach one of the two copies"),
     Row(
         "input@bus=virtio input@model=virtio|virtio-transitional|virtio-non-transitional input/driver input/source/**",
-        WORD,
+        TAKEN,
         "migratable",
     ),
     Row("input@bus=xen", REFUSED, _ELSEWHERE),
-    Row("hub hub@type=usb", WORD, "migratable"),
+    Row("hub hub@type=usb", TAKEN, "migratable"),
     Row("sound sound@model=ich6", RUN),
-    Row("sound@model=ich7|ich9|ac97|es1370|sb16|pcspk", WORD, "migratable"),
+    Row("sound@model=ich7|ich9|ac97|es1370|sb16|pcspk", TAKEN, "migratable"),
     Row("sound@model=usb|virtio", REFUSED, _NO_MIGRATION),
     Row(
         "sound/audio/** sound/codec/** sound/driver sound@multichannel sound@streams audio/**",
-        WORD,
+        TAKEN,
         "what is heard is the host's business",
     ),
     # Memory
     Row("memballoon memballoon@model=virtio|none memballoon/stats/**", RUN),
-    Row("memballoon@model=virtio-transitional|virtio-non-transitional memballoon/driver", WORD, "migratable"),
-    Row("memballoon@autodeflate memballoon@freePageReporting=off", WORD, "migratable"),
+    Row("memballoon@model=virtio-transitional|virtio-non-transitional memballoon/driver", TAKEN, "migratable"),
+    Row("memballoon@autodeflate memballoon@freePageReporting=off", TAKEN, "migratable"),
     Row("memballoon@freePageReporting=on", UNTRIED, "memory that the guest gives back behind the checkpoints"),
     Row("memballoon@model=xen", REFUSED, _ELSEWHERE),
     Row("memory@model=dimm", UNTRIED, "memory beside the machine's own"),
@@ -242,25 +248,27 @@ ROWS = (
     Row("memory@access=shared", UNTRIED, "memory that other processes may share"),
     Row(
         "memory memory/source/** memory/target/** memory/uuid memory@access=private memory@discard",
-        WORD,
+        TAKEN,
         "how it is built",
     ),
     Row("memoryBacking memoryBacking/hugepages/**", RUN),
     Row("memoryBacking/access@mode=shared", UNTRIED, "memory that other processes may share"),
     Row("memoryBacking/locked", UNTRIED, "a standby has twice the guest's memory, and would lock all of it"),
-    Row("memoryBacking/source memoryBacking/source@type=anonymous|file|memfd", WORD, "a file like huge pages, or none"),
-    Row("memoryBacking/access memoryBacking/access@mode=private memoryBacking/nosharepages", WORD, "memory like any"),
-    Row("memoryBacking/allocation/** memoryBacking/discard", WORD, "memory like any"),
+    Row(
+        "memoryBacking/source memoryBacking/source@type=anonymous|file|memfd", TAKEN, "a file like huge pages, or none"
+    ),
+    Row("memoryBacking/access memoryBacking/access@mode=private memoryBacking/nosharepages", TAKEN, "memory like any"),
+    Row("memoryBacking/allocation/** memoryBacking/discard", TAKEN, "memory like any"),
     Row("shmem/**", REFUSED, "memory shared with other processes is not in QEMU's checkpoints"),
     # Others
     Row("rng rng@model=virtio rng/backend rng/backend@model=random", RUN),
-    Row("rng@model=virtio-transitional|virtio-non-transitional rng/driver rng/rate/**", WORD, "migratable"),
-    Row("rng/backend@model=builtin", WORD, "migratable"),
+    Row("rng@model=virtio-transitional|virtio-non-transitional rng/driver rng/rate/**", TAKEN, "migratable"),
+    Row("rng/backend@model=builtin", TAKEN, "migratable"),
     Row("rng/backend@model=egd rng/backend/** rng/backend@type", UNTRIED, "random numbers from another process"),
     Row("watchdog watchdog@model=i6300esb watchdog@action", RUN),
-    Row("watchdog@model=ib700|itco", WORD, "migratable"),
+    Row("watchdog@model=ib700|itco", TAKEN, "migratable"),
     Row("watchdog@model=diag288", REFUSED, _NOT_X86),
-    Row("panic panic@model=isa|hyperv|pvpanic", WORD, "migratable"),
+    Row("panic panic@model=isa|hyperv|pvpanic", TAKEN, "migratable"),
     Row("panic@model=pseries|s390 nvram/**", REFUSED, _NOT_X86),
     Row("pstore/**", UNTRIED, "a file of the host that the guest writes to"),
     Row("iommu iommu@model=intel|virtio iommu/driver/**", UNTRIED, "an IOMMU"),
@@ -271,7 +279,7 @@ ROWS = (
     Row("hostdev/**", REFUSED, _ONE_HOST),
     Row("lease/**", REFUSED, "a lease is held by one host"),
     Row("redirdev/**", REFUSED, "a redirected USB device is connected to one host"),
-    Row("redirfilter/**", WORD, "nothing without a redirected device"),
+    Row("redirfilter/**", TAKEN, "nothing without a redirected device"),
     Row("smartcard/**", REFUSED, "a card reader of the host cannot be in two hosts"),
     Row("tpm/**", REFUSED, "its state is not in QEMU's checkpoints"),
     Row("vsock/**", REFUSED, "its connections end in the kernel of one host"),
@@ -279,7 +287,7 @@ ROWS = (
     Row("domain@type=kvm|qemu", RUN),
     Row("domain@type", REFUSED, _ELSEWHERE),
     Row("os os/type os/type@arch=x86_64 os/type@machine", RUN),
-    Row("os/type@arch=i686", WORD, "a guest of the same QEMU"),
+    Row("os/type@arch=i686", TAKEN, "a guest of the same QEMU"),
     Row("os/type@arch", REFUSED, _NOT_X86),
     Row("os/type@machine=xenfv|xenpv|xenpvh", REFUSED, "only the machine types pc and q35 were tried"),
     Row("os/** os@firmware", RUN),
@@ -287,7 +295,7 @@ ROWS = (
     Row("cpu@migratable=off", REFUSED, "it has features of the host that cannot be migrated"),
     Row("cpu/numa/cell@memAccess=shared", UNTRIED, "memory that other processes may share"),
     Row("cpu@deprecated_features", REFUSED, _NOT_X86),
-    Row("cpu/** cpu@check cpu@match cpu@migratable", WORD, "what the guest sees, and the same on both hosts"),
+    Row("cpu/** cpu@check cpu@match cpu@migratable", TAKEN, "what the guest sees, and the same on both hosts"),
     Row("features features/acpi features/apic features/pae", RUN),
     Row("features/xen/** features/hap/** features/viridian features/privnet", REFUSED, _ELSEWHERE),
     Row("features/capabilities/**", REFUSED, _ELSEWHERE),
@@ -298,28 +306,32 @@ ROWS = (
     Row("features/hyperv/evmcs@state=on", UNTRIED, "a hypervisor within the guest"),
     Row("features/hyperv/emsr_bitmap@state=on", UNTRIED, "a hypervisor within the guest"),
     Row(
-        "features/hyperv features/hyperv@mode=custom features/hyperv/relaxed/** features/hyperv/vapic/**", WORD, _IN_CPU
+        "features/hyperv features/hyperv@mode=custom features/hyperv/relaxed/** features/hyperv/vapic/**",
+        TAKEN,
+        _IN_CPU,
     ),
-    Row("features/hyperv/spinlocks/** features/hyperv/vpindex/** features/hyperv/runtime/**", WORD, _IN_CPU),
-    Row("features/hyperv/synic/** features/hyperv/stimer/** features/hyperv/reset/**", WORD, _IN_CPU),
-    Row("features/hyperv/vendor_id/** features/hyperv/frequencies/** features/hyperv/tlbflush/**", WORD, _IN_CPU),
-    Row("features/hyperv/ipi/** features/hyperv/avic/** features/hyperv/xmm_input/**", WORD, _IN_CPU),
-    Row("features/hyperv/evmcs features/hyperv/evmcs@state=off features/hyperv/emsr_bitmap", WORD, _IN_CPU),
-    Row("features/hyperv/emsr_bitmap@state=off", WORD, _IN_CPU),
-    Row("features/hyperv/reenlightenment/**", WORD, "with a frequency of the TSC, without which it is refused"),
+    Row("features/hyperv/spinlocks/** features/hyperv/vpindex/** features/hyperv/runtime/**", TAKEN, _IN_CPU),
+    Row("features/hyperv/synic/** features/hyperv/stimer/** features/hyperv/reset/**", TAKEN, _IN_CPU),
+    Row("features/hyperv/vendor_id/** features/hyperv/frequencies/** features/hyperv/tlbflush/**", TAKEN, _IN_CPU),
+    Row("features/hyperv/ipi/** features/hyperv/avic/** features/hyperv/xmm_input/**", TAKEN, _IN_CPU),
+    Row("features/hyperv/evmcs features/hyperv/evmcs@state=off features/hyperv/emsr_bitmap", TAKEN, _IN_CPU),
+    Row("features/hyperv/emsr_bitmap@state=off", TAKEN, _IN_CPU),
+    Row("features/hyperv/reenlightenment/**", TAKEN, "with a frequency of the TSC, without which it is refused"),
     Row(
-        "features/kvm features/kvm/hidden/** features/kvm/hint-dedicated/** features/kvm/poll-control/**", WORD, _IN_CPU
+        "features/kvm features/kvm/hidden/** features/kvm/hint-dedicated/** features/kvm/poll-control/**",
+        TAKEN,
+        _IN_CPU,
     ),
-    Row("features/kvm/pv-ipi/** features/kvm/dirty-ring features/kvm/dirty-ring@state=off", WORD, _IN_CPU),
-    Row("features/kvm/dirty-ring@size", WORD, "nothing without the ring"),
-    Row("features/apic/** features/async-teardown/**", WORD, _IN_CPU),
-    Row("features/ioapic/** features/msrs/** features/pmu/** features/ps2/**", WORD, "in the machine's state"),
+    Row("features/kvm/pv-ipi/** features/kvm/dirty-ring features/kvm/dirty-ring@state=off", TAKEN, _IN_CPU),
+    Row("features/kvm/dirty-ring@size", TAKEN, "nothing without the ring"),
+    Row("features/apic/** features/async-teardown/**", TAKEN, _IN_CPU),
+    Row("features/ioapic/** features/msrs/** features/pmu/** features/ps2/**", TAKEN, "in the machine's state"),
     Row(
-        "features/pvspinlock/** features/smm/** features/tcg/** features/vmcoreinfo/**", WORD, "in the machine's state"
+        "features/pvspinlock/** features/smm/** features/tcg/** features/vmcoreinfo/**", TAKEN, "in the machine's state"
     ),
-    Row("features/vmport/**", WORD, "in the machine's state"),
+    Row("features/vmport/**", TAKEN, "in the machine's state"),
     Row("clock clock@offset clock/timer/**", RUN),
-    Row("clock@adjustment clock@basis clock@start clock@timezone", WORD, "the guest's clock is in its state"),
+    Row("clock@adjustment clock@basis clock@start clock@timezone", TAKEN, "the guest's clock is in its state"),
     Row("launchSecurity/**", REFUSED, "encrypted guest memory cannot be checkpointed"),
     Row("keywrap/**", REFUSED, _NOT_X86),
     Row("domain/bootloader domain/bootloader_args domain/idmap domain/datacenterpath", REFUSED, _ELSEWHERE),
@@ -327,14 +339,14 @@ ROWS = (
     Row("domain/name domain/uuid domain/metadata domain/title domain/description domain/devices", RUN),
     Row("domain/memory domain/currentMemory domain/vcpu domain/iothreads domain/iothreadids domain/resource", RUN),
     Row("domain/on_poweroff domain/on_reboot domain/on_crash domain/on_lockfailure domain/seclabel", RUN),
-    Row("domain/vcpus domain/cputune domain/memtune domain/blkiotune domain/numatune", WORD, "the host's business"),
-    Row("domain/defaultiothread domain/throttlegroups domain/perf", WORD, "the host's business"),
+    Row("domain/vcpus domain/cputune domain/memtune domain/blkiotune domain/numatune", TAKEN, "the host's business"),
+    Row("domain/defaultiothread domain/throttlegroups domain/perf", TAKEN, "the host's business"),
     Row(
         "domain/maxMemory domain/genid domain/pm domain/sysinfo",
-        WORD,
+        TAKEN,
         "what the guest sees, and the same on both hosts",
     ),
-    Row("domain/commandline domain/override domain/capabilities domain/deprecation", WORD, "looked at one by one"),
+    Row("domain/commandline domain/override domain/capabilities domain/deprecation", TAKEN, "looked at one by one"),
 )
 
 
