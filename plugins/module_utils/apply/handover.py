@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from ..errors import ColoError, Timeout
-from ..host import proven
+from ..host import mutual_tls
 from ..record.address import canonical
 
 TAKEN = b"taken\n"
@@ -31,7 +31,7 @@ def call(address: str, port: int, timeout: float, credentials: str | None = None
     Raises ColoError when nobody listens, and when the token is not taken within ``timeout`` seconds.
     """
     try:
-        connection = proven.outgoing(socket.create_connection((address, port), timeout), address, credentials)
+        connection = mutual_tls.outgoing(socket.create_connection((address, port), timeout), address, credentials)
     except OSError as error:
         raise ColoError(f"the standby does not wait on {address} port {port}: {error}", remedy=AGAIN) from None
 
@@ -65,7 +65,7 @@ def wait(address: str, port: int, peer: str, token: str, timeout: float, credent
                 connection.settimeout(max(min(deadline - time.monotonic(), PATIENCE), 0.01))
                 if canonical(sender[0]) != peer:
                     continue
-                with proven.incoming(connection, peer, credentials) as known:
+                with mutual_tls.incoming(connection, peer, credentials) as known:
                     if hmac.compare_digest(_line(known), f"{token}\n".encode("ascii")):
                         known.sendall(TAKEN)
                         return

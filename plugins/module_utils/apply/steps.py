@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ColoError, LibvirtError, Timeout
 from ..host import files as host
-from ..host import frames, given_way, leaving, links, notes, processes, qemu_process, sockets
+from ..host import frames, half_notes, leaving, links, processes, qemu_process, sockets, until_reboot
 from ..host import marker as marker_file
 from ..host.checkpoints import watch
 from ..host.files import NO_ROOM
@@ -21,7 +21,7 @@ from ..host.hypervisor import Hypervisor
 from ..observation.seen import DISCONNECTED, Announced, Checkpoints
 from ..plan.plan import Plan
 from ..plan.step import Step
-from ..record.given_way import GaveWay
+from ..record.half_notes import HalfNote
 from . import handover
 from .isolated import Answers, Isolated
 from .moving import Moving
@@ -127,7 +127,7 @@ class Apply:
 
     def _define(self, _step: Step, xml: str) -> None:
         self.hypervisor.define(xml)
-        given_way.forget(given_way.GAVE_WAY, self.domain)  # the record, which is in the XML, has taken it in
+        half_notes.forget(half_notes.GAVE_WAY, self.domain)  # the record, which is in the XML, has taken it in
 
     def _undefine(self, _step: Step) -> None:
         self.hypervisor.undefine(self.domain)
@@ -143,30 +143,30 @@ class Apply:
 
     def _forget_notes(self) -> None:
         """Remove what is noted beside the record: this half is another one now, or its record says it."""
-        for kind in (given_way.GAVE_WAY, given_way.LACKING):
-            given_way.forget(kind, self.domain)
+        for kind in (half_notes.GAVE_WAY, half_notes.LACKING):
+            half_notes.forget(kind, self.domain)
 
     def _autostart(self, _step: Step, on: bool) -> None:
         self.hypervisor.set_autostart(self.domain, on)
 
     def _start_paused(self, _step: Step, uuid: str, xml: str) -> None:
-        with notes.start_permit(uuid):
+        with until_reboot.start_permit(uuid):
             self.hypervisor.start_paused(xml)
-        given_way.forget(given_way.LACKING, self.domain)  # said of the one before it
+        half_notes.forget(half_notes.LACKING, self.domain)  # said of the one before it
 
     def _start(self, step: Step, uuid: str) -> None:
-        with notes.start_permit(uuid):
+        with until_reboot.start_permit(uuid):
             self.hypervisor.start(self.domain, step.timeout)
 
     def _managed_save(self, step: Step, uuid: str) -> None:
-        notes.note_save(uuid)
+        until_reboot.note_save(uuid)
         self.hypervisor.managed_save(self.domain, step.timeout)
 
     def _define_saved(self, _step: Step, xml: str) -> None:
         self.hypervisor.define_saved(self.domain, xml)
 
     def _forget_save(self, _step: Step, uuid: str) -> None:
-        notes.forget_save(uuid)
+        until_reboot.forget_save(uuid)
 
     def _destroy(self, _step: Step) -> None:
         self.hypervisor.destroy(self.domain)
@@ -215,8 +215,8 @@ class Apply:
                 f"QEMU still runs (process {', '.join(map(str, left))})", remedy="Take the power from this host"
             )
 
-    def _give_way(self, _step: Step, note: GaveWay) -> None:
-        given_way.note(given_way.GAVE_WAY, self.domain, note)
+    def _give_way(self, _step: Step, note: HalfNote) -> None:
+        half_notes.note(half_notes.GAVE_WAY, self.domain, note)
 
     def _receive_handover(
         self, step: Step, address: str, port: int, peer: str, token: str, credentials: str | None = None

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import ColoError
 from ..observation.automation import Automation, Settings
 from ..record.pair import RUN_DIRECTORY
-from .notes import run_directory
+from .until_reboot import run_directory
 
 DIRECTORY = "/etc/lockstep-colo"
 SETTINGS = "watch.json"

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..record.address import canonical
-from . import proven
+from . import mutual_tls
 
 HANDSHAKE = 5.0  # seconds
 SILENCE = 5.0  # seconds without a line, after which a connection is given up
@@ -103,7 +103,7 @@ def listen(port: int, pki: str, converse: Callable[[Line], None], complain: Call
 
 
 def _context(protocol: ssl._SSLMethod, pki: str, end: str) -> ssl.SSLContext:
-    context = proven.context_of(protocol, pki, end)
+    context = mutual_tls.context_of(protocol, pki, end)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # who it is, is seen from the line's names
     context.verify_mode = ssl.CERT_REQUIRED

@@ -17,7 +17,7 @@ from typing import TextIO
 
 from ..errors import ColoError
 from ..record.pair import RUN_DIRECTORY
-from .notes import run_directory
+from .until_reboot import run_directory
 
 LOCK_POLL = 0.1  # seconds
 FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, process

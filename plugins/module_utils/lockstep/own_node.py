@@ -4,10 +4,10 @@
 """Which block node libvirt made for a disk, wherever the guest's device is attached now. Pure.
 
 What goes under a disk has to come out again, whatever happened in between: what cannot be found again is refused before
-anything is put in (verdict/way_back.py). QEMU's own word for the file of a node does not tell. It is ``json:{...}``
-where the backing file differs from the image's header, as one that is named relatively, where the image is a slice of
-its storage, and where a filter (copy_on_read, throttling) is on top. The node of the storage has no such word, and
-libvirt gives it the path that the XML has.
+anything is put in (verdict/requirements/disks.py). The file that QEMU names for a node does not tell: it is
+``json:{...}`` where the backing file differs from the image's header, as one that is named relatively, where the image
+is a slice of its storage, and where a filter (copy_on_read, throttling) is on top. The node of the storage has no such
+name, and libvirt gives it the path that the XML has.
 
 libvirt's numbers are never predicted: they change with the number of disks, and libvirt 11.3 makes no format node for
 raw images.

@@ -14,17 +14,16 @@ from typing import Any
 from ..domain import editing, reading
 from ..domain.described import described
 from ..errors import ColoError
-from ..host import automation, frames, given_way, leaving, links, notes, qemu_process, sockets
+from ..host import automation, frames, half_notes, leaving, links, qemu_process, sockets, until_reboot
 from ..host import files as host
 from ..host import marker as marker_file
 from ..host.hypervisor import Hypervisor
-from ..lockstep.frames import PASSED, serves, to_watch
+from ..lockstep.uncompared import PASSED, serves, to_watch
 from ..observation.depth import ASKS_QEMU, QUICK, THOROUGH, WHOLE_HOST, Sights
 from ..observation.seen import Announced, Domain, Host, Nic, Observation
-from ..record import given_way as gave_way
 from ..record import images as image_files
 from ..record import xml as record_xml
-from ..record.given_way import GaveWay
+from ..record.half_notes import HalfNote, with_note
 from ..record.pair import Record
 from ..record.schema import VocabularyError
 from . import emulator, equipment, monitor, silence
@@ -167,11 +166,11 @@ def _glimpse(found: dict[str, Any] | None) -> Domain | None:
 
 def _record(found: dict[str, Any], record: Record | None) -> Record | None:
     """What is written in the domain, and beside it."""
-    note = given_way.noted(given_way.GAVE_WAY, found["name"]) if record else None
-    return gave_way.with_note(record, found["uuid"], note)
+    note = half_notes.noted(half_notes.GAVE_WAY, found["name"]) if record else None
+    return with_note(record, found["uuid"], note)
 
 
-def _with_note(found: dict[str, Any]) -> str:
+def _xml_with_note(found: dict[str, Any]) -> str:
     """The inactive XML, in which the record is what is written in the domain, and beside it."""
     xml = found["inactive_xml"]
     record = reading.read_record(xml)
@@ -181,7 +180,7 @@ def _with_note(found: dict[str, Any]) -> str:
 
 def _domain(found: dict[str, Any]) -> Domain:
     files = qemu_process.open_files(found["name"]) if found["live_xml"] else ()
-    inactive = _with_note(found)
+    inactive = _xml_with_note(found)
     told = described(inactive, found["live_xml"])
     return Domain(
         name=found["name"],
@@ -190,7 +189,7 @@ def _domain(found: dict[str, Any]) -> Domain:
         ended_by=_ended_by(found),
         last_words=qemu_process.last_words(found["name"]) if not found["live_xml"] else (),
         saved_xml=found["saved_xml"],
-        saved_by_us=notes.is_noted(found["uuid"]),
+        saved_by_us=until_reboot.is_noted(found["uuid"]),
         persistent=found["persistent"],
         autostart=found["autostart"],
         inactive_xml=inactive,
@@ -228,11 +227,11 @@ def came_over(seen: Observation) -> dict[str, Any]:
         return {}
     if record.role != "secondary" or not domain.active:
         return _sockets(record)
-    about = GaveWay(domain.uuid, record.generation, record.role)
+    about = HalfNote(domain.uuid, record.generation, record.role)
     return {
         **_sockets(record),
         "received": silence.received(record, domain.name),
-        "known_to_lack": given_way.noted(given_way.LACKING, domain.name) == about,
+        "known_to_lack": half_notes.noted(half_notes.LACKING, domain.name) == about,
     }
 
 

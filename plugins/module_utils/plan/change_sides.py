@@ -19,7 +19,7 @@ from ..record.pair import HANDOVER_PORT, Record
 from ..verdict import copies, pair
 from ..verdict.problem import Problem, refuse_if
 from . import survive
-from .parts.frames import let_pass
+from .parts.barrier import let_pass
 from .plan import Plan
 from .step import Step, wait
 

@@ -13,7 +13,7 @@ from ..domain import editing as xml
 from ..domain import reading
 from ..domain.standby import standby_of
 from ..errors import ColoError
-from ..lockstep import frames, states
+from ..lockstep import states, uncompared
 from ..lockstep.graph import is_ours
 from ..observation.seen import Domain, Marker, Observation
 from ..record import images
@@ -25,7 +25,7 @@ from ..verdict.requirements import encryption
 from ..verdict.requirements.link import free_block
 from ..verdict.requirements.row import problems
 from .parts import fit
-from .parts.frames import let_pass
+from .parts.barrier import let_pass
 from .plan import Plan
 from .step import Step
 
@@ -69,7 +69,7 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
         nics=tuple(NicRecord(nic.mac, nic.driver, nic.driver_element) for nic in reading.nics(domain.inactive_xml)),
         autostart_before=old.autostart_before if old else domain.autostart,
         checkpoint_delay=wanted.checkpoint_delay,
-        uncompared=frames.treatment(wanted.uncompared),
+        uncompared=uncompared.treatment(wanted.uncompared),
         **_encryption(encryption.chosen(wanted, seen)),
     )
 

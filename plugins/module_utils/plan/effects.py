@@ -21,7 +21,7 @@ from ..lockstep import states
 from ..observation.seen import Barrier, Disk, Domain, Image, Job, Marker, Migration, Monitor, Nic, Observation
 from ..record import xml as record_xml
 from ..record.address import endpoint
-from ..record.given_way import GaveWay, as_given_up
+from ..record.half_notes import HalfNote, as_given_up
 from .effects_in_qemu import COMMANDS, end_mirrors
 from .step import Step
 
@@ -147,7 +147,7 @@ def _end(seen: Observation, **_arguments: Any) -> Observation:
     return ended(seen)
 
 
-def _give_way(seen: Observation, note: GaveWay) -> Observation:
+def _give_way(seen: Observation, note: HalfNote) -> Observation:
     """No QEMU any more, and the record given up: whoever looks next reads the note with it."""
     return _of_domain(ended(seen), record=as_given_up(seen.record))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..domain import editing as xml
 from ..observation.seen import Observation
-from ..record.given_way import GaveWay, as_given_up
+from ..record.half_notes import HalfNote, as_given_up
 from ..verdict import copies, current, fence
 from ..verdict.problem import Problem, refuse_if
 from . import effects
@@ -50,7 +50,7 @@ def give_way(seen: Observation, *, end: bool = False) -> Plan:
     uuid, record = seen.domain.uuid, seen.record
     steps = [Step("end the QEMU of this host, which hangs", "end_emulator", {"uuid": uuid}, END_TIMEOUT)] if end else []
     steps.append(Step("see that no process of the domain is left", "see_ended", {"uuid": uuid}))
-    note = GaveWay(uuid, record.generation, record.role)
+    note = HalfNote(uuid, record.generation, record.role)
     steps.append(Step("note that this half is not started again", "give_way", {"note": note}))
     return Plan(tuple(steps), seen)
 

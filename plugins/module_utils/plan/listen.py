@@ -20,7 +20,7 @@ from ..verdict import copies, current, halves
 from ..verdict.problem import Problem, Refusal, refuse_if
 from . import effects
 from .parts import fit, layers
-from .parts.frames import let_pass
+from .parts.barrier import let_pass
 from .plan import Plan
 from .step import Step, qmp
 

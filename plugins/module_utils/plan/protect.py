@@ -16,7 +16,7 @@ from ..verdict import halves
 from ..verdict.problem import Problem, refuse_if
 from ..verdict.requirements.domain import running
 from ..verdict.requirements.row import problems
-from .parts import entry, frames, layers
+from .parts import barrier, entry, layers
 from .parts.undo import undo
 from .plan import Plan
 from .step import Step, wait
@@ -38,7 +38,7 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         return _begin_again(seen)
     steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *entry.sync(wanted, seen)]
     # What is said in lockstep has to be held back, so what cannot be is no longer said when that begins.
-    steps += [*frames.keep_back(seen), *entry.enter(seen)]
+    steps += [*barrier.keep_back(seen), *entry.enter(seen)]
     return Plan(tuple(steps), seen)
 
 
@@ -82,7 +82,7 @@ def _sockets(seen: Observation) -> list:
 
 def _keep(seen: Observation) -> Plan:
     """Nothing but what drifted, or what an earlier run had still to do, and the proof: a whole checkpoint."""
-    steps = [*entry.end_copying(seen), *frames.keep_back(seen), *layers.mend_proxies(seen), *_connected(seen)]
+    steps = [*entry.end_copying(seen), *barrier.keep_back(seen), *layers.mend_proxies(seen), *_connected(seen)]
     delay = seen.record.checkpoint_delay
     steps += entry.releasable(seen)
     if seen.monitor.migration.checkpoint_delay != delay:

@@ -10,14 +10,13 @@ from dataclasses import replace
 
 from ..domain import editing as xml
 from ..domain import reading
-from ..lockstep import channels, graph, states
-from ..lockstep.frames import barrier
+from ..lockstep import channels, graph, states, uncompared
 from ..observation.depth import BRIEF
 from ..observation.seen import Monitor, Observation
 from ..verdict import copies, current, pair
 from ..verdict.fence import SAID, Fence, objections
 from ..verdict.problem import Problem, refuse_if
-from .parts import frames, layers
+from .parts import barrier, layers
 from .parts.undo import free, release, reset_connections, undo
 from .plan import Plan
 from .step import Step, qmp, wait
@@ -202,13 +201,13 @@ def _go_on(seen: Observation) -> Plan:
         return Plan((*before, replace(last, pivot=True)), seen)
     if seen.record.role == "primary":
         # Not looked for, which would take time before the guest serves; what is not there can be taken down, too.
-        barred = replace(seen, barrier=barrier(seen))
+        barred = replace(seen, barrier=uncompared.barrier(seen))
         return Plan(
             (*become_newest(seen).steps, *_without_peer(barred), *_settle(_served(seen)), *_announce(seen)), seen
         )
     if seen.monitor.colo == "primary" or seen.monitor.jobs:
         return Plan((*_without_peer(seen), *_settle(seen)), seen)
-    return Plan((*_serve_again(seen), *_tidy(seen), *frames.let_pass(seen)), seen)
+    return Plan((*_serve_again(seen), *_tidy(seen), *barrier.let_pass(seen)), seen)
 
 
 def _without_peer(seen: Observation) -> list[Step]:

@@ -16,16 +16,15 @@ from dataclasses import asdict, dataclass, replace
 from ..errors import ColoError
 from ..host import automation as files
 from ..host import files as host_files
-from ..host import given_way, lock, processes, sockets
+from ..host import half_notes, lock, processes, sockets
 from ..host.hypervisor import Hypervisor
 from ..observation.automation import Automation, Settings
 from ..observation.depth import BRIEF, QUICK
 from ..observation.seen import Observation
 from ..observation.word import Half, Speech
 from ..observe import look
-from ..record import given_way as gave_way
 from ..record import xml as record_xml
-from ..record.given_way import GaveWay
+from ..record.half_notes import HalfNote, as_given_up, with_note
 from ..record.pair import Record
 from ..record.wanted import Wanted
 from ..verdict import channels, fence, vigil, word
@@ -194,19 +193,19 @@ class Keeper(threading.Thread):
         self._see_end()
         self._state(self._found)
         if self.guarded:
-            given_way.prepare(given_way.GAVE_WAY, self.domain)
+            half_notes.prepare(half_notes.GAVE_WAY, self.domain)
 
     def _see_end(self) -> None:
         """Why QEMU has ended, also where that was before this watcher, or this host, began."""
-        kind, record = given_way.POWERED_OFF, self._recorded(self._found)
+        kind, record = half_notes.POWERED_OFF, self._recorded(self._found)
         if self._held is not None:
-            given_way.forget(kind, self.domain)
+            half_notes.forget(kind, self.domain)
             return
-        about = GaveWay(self.uuid, record.generation, record.role)
+        about = HalfNote(self.uuid, record.generation, record.role)
         if self._ended_at is None:
-            self._ended_by = "shutdown" if given_way.noted(kind, self.domain) == about else self._found["ended_by"]
-        elif self._ended_by == "shutdown" and given_way.noted(kind, self.domain) != about:
-            given_way.note(kind, self.domain, about)
+            self._ended_by = "shutdown" if half_notes.noted(kind, self.domain) == about else self._found["ended_by"]
+        elif self._ended_by == "shutdown" and half_notes.noted(kind, self.domain) != about:
+            half_notes.note(kind, self.domain, about)
 
     def _unchanged(self) -> bool:
         """Whether what is remembered of the domain still holds: no run has begun since."""
@@ -253,15 +252,15 @@ class Keeper(threading.Thread):
         record = record_xml.from_xml(text) if text else None
         if record is None:
             raise ColoError("the domain is not part of a pair any more")
-        return gave_way.with_note(record, self.uuid, given_way.noted(given_way.GAVE_WAY, self.domain))
+        return with_note(record, self.uuid, half_notes.noted(half_notes.GAVE_WAY, self.domain))
 
     def _state(self, found: dict[str, object]) -> None:
         """What the other host is to know of this half."""
         self.record = record = self._recorded(found)
         running = self._held is not None
-        about = GaveWay(self.uuid, record.generation, record.role)
+        about = HalfNote(self.uuid, record.generation, record.role)
         lacks = self._lacks(record, about)
-        whole = record.complete == record.generation and given_way.noted(given_way.LACKING, self.domain) != about
+        whole = record.complete == record.generation and half_notes.noted(half_notes.LACKING, self.domain) != about
         half = Half(
             uuid=self.uuid,
             machine_id=self._machine,
@@ -272,7 +271,7 @@ class Keeper(threading.Thread):
             answers=running and not self.seen.hangs,
             lockstep=running and self.seen.role == record.role,
             complete=record.role == "secondary" and whole,
-            gave_way=self.guarded and not running and record.role != "alone" and gave_way.as_given_up(record) == record,
+            gave_way=self.guarded and not running and record.role != "alone" and as_given_up(record) == record,
             lacks=lacks,
             took=round((time.monotonic() - self._ended_at) * 1000) if self._ended_at else 0,
         )
@@ -281,15 +280,15 @@ class Keeper(threading.Thread):
             self.half = half
             self._speak()
 
-    def _lacks(self, record: Record, about: GaveWay) -> bool:
+    def _lacks(self, record: Record, about: HalfNote) -> bool:
         """Whether this primary's standby lacks writes: written down first, since QEMU may end at any moment."""
         if record.role != "primary":
             return False
-        known = given_way.noted(given_way.LACKS, self.domain)
+        known = half_notes.noted(half_notes.LACKS, self.domain)
         if self.seen.lacks and known != about:
-            given_way.note(given_way.LACKS, self.domain, about)
+            half_notes.note(half_notes.LACKS, self.domain, about)
         elif known and self.seen.lockstep and self.seen.lacks is False:
-            given_way.forget(given_way.LACKS, self.domain)
+            half_notes.forget(half_notes.LACKS, self.domain)
         return self.seen.lacks or (known == about and self.seen.lacks is None)
 
     # What is to be done
@@ -355,7 +354,7 @@ class Keeper(threading.Thread):
     def _gave_way(self) -> None:
         """Say so; unless QEMU's last words came only now, that its guest had powered itself off."""
         if self._wanted_end and self.half.role == "primary":
-            given_way.forget(given_way.GAVE_WAY, self.domain)
+            half_notes.forget(half_notes.GAVE_WAY, self.domain)
             self._ended_by = "shutdown"
         self._state(self._found)
 

@@ -12,11 +12,11 @@ import contextlib
 import time
 from dataclasses import replace
 
-from ..host import given_way
+from ..host import half_notes
 from ..lockstep import graph
 from ..observation.seen import Observation
 from ..observe import look
-from ..record.given_way import GaveWay
+from ..record.half_notes import HalfNote
 from ..verdict import copies, current
 
 LASTING = graph.RECONNECT_SECONDS + 0.5
@@ -37,6 +37,6 @@ def note(seen: Observation) -> None:
         time.sleep(LASTING)
         seen = replace(seen, **look.came_over(seen))
     if any(current.lacks(seen)):
-        about = GaveWay(seen.domain.uuid, record.generation, record.role)
+        about = HalfNote(seen.domain.uuid, record.generation, record.role)
         with contextlib.suppress(OSError):
-            given_way.note(given_way.LACKING, seen.domain.name, about)
+            half_notes.note(half_notes.LACKING, seen.domain.name, about)

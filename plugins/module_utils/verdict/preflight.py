@@ -16,7 +16,7 @@ from ..observation.depth import ASKS_QEMU
 from ..observation.seen import Domain, Host, Observation
 from ..record.wanted import Wanted
 from .copies import guest_is_there
-from .requirements import copies, disks, domain, encryption, hosts, link, network, place
+from .requirements import disks, domain, encryption, hosts, link, network, overwriting, place
 from .requirements.row import WRONG, Requirement
 from .requirements.start_hook import start_hook
 from .wishes import stated
@@ -120,9 +120,9 @@ def _of_place(this: Domain, holder: Observation, standby: Observation) -> list[R
 
 def _of_copies(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
     """Whose copy is the guest's, and what may be written over."""
-    rows = [*copies.newest(holder, standby), *copies.standbys_domain(holder, standby)]
+    rows = [*overwriting.newest(holder, standby), *overwriting.standbys_domain(holder, standby)]
     if not place.standby_runs(holder.domain, standby):
-        rows += [*copies.space(wanted, holder, standby), *copies.images(wanted, holder, standby)]
+        rows += [*overwriting.space(wanted, holder, standby), *overwriting.images(wanted, holder, standby)]
     return rows
 
 

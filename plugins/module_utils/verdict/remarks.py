@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import ColoError
-from ..lockstep import abilities, frames, states
+from ..lockstep import abilities, states, uncompared
 from ..observation.depth import WHOLE_DOMAIN
 from ..observation.seen import Domain, Observation
 from ..record.pair import ALLOW, OFF, REQUIRED
@@ -48,7 +48,7 @@ def _frame_problems(seen: Observation) -> Iterator[str]:
             "this pair was protected by an earlier version: what the guest tells clients over IPv6, or in frames with "
             "a VLAN tag, is not held back, and may be undone by a failover; deploy sees to that"
         )
-    elif seen.barrier != frames.barrier(seen):
+    elif seen.barrier != uncompared.barrier(seen):
         yield (
             "the rule of nftables is gone, or was changed, that keeps back what the guest says over IPv6 or in frames "
             "with a VLAN tag: a failover may undo what clients are told; deploy puts it back"

@@ -15,14 +15,14 @@ from ...verdict import guest
 from ...verdict.problem import Problem, refuse_if
 from ..plan import Plan
 from ..step import Step, qmp, wait
-from . import frames, layers
+from . import barrier, layers
 from .entry import JOB_TIMEOUT, MIGRATION_TIMEOUT
 
 
 def absent(seen: Observation, peer: Observation | None) -> Plan:
     """End this host's half of the running pair. The guest goes on; a standby, which has none, is ended."""
     if seen.domain is None or seen.record is None or not seen.domain.active:
-        return Plan(tuple(frames.let_pass(seen)), seen)
+        return Plan(tuple(barrier.let_pass(seen)), seen)
     refuse_if([*guest.unanswered(seen), *guest.half_taken_over(seen)])
     if seen.record.role != "secondary":
         return undo(seen)
@@ -157,4 +157,4 @@ def _clean(seen: Observation) -> list[Step]:
         steps.append(wait(f"wait for the end of {name}", "concluded", JOB_TIMEOUT, jobs=[name], failed=True))
     steps += [layers.forget_job(name) for name in [*jobs, *let_go]]
     steps += layers.migrate_ordinarily(monitor)
-    return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor), *frames.let_pass(seen)]
+    return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor), *barrier.let_pass(seen)]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ...lockstep import frames
+from ...lockstep.uncompared import treatment
 from ...observation.seen import Domain, Host, Lan, Network, Nic, Observation
 from ...record.pair import DROP, MAX_NICS, REFUSE, TREATMENTS
 from ...record.wanted import Wanted
@@ -64,7 +64,7 @@ def uncompared(wanted: Wanted, seen: Observation) -> list[Requirement]:
 def nftables(wanted: Wanted, host: Host) -> list[Requirement]:
     """Either host may have to keep such frames back: the two change sides."""
     row = Row("nftables", host, "to drop such frames")
-    if frames.treatment(wanted.uncompared) == DROP and host.nftables is False:
+    if treatment(wanted.uncompared) == DROP and host.nftables is False:
         row.wrong(
             f"{host.name} has no nftables, with which frames are dropped that COLO cannot compare",
             "Install it; the role lockstep.colo.host does",

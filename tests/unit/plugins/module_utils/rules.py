@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abilities, frames, graph
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abilities, graph, uncompared
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Monitor, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import effects
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
@@ -261,7 +261,7 @@ def _continue(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -
 
 
 def _need_layers(seen: Observation) -> None:
-    need(frames.barrier(seen) in (None, seen.barrier), "what is not compared is let out in lockstep")
+    need(uncompared.barrier(seen) in (None, seen.barrier), "what is not compared is let out in lockstep")
     for target in (disk.target for disk in seen.record.disks):
         remote = seen.monitor.nodes[graph.remote(target)]
         need(graph.replication(target) in remote.children.values(), f"{target} is not replicated")

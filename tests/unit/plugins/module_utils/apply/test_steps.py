@@ -13,16 +13,16 @@ from ansible_collections.lockstep.colo.plugins.module_utils.apply.steps import A
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, LibvirtError, QmpError, Timeout
 from ansible_collections.lockstep.colo.plugins.module_utils.host import (
     files,
-    given_way,
+    half_notes,
     links,
     marker,
-    notes,
     sockets,
+    until_reboot,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Host, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step, qmp, wait
-from ansible_collections.lockstep.colo.plugins.module_utils.record.given_way import GaveWay
+from ansible_collections.lockstep.colo.plugins.module_utils.record.half_notes import HalfNote
 
 NOWHERE = Observation(Host("kvm1", "m1"))
 GRAPH = {
@@ -383,8 +383,8 @@ def test_another_standby_does_not_lack_what_the_one_before_it_did(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: Step
 ) -> None:
     """Nor is one renewed for ever for what was noted of another."""
-    monkeypatch.setattr(given_way, "DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(notes, "RUN_DIRECTORY", str(tmp_path))
-    given_way.note(given_way.LACKING, "web1", GaveWay("u", 1, "secondary"))
+    monkeypatch.setattr(half_notes, "DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(until_reboot, "RUN_DIRECTORY", str(tmp_path))
+    half_notes.note(half_notes.LACKING, "web1", HalfNote("u", 1, "secondary"))
     Apply(Recording(), "web1", 0.0).run(Plan((step,), NOWHERE))
-    assert given_way.noted(given_way.LACKING, "web1") is None
+    assert half_notes.noted(half_notes.LACKING, "web1") is None

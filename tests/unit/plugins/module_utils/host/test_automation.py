@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.plugins.module_utils.host import automation as files
-from ansible_collections.lockstep.colo.plugins.module_utils.host import notes
+from ansible_collections.lockstep.colo.plugins.module_utils.host import until_reboot
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.automation import Automation, Settings
 
 
@@ -16,7 +16,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.automati
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(files, "DIRECTORY", str(tmp_path))
     monkeypatch.setattr(files, "RUN_DIRECTORY", str(tmp_path / "run"))
-    monkeypatch.setattr(notes, "RUN_DIRECTORY", str(tmp_path / "run"))
+    monkeypatch.setattr(until_reboot, "RUN_DIRECTORY", str(tmp_path / "run"))
     return tmp_path
 
 

@@ -9,7 +9,7 @@ from multiprocessing.synchronize import Event
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
-from ansible_collections.lockstep.colo.plugins.module_utils.host import lock, notes
+from ansible_collections.lockstep.colo.plugins.module_utils.host import lock, until_reboot
 
 
 def hold(held: Event) -> None:
@@ -21,7 +21,7 @@ def hold(held: Event) -> None:
 @pytest.fixture
 def other_run(tmp_path, monkeypatch):
     """Another process that works on web1."""
-    monkeypatch.setattr(notes, "RUN_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(until_reboot, "RUN_DIRECTORY", str(tmp_path))
     fork = multiprocessing.get_context("fork")
     held = fork.Event()
     process = fork.Process(target=hold, args=(held,), daemon=True)

@@ -19,7 +19,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import effects, effects_in_qemu
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step, qmp, wait
-from ansible_collections.lockstep.colo.plugins.module_utils.record.given_way import GaveWay
+from ansible_collections.lockstep.colo.plugins.module_utils.record.half_notes import HalfNote
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 GONE = "gone"
@@ -78,7 +78,7 @@ ACTIONS: list[Case] = [
     ("end_emulator", "protected-primary", {}, ENDED),
     ("hand_over", "protected-primary", {}, ENDED),
     (
-        "give_way", "protected-primary", {"note": GaveWay(UUID, 1, "primary")},
+        "give_way", "protected-primary", {"note": HalfNote(UUID, 1, "primary")},
         ENDED | {"domain.record.handed_over": True},
     ),
     ("add_iothread", DESCRIBED, {"number": 990}, {"monitor.iothreads": ("iothread990",)}),

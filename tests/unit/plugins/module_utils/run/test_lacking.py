@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.host import given_way
+from ansible_collections.lockstep.colo.plugins.module_utils.host import half_notes
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation, Received
-from ansible_collections.lockstep.colo.plugins.module_utils.record.given_way import GaveWay
+from ansible_collections.lockstep.colo.plugins.module_utils.record.half_notes import HalfNote
 from ansible_collections.lockstep.colo.plugins.module_utils.run import goals, lacking
 from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import GOALS, Request
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
@@ -22,15 +22,15 @@ LACKING = replace(STANDBY, received=Received(failed="EIO"))
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(given_way, "DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(half_notes, "DIRECTORY", str(tmp_path))
 
 
 def changed(seen: Observation, state: str = "running", **record: object) -> Observation:
     return replace(seen, domain=replace(seen.domain, state=state, record=replace(seen.record, **record)))
 
 
-def noted() -> GaveWay | None:
-    return given_way.noted(given_way.LACKING, STANDBY.domain.name)
+def noted() -> HalfNote | None:
+    return half_notes.noted(half_notes.LACKING, STANDBY.domain.name)
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -38,7 +38,7 @@ def test_a_run_that_is_refused_for_it_has_noted_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(goals, "observe", lambda *unused, **more: LACKING)
     with pytest.raises(Refusal, match="a write of the guest failed on this host"):
         goals.run(GOALS["surviving"], Request("web1", fence=fenced("kvm1"), check=check), None)
-    about = GaveWay(LACKING.domain.uuid, LACKING.record.generation, "secondary")
+    about = HalfNote(LACKING.domain.uuid, LACKING.record.generation, "secondary")
     assert noted() == (None if check else about)
 
 
@@ -54,7 +54,7 @@ def test_nothing_is_noted(seen: Observation) -> None:
 
 def test_what_is_noted_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking.note(LACKING)
-    monkeypatch.setattr(given_way, "note", None)
+    monkeypatch.setattr(half_notes, "note", None)
     lacking.note(replace(LACKING, known_to_lack=True))
 
 
@@ -79,5 +79,5 @@ def test_no_room_for_a_note_keeps_nobody_from_serving(monkeypatch: pytest.Monkey
     def full(*_unused: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(given_way, "note", full)
+    monkeypatch.setattr(half_notes, "note", full)
     lacking.note(LACKING)

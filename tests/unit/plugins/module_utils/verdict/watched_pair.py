@@ -3,7 +3,7 @@
 """Two hosts with a pair, their watchers, what is between them and what people do: a model with the real decisions.
 
 What is real: what a watcher says and believes (verdict.word), what it decides (verdict.vigil), the proof without which
-the core promotes nothing (verdict.fence), and what a note makes of a record (record.given_way). The rest is the least
+the core promotes nothing (verdict.fence), and what a note makes of a record (record.half_notes). The rest is the least
 of QEMU, libvirt and playbooks that these can be held against.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half, Speech
-from ansible_collections.lockstep.colo.plugins.module_utils.record.given_way import GaveWay, as_given_up, with_note
+from ansible_collections.lockstep.colo.plugins.module_utils.record.half_notes import HalfNote, as_given_up, with_note
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import Record
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence, vigil, word
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
@@ -41,8 +41,8 @@ class Host:
     writes: int = 0  # that its disk has
     qemu: Qemu | None = None
     ended_by: str | None = None
-    note: GaveWay | None = None
-    lacks: GaveWay | None = None
+    note: HalfNote | None = None
+    lacks: HalfNote | None = None
     guarded: bool = True
     boot: int = 0
     # What its watcher remembers
@@ -158,7 +158,7 @@ class World:
         host, record = self.hosts[name], self.record(name)
         qemu = host.qemu
         if qemu and record.role == "primary" and qemu.lockstep and qemu.answers:
-            host.lacks = GaveWay(UUID, record.generation, "primary") if qemu.lacks else None
+            host.lacks = HalfNote(UUID, record.generation, "primary") if qemu.lacks else None
         before = host.half.process if host.half else ""
         host.half = Half(
             uuid=UUID,
@@ -252,7 +252,7 @@ class World:
     def _give_way(self, name: str) -> None:
         record = self.record(name)
         if self.hosts[name].qemu is None and record.role != "alone":
-            self.hosts[name].note = GaveWay(UUID, record.generation, record.role)
+            self.hosts[name].note = HalfNote(UUID, record.generation, record.role)
 
     def _end(self, name: str) -> None:
         self.end(name, "crashed")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import frames
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import uncompared
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Barrier, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides, describe, listen, protect, survive
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts.undo import absent, undo
@@ -32,7 +32,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 STANDBY = recorded("protected-secondary")
 FENCE = fenced("kvm2")
 DROPPING = dropping(recorded("protected-primary"))
-KEPT = replace(DROPPING, barrier=frames.barrier(DROPPING))
+KEPT = replace(DROPPING, barrier=uncompared.barrier(DROPPING))
 LEFT = Barrier(("7", "8"), ("arp", "ip"))  # of a guest that has ended
 BEGINNINGS = [recorded("described-primary"), without_pause("described-primary")]
 
@@ -64,7 +64,7 @@ def test_wherever_a_run_is_killed_the_next_one_keeps_it_back_or_lets_go(seen: Ob
         if stop.monitor.migration.status != "colo":
             after = rules.settle(stop, primary)
             assert after.monitor.migration.status == "colo"
-            assert after.barrier == frames.barrier(after)
+            assert after.barrier == uncompared.barrier(after)
         freed = rules.settle(stop, undo)
         assert alone(freed)
         assert freed.barrier is None

@@ -9,14 +9,14 @@ and nowhere else. Once it is promoted it runs alone, and what it says is true of
 
 from __future__ import annotations
 
-from ...lockstep import frames
+from ...lockstep import uncompared
 from ...observation.seen import Observation
 from ..step import Step
 
 
 def keep_back(seen: Observation) -> list[Step]:
     """Put the barrier up that a primary in lockstep is to have, as it is to be; take it down where none is."""
-    wanted = frames.barrier(seen)
+    wanted = uncompared.barrier(seen)
     if wanted is None:
         return let_pass(seen)
     if seen.barrier == wanted:

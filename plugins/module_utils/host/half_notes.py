@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import ColoError
-from ..record.given_way import DIRECTORY, GaveWay
+from ..record.half_notes import DIRECTORY, HalfNote
 from .files import sync_directory
 
-GAVE_WAY = "gave-way"
+GAVE_WAY = "gave-way"  # its QEMU has ended, and is not started again
 LACKS = "lacks"  # the standby of this primary lacks writes
 LACKING = "lacking"  # this standby does
 POWERED_OFF = "powered-off"  # the guest of this primary did so itself
@@ -31,13 +31,13 @@ def prepare(kind: str, domain: str) -> None:
         sync_directory(path.parent)
 
 
-def note(kind: str, domain: str, about: GaveWay) -> None:
+def note(kind: str, domain: str, about: HalfNote) -> None:
     """Write a note of this ``kind`` so that it is there, whole, whatever happens to the host after the return."""
     prepare(kind, domain)
     _write(_path(kind, domain), 0, json.dumps(asdict(about)).encode())
 
 
-def noted(kind: str, domain: str) -> GaveWay | None:
+def noted(kind: str, domain: str) -> HalfNote | None:
     """The note of this ``kind`` about the domain; None where there is none.
 
     ColoError where it cannot be read: it may be what counts.
@@ -45,7 +45,7 @@ def noted(kind: str, domain: str) -> GaveWay | None:
     path = _path(kind, domain)
     try:
         text = path.read_text(encoding="utf-8").strip()
-        return GaveWay.read(json.loads(text)) if text else None
+        return HalfNote.read(json.loads(text)) if text else None
     except FileNotFoundError:
         return None
     except ValueError as error:

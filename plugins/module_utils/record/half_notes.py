@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A half of a pair that has given way to the other: what is noted of that beside the domain's record. Pure.
+"""What a host notes of a half of a pair beside the domain's record, such as that it has given way. Pure.
 
 The note is written in a moment in which libvirt may still be clearing up after a QEMU, and the record has to wait for
 it. Whoever reads the record afterwards reads both; whoever writes the record takes the note back.
@@ -19,16 +19,16 @@ DIRECTORY = "/var/lib/lockstep-colo"
 
 
 @dataclass(frozen=True)
-class GaveWay:
-    """That the QEMU of this half of this generation has ended, and is not started again."""
+class HalfNote:
+    """Which half of which generation a note is about; what it says is its kind (host/half_notes.py)."""
 
     uuid: str
     generation: int
     role: str
 
     @classmethod
-    def read(cls, data: Any) -> GaveWay:
-        """What JSON was decoded to, as a GaveWay; ValueError for anything else."""
+    def read(cls, data: Any) -> HalfNote:
+        """What JSON was decoded to, as a HalfNote; ValueError for anything else."""
         kinds = {"uuid": str, "generation": int, "role": str}
         if not isinstance(data, Mapping) or {key: type(value) for key, value in data.items()} != kinds:
             raise ValueError(f"{data!r} says nothing of a half")
@@ -40,8 +40,8 @@ def as_given_up(record: Record) -> Record:
     return replace(record, handed_over=True) if record.role == "primary" else replace(record, complete=None)
 
 
-def with_note(record: Record | None, uuid: str, note: GaveWay | None) -> Record | None:
-    """The ``record`` as it stands with this host's ``note``: given up, where that is about the same half.
+def with_note(record: Record | None, uuid: str, note: HalfNote | None) -> Record | None:
+    """The ``record`` as it stands with this host's ``note`` of having given way: given up, where both are of one half.
 
     Unchanged where the note is of another UUID, generation or role, and of a survivor, which is nobody's half.
     """
