@@ -66,16 +66,18 @@ def newest(seen: Iterable[Observation]) -> Observation | None:
 def source(one: Observation | None, other: Observation | None) -> int:
     """Which of two, 0 or 1, has the copy that the other host's is or would be made from; None did not answer.
 
-    Where all that is known is a standby, it is the other. Without a record an ordinary domain may be on one host alone,
-    as after a change of sides and unprotect.
+    Where all that is known is a standby, it is the other. Without a record an ordinary domain may be on either host, as
+    after a change of sides and unprotect, or on both: the one whose images are marked as newer, or else that runs.
     """
     seen = dict(enumerate((one, other)))
-    copies = {which: seen[which] for which in seen if seen[which] and _is_the_guests(seen[which])}
-    if copies:
-        return max(copies, key=lambda which: (_generation(copies[which]), not given_away(copies[which])))
+    of_guest = {which: seen[which] for which in seen if seen[which] and _is_the_guests(seen[which])}
+    if of_guest:
+        return max(of_guest, key=lambda which: (_generation(of_guest[which]), not given_away(of_guest[which])))
     ordinary = [which for which in seen if seen[which] and seen[which].domain and not seen[which].record]
     standbys = [which for which in seen if seen[which] and seen[which].record]
-    return ordinary[0] if ordinary else 1 - standbys[0] if standbys else 0
+    if ordinary:
+        return max(ordinary, key=lambda which: _rank(seen[which]))
+    return 1 - standbys[0] if standbys else 0
 
 
 def _is_the_guests(seen: Observation) -> bool:
@@ -88,9 +90,9 @@ def _generation(seen: Observation) -> int:
 
 def guest_is_there(seen: Observation, peer: Observation) -> bool:
     """Whether the peer, and not this host, has the guest or its newest copy."""
+    return _rank(peer) > _rank(seen)
 
-    def rank(one: Observation) -> tuple[bool, int, bool]:
-        standby = one.record is not None and one.record.role == "secondary"
-        return one.domain is not None and not standby, one.generation, bool(one.domain and one.domain.active)
 
-    return rank(peer) > rank(seen)
+def _rank(seen: Observation) -> tuple[bool, int, bool]:
+    standby = seen.record is not None and seen.record.role == "secondary"
+    return seen.domain is not None and not standby, seen.generation, bool(seen.domain and seen.domain.active)

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Host, Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, pair
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.course import Course, course
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
 
 NAMED = ("kvm1", "kvm2")
 EMPTY = Observation(Host("kvm2", "m"))
+_RUNS = recorded("unprotected-primary")
+OFF = replace(_RUNS, domain=replace(_RUNS.domain, state="shutoff", live_xml=None), monitor=None)
 
 
 def seen(name: str | None) -> Observation | None:
@@ -47,6 +49,21 @@ def test_the_source_is_where_the_guests_copy_is(primary: str | None, secondary: 
 def test_an_ordinary_domain_may_be_on_the_host_that_is_named_second() -> None:
     assert course(NAMED, (EMPTY, recorded("unprotected-primary"))).source == "kvm2"
     assert course(NAMED, (None, None)).source == course(NAMED, (EMPTY, EMPTY)).source == "kvm1"
+
+
+@pytest.mark.parametrize(
+    ("there", "source"),
+    [
+        (recorded("unprotected-primary"), "kvm2"),
+        (OFF, "kvm1"),
+        (replace(OFF, marker=recorded("failed-over-primary").marker), "kvm2"),
+    ],
+    ids=["it runs on the second", "it runs on neither", "the second's images are marked"],
+)
+def test_of_two_ordinary_domains_the_one_is_taken_that_the_guest_runs_on(there: Observation, source: str) -> None:
+    assert course(NAMED, (OFF, there)).source == source
+    assert copies.guest_is_there(OFF, there) is (source == "kvm2")
+    assert course(NAMED, (recorded("unprotected-primary"), OFF)).source == "kvm1"
 
 
 @pytest.mark.parametrize("primary", NAMES)
