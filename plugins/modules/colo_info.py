@@ -60,7 +60,7 @@ options:
         check mode; nothing is left of it. Not where RV(preflight) says already what is wrong, or the standby runs.
     type: bool
     default: false
-  proof:
+  checkpoint:
     description:
       - Whether to wait for a whole checkpoint of a guest that is in lockstep, for at most five seconds more than the
         longest time between two. It is counted in RV(observation), and without O(watch).
@@ -248,7 +248,7 @@ def main() -> None:
             "watch": {"type": "float", "default": 0},
             "frames": {"type": "bool", "default": False},
             "trial": {"type": "bool", "default": False},
-            "proof": {"type": "bool", "default": False},
+            "checkpoint": {"type": "bool", "default": False},
             "secrets": {"type": "bool", "default": False, "no_log": False},
         },
         supports_check_mode=True,

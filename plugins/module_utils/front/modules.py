@@ -26,7 +26,7 @@ from ..record.wanted import Wanted, WantedDisk
 from ..run import goals, result, session, titles
 from ..run.converge import Result
 from ..run.goals import Fence, Handover, Questions, Request
-from ..run.status import status
+from ..run.status import Ask, status
 
 UNREACHABLE = "unreachable"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -42,6 +42,7 @@ SAID = (
     "promote_within",
     "unproven",
 )  # options that a request has by the same name
+ASKED = ("monitor", "watch", "checkpoint", "frames", "trial", "secrets")  # options that an Ask has by the same name
 DISTRIBUTION_PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python"]
 
 COMMON = {
@@ -122,10 +123,9 @@ def look(module: AnsibleModule) -> NoReturn:
 
     def work(_began: str) -> dict[str, Any]:
         asked = request(module)
-        how = {"monitor": params["monitor"], "seconds": params["watch"], "secrets": params["secrets"]}
-        how |= {key: params[key] for key in ("frames", "trial", "proof")}
+        ask = Ask(**{key: params[key] for key in ASKED}, verdict=params["peer"] is not None)
         with session.open_session(params["uri"], asked.domain, None) as hypervisor:
-            return {"changed": False, **status(hypervisor, asked, verdict=params["peer"] is not None, **how)}
+            return {"changed": False, **status(hypervisor, asked, ask)}
 
     _end(module, work)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -30,47 +30,52 @@ from ..verdict.requirements.row import WRONG, Requirement, advice, problems
 from . import result
 from .goals import Request
 
-PROOF_PATIENCE = 5.0  # seconds on top of the longest time between two checkpoints
+CHECKPOINT_PATIENCE = 5.0  # seconds on top of the longest time between two checkpoints
 
 
-def status(
-    hypervisor: Hypervisor,
-    request: Request,
-    *,
-    monitor: bool = True,
-    seconds: float = 0,
-    secrets: bool = False,
-    verdict: bool = False,
-    frames: bool = False,
-    trial: bool = False,
-    proof: bool = False,
-) -> dict[str, Any]:
-    """What was seen, the phase, the problems, and what the host, the domain and the pair must have.
+@dataclass(frozen=True)
+class Ask:
+    """What is looked at, and what is told of it, besides what libvirt and the host say at once.
 
-    ``monitor``: ask QEMU itself. ``seconds``: so long checkpoints are counted, and a sync is measured. ``secrets``:
-    return the XML with its passwords. ``verdict``: over the pair, where a peer that is None could not be reached.
-    ``frames``: watch the guest for those that COLO does not compare, where nobody has chosen what to do about them.
-    ``trial``: start a domain like the peer's here, and end it at once, where all else that its standby needs is there.
-    ``proof``: of a primary in lockstep, wait for a whole checkpoint.
+    ``monitor``: ask QEMU itself. ``watch``: seconds for which checkpoints are counted, and a sync is measured.
+    ``checkpoint``: of a primary in lockstep, wait for a whole one. ``frames``: watch the guest for those that COLO does
+    not compare, where nobody has chosen what to do about them. ``trial``: start a domain like the peer's here, and end
+    it at once, where all else that its standby needs is there. ``verdict``: over the pair, where a peer that is None
+    could not be reached. ``secrets``: tell the XML with its passwords.
     """
+
+    monitor: bool = True
+    watch: float = 0
+    checkpoint: bool = False
+    frames: bool = False
+    trial: bool = False
+    verdict: bool = False
+    secrets: bool = False
+
+
+PLAINLY = Ask()
+
+
+def status(hypervisor: Hypervisor, request: Request, ask: Ask = PLAINLY) -> dict[str, Any]:
+    """What was seen, the phase, the problems, and what the host, the domain and the pair must have."""
     wanted, peer = request.wanted, request.peer
     if peer is not None and request.domain:
         peer = read_anew(peer, request.domain)
-    depth, sights = THOROUGH if monitor else UNASKED, _sights(wanted, peer) if peer else Sights()
+    depth, sights = THOROUGH if ask.monitor else UNASKED, _sights(wanted, peer) if peer else Sights()
     look = partial(_look, hypervisor, request, depth)
-    seen, rates = look(replace(sights, uncompared=wanted.uncompared if frames else None)), {}
-    if seconds and seen.monitor:
-        seen, rates = _counted(hypervisor, request.domain, seen, seconds, lambda: look(sights))
-    if proof and not seconds:
-        seen = _proven(hypervisor, request.domain, seen)
+    seen, rates = look(replace(sights, uncompared=wanted.uncompared if ask.frames else None)), {}
+    if ask.watch and seen.monitor:
+        seen, rates = _counted(hypervisor, request.domain, seen, ask.watch, lambda: look(sights))
+    if ask.checkpoint and not ask.watch:
+        seen = _with_checkpoint(hypervisor, request.domain, seen)
     rows = preflight.seen_here(wanted, seen, peer)
-    if trial and peer and preflight.worth_a_trial(rows, seen, peer):
+    if ask.trial and peer and preflight.worth_a_trial(rows, seen, peer):
         seen = replace(seen, trial=try_to_start(hypervisor, request.domain, peer.domain))
         rows = preflight.seen_here(wanted, seen, peer)
-    found = {**_required(wanted, seen, peer, rows), **result.seen(seen, secrets=secrets)}
+    found = {**_required(wanted, seen, peer, rows), **result.seen(seen, secrets=ask.secrets)}
     for name, rate in rates.items():
         found["sync"][name]["rate"] = rate
-    if verdict:
+    if ask.verdict:
         found["phase"] = pair.phase(seen, peer)
         # Whatever deploy would prepare first is no reason for it to refuse.
         unprepared = preflight.seen_here(replace(wanted, dry=True), seen, peer)
@@ -117,14 +122,14 @@ def _required(wanted: Wanted, seen: Observation, peer: Observation | None, rows:
     }
 
 
-def _proven(hypervisor: Hypervisor, domain: str, seen: Observation) -> Observation:
+def _with_checkpoint(hypervisor: Hypervisor, domain: str, seen: Observation) -> Observation:
     """The same, with the checkpoint that was waited for, of a primary that says it is in lockstep."""
     if not (seen.record and seen.monitor and seen.monitor.colo == "primary"):
         return seen
     try:
-        longest = seen.record.checkpoint_delay / 1000 + PROOF_PATIENCE
+        longest = seen.record.checkpoint_delay / 1000 + CHECKPOINT_PATIENCE
         return replace(seen, checkpoints=watch(hypervisor, domain, longest, 1))
-    except Timeout:  # then there is no proof, and whoever needs it waits for longer and says why
+    except Timeout:  # then none is counted, and whoever needs one waits for longer and says why
         return seen
 
 

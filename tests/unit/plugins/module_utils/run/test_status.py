@@ -35,7 +35,7 @@ def observations_that_are_recorded(monkeypatch: pytest.MonkeyPatch) -> dict[str,
 
 
 def look(peer: Observation | None = None, *, verdict: bool = True, **wanted: Any) -> dict[str, Any]:
-    return status.status(None, Request("web1", "kvm2", wanted=Wanted(**wanted), peer=peer), verdict=verdict)
+    return status.status(None, Request("web1", "kvm2", wanted=Wanted(**wanted), peer=peer), status.Ask(verdict=verdict))
 
 
 @pytest.mark.parametrize("verdict", [False, True], ids=["not asked for", "unreachable"])
@@ -83,7 +83,7 @@ def test_a_start_is_tried_where_it_is_asked_for_and_said_in_a_row(
     monkeypatch.setattr(status.preflight, "worth_a_trial", lambda *_known: True)
     monkeypatch.setattr(status, "try_to_start", lambda *_what: Trial("the filter is missing"))
     request = Request("web1", "kvm2", peer=recorded("unprotected-primary"))
-    result = status.status(None, request, verdict=True, trial=trial)
+    result = status.status(None, request, status.Ask(verdict=True, trial=trial))
     (row,) = [row for row in result["preflight"] if row["requirement"] == "start"]
     assert row["state"] == ("wrong" if trial else "unknown")
     assert ("the filter is missing" in row["found"]) is trial
@@ -113,7 +113,9 @@ def test_a_watch_that_libvirt_does_not_answer_is_no_end_of_the_look(
 
     asked["seen"] = recorded("protected-primary")
     monkeypatch.setattr(status, "watch", watch)
-    result = status.status(None, Request("web1", "kvm1", peer=recorded("protected-secondary")), seconds=5, verdict=True)
+    result = status.status(
+        None, Request("web1", "kvm1", peer=recorded("protected-secondary")), status.Ask(watch=5, verdict=True)
+    )
     assert result["verdict"]["holder"] == "kvm1"
 
 
@@ -129,7 +131,7 @@ def test_a_checkpoint_is_waited_for_where_there_can_be_one(
 
     asked["seen"] = recorded(name)
     monkeypatch.setattr(status, "watch", watch)
-    result = status.status(None, Request("web1", "kvm1"), proof=True)
+    result = status.status(None, Request("web1", "kvm1"), status.Ask(checkpoint=True))
     assert [what[1:] for what in watched] == ([("web1", 7.0, 1)] if waits else [])
     assert (result["observation"]["checkpoints"] is not None) is waits
 
