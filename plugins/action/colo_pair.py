@@ -46,8 +46,11 @@ class ActionModule(GuardedAction):
             result.update(changed=changed, steps=steps, done=done, began=first or once.get("began"))
         return result
 
-    def _show(self, sync: dict[str, dict[str, Any]], last: tuple[float, int] | None) -> tuple[float, int]:
-        """One line for each run of the module: percent, rate and time left, over all disks."""
+    def _show(self, sync: dict[str, dict[str, Any]], last: tuple[float, int, int] | None) -> tuple[float, int, int]:
+        """One line for each run of the module: percent, rate and time left, over all disks.
+
+        Where what is left becomes no less under a limit, the guest writes as fast: that copying would never end.
+        """
         done, total = (sum(_bytes(job, key) for job in sync.values()) for key in ("done", "total"))
         now = time.monotonic()
         percent = 100 * done / total if total else 0
@@ -55,5 +58,8 @@ class ActionModule(GuardedAction):
         if last and now > last[0] and done > last[1]:
             rate = (done - last[1]) / (now - last[0])
             text += f", {rate / MEBIBYTE:.1f} MiB/s, {(total - done) / rate:.0f} s left"
+        limit = self._task.args.get("sync_speed")
+        if last and limit and total - done >= last[2]:
+            text += f"; the guest writes as fast as sync_speed ({limit} bytes per second) lets it be copied: raise that"
         display.display(text)
-        return now, done
+        return now, done, total - done

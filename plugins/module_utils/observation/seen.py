@@ -322,6 +322,7 @@ class Job:
     done: int = 0  # bytes
     total: int = 0  # bytes; grows while the guest writes
     error: str | None = None
+    speed: int = 0  # bytes per second that a copying may move; 0: no limit
 
 
 @dataclass(frozen=True)

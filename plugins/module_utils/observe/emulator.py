@@ -32,6 +32,7 @@ CHANGES = (  # the commands of plans; a test holds them against those
     "announce-self",
     "block-export-add",
     "block-job-cancel",
+    "block-job-set-speed",
     "blockdev-add",
     "blockdev-backup",
     "blockdev-del",

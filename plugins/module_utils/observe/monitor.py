@@ -22,6 +22,7 @@ PURE_QUERIES = (
     "qom-get",
     "qom-list",
     "query-block-exports",
+    "query-block-jobs",
     "query-blockstats",
     "query-chardev",
     "query-colo-status",
@@ -147,7 +148,7 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
         migration=migration(ask),
         nodes=_nodes(ask("query-named-block-nodes", flat=True), block_graph),
         writers=_writers(block_graph),
-        jobs={job["id"]: _job(job) for job in ask("query-jobs")},
+        jobs=_jobs(ask),
         exports=_exports(ask("query-block-exports")),
         objects=objects,
         settings=_settings(ask, objects),
@@ -206,8 +207,22 @@ def migration(ask: Callable[..., Any]) -> Migration:
     )
 
 
-def _job(job: dict[str, Any]) -> Job:
-    return Job(job["type"], job["status"], job["current-progress"], job["total-progress"], job.get("error"))
+def _jobs(ask: Callable[..., Any]) -> dict[str, Job]:
+    """By their names; how fast one may be is asked only where disks are copied."""
+    found = ask("query-jobs")
+    copied = any(job["type"] == "mirror" for job in found)
+    speeds = {job["device"]: job["speed"] for job in ask("query-block-jobs")} if copied else {}
+    return {
+        job["id"]: Job(
+            job["type"],
+            job["status"],
+            job["current-progress"],
+            job["total-progress"],
+            job.get("error"),
+            speeds.get(job["id"], 0),
+        )
+        for job in found
+    }
 
 
 def _nodes(named: list[dict[str, Any]], block_graph: dict[str, Any]) -> dict[str, Node]:

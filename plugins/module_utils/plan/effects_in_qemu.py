@@ -96,7 +96,8 @@ def _mirror(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> O
     """QEMU lays a filter of the job over the node; the device moves up to it, and down again when the job ends."""
     source, above = arguments["device"], f"#block-{arguments['device']}"
     nodes = {**monitor.nodes, above: Node(MIRROR, None, None, {"backing": source})}
-    seen = _with(seen, nodes=nodes, jobs={**monitor.jobs, arguments["job-id"]: Job("mirror", "running")})
+    job = Job("mirror", "running", speed=arguments.get("speed", 0))
+    seen = _with(seen, nodes=nodes, jobs={**monitor.jobs, arguments["job-id"]: job})
     return _move(seen, source, above)
 
 
@@ -104,6 +105,11 @@ def _backup(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> O
     source, target = arguments["device"], arguments["target"]
     nodes = {**monitor.nodes, f"#block-{source}": Node(BEFORE_WRITE, None, None, {"file": source, "target": target})}
     return _with(seen, nodes=nodes, jobs={**monitor.jobs, arguments["job-id"]: Job("backup", "running")})
+
+
+def _set_speed(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> Observation:
+    name = arguments["device"]
+    return _with(seen, jobs={**monitor.jobs, name: replace(monitor.jobs[name], speed=arguments["speed"])})
 
 
 def _cancel(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> Observation:
@@ -237,7 +243,8 @@ COMMANDS: Mapping[str, Callable[[Observation, Monitor, dict[str, Any]], Observat
     {
         "stop": _stop, "cont": _cont, "qom-set": _qom_set, "blockdev-add": _blockdev_add,
         "blockdev-del": _blockdev_del, "x-blockdev-change": _change, "blockdev-mirror": _mirror,
-        "blockdev-backup": _backup, "block-job-cancel": _cancel, "job-dismiss": _dismiss, "object-add": _object_add,
+        "blockdev-backup": _backup, "block-job-cancel": _cancel, "block-job-set-speed": _set_speed,
+        "job-dismiss": _dismiss, "object-add": _object_add,
         "object-del": _object_del, "chardev-add": _chardev_add, "chardev-remove": _chardev_remove,
         "migrate-set-capabilities": _capabilities, "migrate-set-parameters": _parameters,
         "migrate": _migration_is("active"), "migrate-continue": _migration_is("device"),

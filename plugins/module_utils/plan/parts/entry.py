@@ -56,6 +56,7 @@ def sync(wanted: Wanted, seen: Observation) -> list[Step]:
             layer = graph.nbd_layer(copy, target, nbd)
             steps.append(qmp(f"disk {target}: connect to the standby for the copying", "blockdev-add", layer))
         steps.append(_mirror(wanted, monitor, target))
+    steps += [_at_speed(wanted, target) for target, job in known.items() if job and _other_speed(wanted, job)]
     running = [graph.sync_job(target) for target in unsynced if known[target] is None or not _ready(known[target])]
     if running:
         steps.append(wait("wait for the full sync", "ready", wanted.sync_wait, jobs=running, speed=wanted.sync_speed))
@@ -76,6 +77,16 @@ def _mirror(wanted: Wanted, monitor: Monitor, target: str) -> Step:
         **limit,
     }
     return qmp(f"disk {target}: copy everything to the standby", "blockdev-mirror", arguments)
+
+
+def _other_speed(wanted: Wanted, job: Job) -> bool:
+    return job.status != "concluded" and job.speed != wanted.sync_speed
+
+
+def _at_speed(wanted: Wanted, target: str) -> Step:
+    limit = f"at most {wanted.sync_speed} bytes per second" if wanted.sync_speed else "as fast as it goes"
+    arguments = {"device": graph.sync_job(target), "speed": wanted.sync_speed}
+    return qmp(f"disk {target}: copy {limit}", "block-job-set-speed", arguments)
 
 
 def _ready(job: Job) -> bool:

@@ -10,10 +10,10 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.action import colo_pair
 
 
-def run(*results: dict[str, Any]) -> dict[str, Any]:
+def run(*results: dict[str, Any], **arguments: Any) -> dict[str, Any]:
     task = SimpleNamespace(
         action="lockstep.colo.colo_pair",
-        args={"name": "web1"},
+        args={"name": "web1", **arguments},
         check_mode=False,
         async_val=0,
         environment=None,
@@ -55,3 +55,16 @@ def test_no_progress_that_a_host_makes_up_ends_the_run_with_a_traceback() -> Non
 def test_a_long_sync_is_waited_for_by_short_runs() -> None:
     found = run({"finished": False, "changed": True, "steps": ["a"]}, {"finished": True, "steps": ["b"]})
     assert (found["changed"], found["steps"]) == (True, ["a", "b"])
+
+
+def test_a_copying_that_its_limit_keeps_from_ending_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(colo_pair.display, "display", shown.append)
+
+    def at(done: int, total: int) -> dict[str, Any]:
+        return {"finished": False, "sync": {"vda": {"done": done << 20, "total": total << 20}}}
+
+    run(at(10, 100), at(20, 100), at(30, 110), {"finished": True}, sync_speed="200000")
+    assert ["raise that" in line for line in shown] == [False, False, True]
+    run(at(10, 100), at(20, 110), {"finished": True})
+    assert "raise that" not in shown[-1]

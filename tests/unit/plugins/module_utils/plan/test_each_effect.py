@@ -157,6 +157,10 @@ COMMANDS: list[Case] = [
         },
     ),
     (
+        "block-job-set-speed", "syncing-primary", {"device": "colo-vda-sync", "speed": 5},
+        {"monitor.jobs.colo-vda-sync.speed": 5},
+    ),
+    (
         "blockdev-backup", DESCRIBED, {"device": "libvirt-2-format", "job-id": "colo-vda-release", "target": "there"},
         {
             "monitor.jobs.colo-vda-release": Job("backup", "running"),

@@ -155,6 +155,19 @@ def test_the_speed_of_the_sync_is_as_wanted() -> None:
     assert all(step.arguments["arguments"]["auto-dismiss"] is False for step in mirrors(0))
 
 
+def test_a_sync_that_is_under_way_gets_the_speed_that_is_wanted_now() -> None:
+    """A limit below what the guest writes would keep it from ever ending."""
+    seen, peer = recorded("syncing-primary"), recorded("listening-secondary")
+    faster = protect.primary(replace(WANTED, sync_speed=7), seen, peer)
+    set_anew = [step.arguments for step in faster.steps if step.arguments.get("command") == "block-job-set-speed"]
+    assert [set_at["arguments"] for set_at in set_anew] == [
+        {"device": "colo-vda-sync", "speed": 7},
+        {"device": "colo-vdb-sync", "speed": 7},
+    ]
+    assert "block-job-set-speed" not in str(protect.primary(replace(WANTED, sync_speed=7), faster.after, peer).steps)
+
+
+
 @pytest.mark.parametrize("again", ["", "-again"])
 def test_a_protected_pair_is_only_looked_at(again: str) -> None:
     seen, peer = recorded(f"protected{again}-primary"), recorded(f"protected{again}-secondary")
