@@ -56,7 +56,9 @@ options:
     type: bool
     default: false
   sync_speed:
-    description: Limit of the copying of each disk, in bytes per second; V(0) for none. One that is under way gets it too.
+    description:
+      - Limit of the copying of each disk, in bytes per second; V(0) for none.
+      - One that is under way gets it too.
     type: int
     default: 0
   sync_wait:

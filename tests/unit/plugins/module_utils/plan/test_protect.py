@@ -167,7 +167,6 @@ def test_a_sync_that_is_under_way_gets_the_speed_that_is_wanted_now() -> None:
     assert "block-job-set-speed" not in str(protect.primary(replace(WANTED, sync_speed=7), faster.after, peer).steps)
 
 
-
 @pytest.mark.parametrize("again", ["", "-again"])
 def test_a_protected_pair_is_only_looked_at(again: str) -> None:
     seen, peer = recorded(f"protected{again}-primary"), recorded(f"protected{again}-secondary")
