@@ -257,7 +257,7 @@ def _look(goal: Goal, request: Request, hypervisor: Hypervisor) -> Look:
         if request.check and request.projected is not None:
             return request.projected
         where = request.domain, request.wanted.directory
-        seen = observe(hypervisor, *where, depth, sights, host_name=request.host)
+        seen = lacking.settled(observe(hypervisor, *where, depth, sights, host_name=request.host))
         if not request.check:
             lacking.note(seen)
         return seen

@@ -58,21 +58,31 @@ def test_what_is_noted_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> 
     lacking.note(replace(LACKING, known_to_lack=True))
 
 
+CUT = {"migration": 1, "nbd": 1}
+
+
 @pytest.mark.parametrize(
-    ("then", "lasts"),
-    [({"migration": 1, "nbd": 1}, True), ({"migration": 0, "nbd": 0}, False), ({"migration": 1, "nbd": 2}, False)],
+    ("then", "looks"),
+    [(CUT, 15), ({"migration": 0, "nbd": 0}, 1), ({"migration": 1, "nbd": 2}, 1)],
     ids=["cut", "the primary has ended", "made anew"],
 )
-def test_connections_that_are_just_ending_are_looked_at_again(
-    monkeypatch: pytest.MonkeyPatch, then: dict[str, int], lasts: bool
+def test_connections_that_are_just_ending_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch, then: dict[str, int], looks: int
 ) -> None:
-    """A note that is wrong would keep the only copy that is left from being served."""
+    """A note that is wrong would keep the only copy that is left from being served; so would a look too early."""
     slept: list[float] = []
     monkeypatch.setattr(lacking.time, "sleep", slept.append)
+    monkeypatch.setattr(lacking.time, "monotonic", lambda: sum(slept))
     monkeypatch.setattr(lacking.look, "came_over", lambda seen: {"connections": then, "without_writes": 2.0})
-    lacking.note(replace(STANDBY, connections={"migration": 1, "nbd": 1}, without_writes=2.0))
-    assert slept == [lacking.LASTING]
-    assert (noted() is not None) is lasts
+    seen = lacking.settled(replace(STANDBY, connections=CUT, without_writes=2.0))
+    assert (seen.connections, len(slept)) == (then, pytest.approx(looks, abs=1))
+    lacking.note(seen)
+    assert (noted() is not None) is (then == CUT)
+
+
+def test_what_was_logged_needs_no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lacking.time, "sleep", None)
+    assert lacking.settled(LACKING) is LACKING
 
 
 def test_no_room_for_a_note_keeps_nobody_from_serving(monkeypatch: pytest.MonkeyPatch) -> None:
