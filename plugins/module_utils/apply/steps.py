@@ -18,7 +18,7 @@ from ..host import marker as marker_file
 from ..host.checkpoints import watch
 from ..host.files import NO_ROOM
 from ..host.hypervisor import Hypervisor
-from ..observation.seen import DISCONNECTED, Announced, Checkpoints
+from ..observation.seen import DISCONNECTED, STOPPED_BY_A_DISK, Announced, Checkpoints
 from ..plan.plan import Plan
 from ..plan.step import Step
 from ..record.half_notes import HalfNote
@@ -31,6 +31,7 @@ from .moving import Moving
 POLL = 0.05
 SLOW_POLL = 0.5  # for what takes longer than a second
 WHOLE_CHECKPOINTS = 1
+PAUSED = "pre-switchover"  # of a migration: the memory is sent, and only the entry into lockstep is left
 REMEDIES = {
     "connected": "Look at the firewalls of both hosts and the network between: the standby connects with the primary's "
     "replication address, on TCP ports of the pair's block",
@@ -300,12 +301,22 @@ class Apply:
         now = state.get("status", "none")
         if now in status:
             return None
+        if PAUSED in status:
+            self._see_that_no_disk_failed()
         if now in ("failed", "cancelled", "completed"):
             raise ColoError(
                 f"the migration {now}: {state.get('error-desc') or 'QEMU gives no reason'}",
                 remedy="See the log of the standby's QEMU in /var/log/libvirt/qemu on the other host",
             )
         return f"migration {now}"
+
+    def _see_that_no_disk_failed(self) -> None:
+        """On the way into lockstep, where a guest that its disk has stopped would lose its QEMU."""
+        if self._ask("query-status")["status"] == STOPPED_BY_A_DISK:
+            raise ColoError(
+                "a write of the guest to a disk failed meanwhile, which stopped it",
+                remedy="See to the disk and its space, let the guest go on (virsh resume), and run again",
+            )
 
     def _until_alone(self) -> str | None:
         if self._ask("query-migrate").get("status") == "colo":
@@ -317,6 +328,7 @@ class Apply:
         return None if self._ask("query-status")["running"] else "not running"
 
     def _until_ready(self, jobs: list[str], speed: int = 0) -> str | None:
+        self._see_that_no_disk_failed()
         state = self._until_jobs(jobs, ("ready", "concluded"))
         if state is not None:
             self._moving.see(state, time.monotonic(), speed)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ColoError
-from ..observation.seen import Disk, Domain, Monitor, Observation
+from ..observation.seen import STOPPED_BY_A_DISK, Disk, Domain, Monitor, Observation
 from ..record.pair import Record
 from . import abilities, channels, graph
 from .proxy import Part, Proxy
@@ -67,7 +67,8 @@ def one_write_suffices(monitor: Monitor, target: str) -> bool:
 def stopped_by_us(seen: Observation) -> bool:
     """A guest that stands still in the middle of a change of layers, or because its checkpoint never came."""
     monitor = seen.monitor
-    return not monitor.running and monitor.status != INCOMING and any(map(graph.is_ours, monitor.nodes))
+    by_others = monitor.running or monitor.status in (INCOMING, STOPPED_BY_A_DISK)
+    return not by_others and any(map(graph.is_ours, monitor.nodes))
 
 
 def is_up(seen: Observation) -> bool:

@@ -21,6 +21,9 @@ from .format import number
 
 MONITOR_CHARDEV = "charmonitor"  # libvirt's name for it
 DISCONNECTED = "disconnected:"  # before the address of a socket in query-chardev that nobody is connected with
+# QEMU's run state once a write has failed, and the disk's error policy has stopped the guest: resumed, it writes that
+# once more. In lockstep the next checkpoint ends QEMU ("invalid runstate transition: 'io-error' -> 'colo'").
+STOPPED_BY_A_DISK = "io-error"
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

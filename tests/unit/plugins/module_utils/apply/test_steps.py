@@ -31,6 +31,9 @@ GRAPH = {
 }
 
 
+DEFAULTS = {"query-status": {"running": True, "status": "running"}}
+
+
 class Recording:
     """Notes each call of a Hypervisor, and answers QMP from a script; it knows nothing of libvirt or QEMU."""
 
@@ -40,7 +43,7 @@ class Recording:
 
     def qmp(self, domain: str, command: str, arguments: Any = None, deadline: float = 10.0) -> Any:
         self.calls.append(("qmp", domain, command, arguments, deadline))
-        answer = self.answers.get(command.replace("-", "_"))
+        answer = self.answers.get(command.replace("-", "_"), DEFAULTS.get(command))
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, Exception):
@@ -181,7 +184,7 @@ def test_a_run_without_a_serving_step_has_no_time_of_serving(clock: Clock) -> No
 def test_a_wait_polls_until_it_is_so(clock: Clock) -> None:
     recording = Recording(query_migrate=[{"status": "setup"}, {"status": "active"}, {"status": "pre-switchover"}])
     run(recording, wait("w", "migration", 5.0, status=["pre-switchover"]))
-    assert recording.commands == ["query-migrate"] * 3
+    assert recording.commands == [*("query-migrate", "query-status") * 2, "query-migrate"]
     assert clock.naps == [apply_module.POLL] * 2
 
 
@@ -246,7 +249,22 @@ def test_a_sync_is_ready_when_every_disk_is(clock: Clock) -> None:
         query_jobs=[jobs(a="running", b="ready"), jobs(a="ready", b="running"), jobs(a="ready", b="ready")]
     )
     run(recording, wait("w", "ready", 5.0, jobs=["a", "b"]))
-    assert recording.commands == ["query-jobs"] * 3
+    assert recording.commands == ["query-status", "query-jobs"] * 3
+
+
+@pytest.mark.parametrize(
+    "waiting", [wait("w", "ready", 5.0, jobs=["a"]), wait("w", "migration", 5.0, status=["pre-switchover"])]
+)
+def test_a_guest_that_its_disk_stops_on_the_way_is_not_taken_into_lockstep(clock: Clock, waiting: Step) -> None:
+    stopped = {"running": False, "status": "io-error"}
+    recording = Recording(
+        query_status=[{"running": True, "status": "running"}, stopped],
+        query_jobs=[jobs(a="running")],
+        query_migrate=[{"status": "active"}],
+    )
+    with pytest.raises(ColoError, match="a write of the guest to a disk failed meanwhile, which stopped it") as caught:
+        run(recording, waiting)
+    assert "virsh resume" in caught.value.remedy
 
 
 def test_a_ready_job_is_not_a_concluded_one(clock: Clock) -> None:
