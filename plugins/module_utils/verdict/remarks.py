@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from ..errors import ColoError
 from ..lockstep import abilities, states, uncompared
 from ..observation.depth import WHOLE_DOMAIN
-from ..observation.seen import Domain, Observation
+from ..observation.seen import STOPPED_BY_A_DISK, Domain, Observation
 from ..record.pair import ALLOW, OFF, REQUIRED
 from . import channels, current, reach
 from .requirements import encryption
 
 # QEMU ends itself where a disk's error has stopped the guest and a checkpoint is due (QEMU's runstate transitions).
-STOPPED_BY_A_DISK = "'io-error' -> 'colo'"
+ENDED_BY_A_DISK = "'io-error' -> 'colo'"
 
 
 def _proxy_problems(seen: Observation) -> list[str]:
@@ -80,6 +80,8 @@ def problems(seen: Observation, *, peer_ended: bool = False) -> list[str]:
 def _how_it_runs(seen: Observation) -> Iterator[str]:
     """What may end the guest here, or has ended its QEMU, or keeps it unprotected."""
     domain, peer = seen.domain, seen.record.peer
+    if seen.monitor and seen.monitor.status == STOPPED_BY_A_DISK:
+        yield "a write of the guest to a disk failed, which stopped it: see to the disk and its space, then virsh resume"
     for path in seen.removed_images:
         yield f"{path} was removed, and QEMU still has it open: it is lost when QEMU ends"
     if seen.record.role == "alone":
@@ -93,7 +95,7 @@ def _how_it_runs(seen: Observation) -> Iterator[str]:
 
 
 def _meaning(domain: Domain) -> str:
-    if any(STOPPED_BY_A_DISK in line for line in domain.last_words):
+    if any(ENDED_BY_A_DISK in line for line in domain.last_words):
         return " (a write to one of its images failed: look at their space, and at the disk below them)"
     return ""
 
