@@ -33,7 +33,7 @@ STAGES: dict[str, list[str]] = {
         "ruff format --check .",
         "ansible-lint --offline --profile production",
         "antsibull-changelog lint",
-        "python -m pytest -q tests/unit/test_role_specs.py tests/unit/test_house.py tests/long",
+        "cd tests && python -m pytest -q unit/test_foresight.py unit/test_house.py unit/test_role_specs.py long",
     ],
     "units": [
         "tests/run/ansible-test units --local --requirements --python {python}",
