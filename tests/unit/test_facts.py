@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DIRECTORY, PORT_RANGE
+from ansible_collections.lockstep.colo.plugins.module_utils.host import automation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.automation import Settings
+from ansible_collections.lockstep.colo.plugins.module_utils.record import half_notes
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DIRECTORY, PORT_RANGE, RUN_DIRECTORY
+from ansible_collections.lockstep.colo.plugins.module_utils.record.schema import NAMESPACE
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.current import PROMOTE_WITHIN
 
@@ -27,6 +31,7 @@ FILES = sorted(
 )
 PORTS = re.compile(r"\b2[1-3]\d{3}-2[1-3]\d{3}\b")
 IMAGES = re.compile(r"/var/lib/libvirt/images/colo\w*")
+OURS = re.compile(r"/(?:etc|run|var/lib)/lockstep-colo\b|urn:lockstep:colo:\d+")
 # What the core takes where nothing is said, by the name of a module's option; a role's variable is colo_NAME.
 DEFAULTS = {name: value for name, value in asdict(Wanted()).items() if value is not None and name != "dry"} | {
     "promote_within": PROMOTE_WITHIN
@@ -88,3 +93,18 @@ def test_every_default_is_that_of_the_core(name: str) -> None:
     found = {where: default for where, other, default in (*documented(), *of_roles()) if other == name}
     assert found, "documented nowhere"
     assert found == dict.fromkeys(found, core)
+
+
+def of_role(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "roles" / name / "defaults" / "main.yml").read_text(encoding="utf-8"))
+
+
+def test_the_watcher_is_set_as_it_would_be_without_its_file() -> None:
+    defaults, core = of_role("host"), Settings()
+    assert (defaults["colo_watch_port"], defaults["colo_pki_directory"]) == (core.port, core.pki)
+    assert (defaults["colo_directory"], defaults["colo_metrics_directory"]) == (core.directory, core.metrics)
+
+
+def test_every_path_of_ours_and_the_namespace_are_those_of_the_core() -> None:
+    said = {found for _where, text in texts() for found in OURS.findall(text)}
+    assert said == {half_notes.DIRECTORY, RUN_DIRECTORY, automation.DIRECTORY, NAMESPACE}

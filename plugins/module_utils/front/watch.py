@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 
 from ..errors import ColoError
-from ..run.vigil import Vigil, settings
+from ..run.vigil import keep_watch
 
 
 def main() -> int:
     """Never returns, unless it is told something that it cannot read."""
     try:
-        Vigil(settings(), _say).run()
+        keep_watch(_say)
     except ColoError as error:
         _say(str(error))
     return 1

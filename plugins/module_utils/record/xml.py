@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 
+from .images import OVERLAY_FORMAT
 from .pair import DiskRecord, Endpoint, NicRecord, Record
 from .schema import NAMESPACE, VocabularyError, etree, validate
 
@@ -136,7 +137,7 @@ def _write_hidden_disk(pair: etree._Element, disk: DiskRecord, name: str, path: 
     element = _add(pair, "hiddenDisk", type=_image_type(path))
     _add(element, "name", dev=name)
     # The three images of a standby must have the same size, or replication stalls without a word.
-    _write_image(element, "qcow2", disk.virtual_size, path)
+    _write_image(element, OVERLAY_FORMAT, disk.virtual_size, path)
     return _add(element, "backingStore")
 
 

@@ -117,7 +117,7 @@ def _never(_request: Request) -> bool:
     return False
 
 
-def _is_proven(request: Request) -> bool:
+def _is_urgent(request: Request) -> bool:
     """Whether another run may be ended: to kill it and then refuse would leave its work half done."""
     return request.handover is None and fences.urgent(request.fence, request.i_accept_that_two_guests_may_run)
 
@@ -141,7 +141,7 @@ def _no_doubt(_request: Request, _look: Look) -> Found:
 
 
 def _doubt_fence(request: Request, look: Look) -> Found:
-    return doubt.of_fence(look, *_grounds(request)) if _is_proven(request) else Found()
+    return doubt.of_fence(look, *_grounds(request)) if _is_urgent(request) else Found()
 
 
 def _refuse_first(request: Request, look: Look) -> Found:
@@ -200,7 +200,7 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
             lambda _asked, seen: vhost.save_and_restore(seen), role="primary", needs_peer=False, rescue=vhost.rescue
         ),
         "surviving": Goal(
-            _survive, needs_peer=False, looks=_clients_first, rescue=survive.rescue, urgent=_is_proven,
+            _survive, needs_peer=False, looks=_clients_first, rescue=survive.rescue, urgent=_is_urgent,
             first=_doubt_fence,
         ),
         "given_up": Goal(

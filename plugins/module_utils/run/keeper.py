@@ -14,9 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from ..errors import ColoError
-from ..host import automation as files
-from ..host import files as host_files
-from ..host import half_notes, lock, processes, sockets
+from ..host import automation, files, half_notes, lock, processes, sockets
 from ..host.hypervisor import Hypervisor
 from ..observation.automation import Automation, Settings
 from ..observation.depth import BRIEF, QUICK
@@ -66,7 +64,7 @@ class Keeper(threading.Thread):
         self.told = Automation()
         self.guarded = False
         self._settings, self._speak, self._say = settings, speak, say
-        self._machine = host_files.machine_id()
+        self._machine = files.machine_id()
         self._hypervisor = Hypervisor(settings.uri)
         self._held: processes.Held | None = None
         self._process = ""
@@ -177,7 +175,7 @@ class Keeper(threading.Thread):
         if just_ended:
             self._let_go()
             self._ended_at, self._ended_by = time.monotonic(), "shutdown" if self._wanted_end else "crashed"
-        self.guarded = files.wanted(self.uuid) is not None
+        self.guarded = automation.wanted(self.uuid) is not None
         self.seen = self._asker.seen
         if just_ended and self._unchanged():
             self._asker.about("")
@@ -311,7 +309,7 @@ class Keeper(threading.Thread):
         return 0.0
 
     def _parted(self, theirs: Half | None) -> bool:
-        """Looked at only where it counts."""
+        """Whether all connections of this QEMU with the peer's have ended; looked at only where that counts."""
         if theirs is None or not self.half.running:
             return False
         ports = [channel.port for channel in self.record.channels()]
@@ -374,7 +372,9 @@ class Keeper(threading.Thread):
         told = replace(self.told, hears=theirs is not None, says=words)
         if told != self.told or time.monotonic() - self._told_at > TOLD:
             self.told, self._told_at = told, time.monotonic()
-            files.tell(self.uuid, {key: value for key, value in asdict(told).items() if key not in ("wanted", "awake")})
+            automation.tell(
+                self.uuid, {key: value for key, value in asdict(told).items() if key not in ("wanted", "awake")}
+            )
         if words != self._said:
             self._said = words
             self._say(f"{self.domain}: {words}")

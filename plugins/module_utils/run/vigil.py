@@ -15,10 +15,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
-from ..host import automation as files
-from ..host import files as host_files
-from ..host import hotline, processes
+from ..host import automation, files, hotline, processes
 from ..host.hypervisor import Hypervisor
 from ..observation.automation import Settings
 from ..observation.word import Half, Speech, speech
@@ -34,15 +33,12 @@ TURN = 0.001  # seconds for which a thread of this process keeps the others wait
 METRICS = "lockstep_colo.prom"
 
 
-settings = files.settings
-
-
 class Vigil:
     """The watcher of this host. ``say`` takes lines for its log."""
 
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         self._settings, self._say = settings, say
-        self._machine, self._boot = host_files.machine_id(), processes.boot_id()
+        self._machine, self._boot = files.machine_id(), processes.boot_id()
         self._keepers: dict[str, Keeper] = {}
         self._speakers: dict[str, Speaker] = {}
         self._last: dict[tuple[frozenset[str], str], word.Last] = {}
@@ -50,8 +46,8 @@ class Vigil:
         self._scout = Hypervisor(settings.uri)
         self._complaints: dict[str, str] = {}
 
-    def run(self) -> None:
-        """Keep every pair of this host in view; never returns."""
+    def run(self) -> NoReturn:
+        """Keep every pair of this host in view."""
         sys.setswitchinterval(TURN)
         threading.Thread(target=self._answer, daemon=True).start()
         due = 0.0
@@ -83,7 +79,7 @@ class Vigil:
                 self._keepers[uuid] = keeper = Keeper(uuid, name, self._settings, self._speak, self._say)
                 keeper.start()
             peer = record_xml.from_xml(text).peer
-            for address in [peer.address, *(files.wanted(uuid) or {}).get("also", [])]:
+            for address in [peer.address, *(automation.wanted(uuid) or {}).get("also", [])]:
                 if address not in self._speakers:
                     self._speakers[address] = Speaker(address, self)
                 self._speakers[address].names = frozenset({peer.host, peer.address})
@@ -91,7 +87,9 @@ class Vigil:
 
     def _tell_metrics(self) -> None:
         if self._settings.metrics:
-            files.write(Path(self._settings.metrics, METRICS), metrics.text(self._keepers.values(), time.monotonic()))
+            automation.write(
+                Path(self._settings.metrics, METRICS), metrics.text(self._keepers.values(), time.monotonic())
+            )
 
     # Speaking
 
@@ -182,3 +180,8 @@ class Speaker:
             self.news.wait(BEAT)
             self.news.clear()
             line.say(self._vigil.speech(nonce))
+
+
+def keep_watch(say: Callable[[str], None]) -> NoReturn:
+    """Be the watcher of this host, as the role host has set it; ColoError where its file cannot be read."""
+    Vigil(automation.settings(), say).run()

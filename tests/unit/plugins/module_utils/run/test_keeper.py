@@ -17,7 +17,7 @@ SEEN = recorded("protected-secondary")
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> keeper.Keeper:
     """One that has looked at nothing yet, and does not run."""
-    monkeypatch.setattr(keeper.host_files, "machine_id", lambda: SEEN.host.machine_id)
+    monkeypatch.setattr(keeper.files, "machine_id", lambda: SEEN.host.machine_id)
     return keeper.Keeper(SEEN.domain.uuid, SEEN.domain.name, Settings(), lambda: None, lambda _words: None)
 
 
