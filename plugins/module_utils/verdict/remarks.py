@@ -81,7 +81,8 @@ def _how_it_runs(seen: Observation) -> Iterator[str]:
     """What may end the guest here, or has ended its QEMU, or keeps it unprotected."""
     domain, peer = seen.domain, seen.record.peer
     if seen.monitor and seen.monitor.status == STOPPED_BY_A_DISK:
-        yield "a write of the guest to a disk failed, which stopped it: see to the disk and its space, then virsh resume"
+        what = "a write of the guest to a disk failed, which stopped it"
+        yield f"{what}: see to the disk and its space, then virsh resume"
     for path in seen.removed_images:
         yield f"{path} was removed, and QEMU still has it open: it is lost when QEMU ends"
     if seen.record.role == "alone":
