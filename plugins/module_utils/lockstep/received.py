@@ -20,6 +20,8 @@ TRACED = ("nbd_co_send_*error", "nbd_negotiate_success", "migrate_set_state")
 LOCKSTEP = "migrate_set_state new state colo"  # from here on it counts
 _TRACE = re.compile(r"^\d+@(?P<at>\d+\.\d+):(?P<event>nbd_\w+) (?P<words>.*)$")
 _ENDED = re.compile(r"^(?P<at>\S+Z) qemu-system-\S+: Disconnect client, due to: ")
+# What NBD calls an error of the disk (NBD's doc/proto.md, "Error values"); others are of requests that cannot be met.
+OF_THE_DISK = ("EIO", "ENOSPC", "EPERM")
 _REASON = re.compile(r"error = \d+ \((?P<reason>\w+)\)")
 
 
@@ -30,6 +32,15 @@ class Log:
     failed: str | None = None
     away: float | None = None
     ended: tuple[float, ...] = ()
+
+
+def disk_failed(text: str) -> str | None:
+    """The last error of the disk that a standby told its primary; None where there was none.
+
+    While disks are copied, a primary tries what the standby may not be able to do, and does it in another way.
+    """
+    found = [known["reason"] for known in _REASON.finditer(text) if known["reason"] in OF_THE_DISK]
+    return found[-1] if found else None
 
 
 def read(text: str) -> Log:

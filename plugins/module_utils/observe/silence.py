@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 
 from ..host import connections, qemu_process
-from ..lockstep.received import LOCKSTEP, read
+from ..lockstep.received import LOCKSTEP, disk_failed, read
 from ..observation.seen import Heard, Received
 from ..record.pair import HANDOVER_PORT, Record
 
@@ -67,13 +67,15 @@ def without_writes(record: Record) -> float | None:
 
 
 def received(record: Record, domain: str) -> Received | None:
-    """What this standby's QEMU has logged since lockstep began; None where it does not tell since when that is.
+    """What this standby's QEMU has logged since lockstep began, or of one that waits for it, since it was started; None
+    where it does not tell since when that is.
 
     The hidden images change with each checkpoint and each write of the primary, and by nothing else (see ``heard``).
     """
     logged = qemu_process.logged_since(domain, LOCKSTEP)
     if logged is None:
-        return None
+        logged = qemu_process.logged_since(domain, qemu_process.STARTED)
+        return None if logged is None else Received(failed=disk_failed(logged))
     known, gone = read(logged), None
     if known.ended:
         last = _last_change(record)

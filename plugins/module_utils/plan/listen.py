@@ -32,7 +32,9 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     follows = seen.domain.active and seen.monitor is not None and seen.monitor.colo == "secondary"
     if follows and whole and not _left_behind(peer) and not any(current.lacks(seen)):
         return _completed(seen, peer)
-    if seen.domain.active and seen.monitor and states.listens(seen) and whole:
+    # A QEMU that could not flush an image once says so of each flush from then on (block/file-posix.c).
+    writable = not (seen.received and seen.received.failed)
+    if seen.domain.active and seen.monitor and states.listens(seen) and whole and writable:
         return Plan(tuple(_forget_connections(seen, peer)), seen)
     if seen.domain.active and not (_just_started(seen) and whole):
         end = Step("end the standby that is no use", "destroy", pivot=True)

@@ -49,3 +49,10 @@ def test_a_write_that_failed_is_told_with_its_reason() -> None:
     assert received.read(logged) == Log(failed="ENOSPC")
     assert received.read(logged.replace("structured_error", "chunk_error")) == Log(failed="ENOSPC")
     assert received.read(logged.partition("\n")[0]) == Log()
+
+
+def test_an_error_of_the_disk_is_told_from_a_request_that_cannot_be_met() -> None:
+    logged = (FIXTURES / "standby-7.2.log").read_text(encoding="utf-8")
+    assert received.disk_failed(logged) == "ENOSPC"
+    assert received.disk_failed(logged.replace("28 (ENOSPC)", "95 (ENOTSUP)")) is None
+    assert received.disk_failed("") is None

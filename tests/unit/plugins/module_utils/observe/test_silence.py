@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.host import connections
+from ansible_collections.lockstep.colo.plugins.module_utils.host import connections, qemu_process
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep.received import LOCKSTEP
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Received
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import silence
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import HANDOVER_PORT, PORT_RANGE
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
@@ -131,3 +133,19 @@ def test_a_checkpoint_after_the_last_write_is_seen(
     found = silence.without_writes(replace(RECORD, disks=tuple(disks)))
     assert found == (None if seconds is None else pytest.approx(seconds, abs=0.5))
     assert asked == [("10.77.0.1", [RECORD.first_port])], "the migration's alone"
+
+
+@pytest.mark.parametrize(
+    ("since", "found"),
+    [
+        ({}, None),
+        ({qemu_process.STARTED: "1@2.0:nbd_co_send_chunk_error Send ... error = 5 (EIO)"}, Received(failed="EIO")),
+        ({qemu_process.STARTED: "1@2.0:nbd_co_send_chunk_error error = 5 (EIO)", LOCKSTEP: ""}, Received()),
+    ],
+    ids=["no longer all of it", "it waits for lockstep", "it was in the copying, which was whole in the end"],
+)
+def test_of_a_standby_that_waits_only_its_disk_counts(
+    monkeypatch: pytest.MonkeyPatch, since: dict[str, str], found: Received | None
+) -> None:
+    monkeypatch.setattr(qemu_process, "logged_since", lambda _domain, words: since.get(words))
+    assert silence.received(RECORD, "web1") == found

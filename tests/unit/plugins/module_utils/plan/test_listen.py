@@ -133,6 +133,13 @@ def test_a_standby_that_lacks_writes_is_renewed(lacking: dict[str, object]) -> N
     assert [step.action for step in steps[:2]] == ["destroy", "record"], "and it may not be promoted before that"
 
 
+def test_a_standby_that_listens_is_renewed_once_its_disk_has_failed() -> None:
+    """It would answer each flush with the same error for as long as it runs, whatever became of the disk."""
+    seen = replace(recorded("listening-secondary"), received=Received(failed="EIO"))
+    assert secondary(seen).steps[0].action == "destroy"
+    assert not secondary(replace(seen, received=Received())).steps
+
+
 def test_what_is_to_be_logged_is_told_before_the_primary_can_connect() -> None:
     order = commands(secondary(recorded("started-secondary")))
     assert order.count("trace-event-set-state") == len(received.TRACED)
