@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,10 @@ def test_the_watcher_is_set_as_it_would_be_without_its_file() -> None:
     defaults, core = of_role("host"), Settings()
     assert (defaults["colo_watch_port"], defaults["colo_pki_directory"]) == (core.port, core.pki)
     assert (defaults["colo_directory"], defaults["colo_metrics_directory"]) == (core.directory, core.metrics)
+    assert defaults["colo_metrics_listen"] == core.listen
+    told = (ROOT / "roles" / "host" / "vars" / "main.yml").read_text(encoding="utf-8")
+    told = told.partition("colo_host_watch_settings")[2].partition("colo_host_watch_unit")[0]
+    assert set(re.findall(r"'(\w+)':", told)) == {field.name for field in fields(core)}
 
 
 def test_every_path_of_ours_and_the_namespace_are_those_of_the_core() -> None:

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..record.pair import DIRECTORY
+from ..record.pair import DIRECTORY, PKI_DIRECTORY
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the role host has written for the watcher of this host. ``metrics``: a directory; empty for none."""
+    """What the role host has written for the watcher of this host.
+
+    ``metrics``: a directory for the file with them; ``listen``: address and port at which they are told. Empty: none.
+    """
 
     uri: str = "qemu:///system"
     directory: str = DIRECTORY
     port: int = 21599
-    pki: str = "/etc/lockstep-colo/pki"
+    pki: str = PKI_DIRECTORY
     metrics: str = ""
+    listen: str = ""
 
 
 @dataclass(frozen=True)

@@ -277,6 +277,8 @@ class Keeper(threading.Thread):
         if news:
             self.half = half
             self._speak()
+        if not half.lockstep:
+            self.counted.last = None
 
     def _lacks(self, record: Record, about: HalfNote) -> bool:
         """Whether this primary's standby lacks writes: written down first, since QEMU may end at any moment."""

@@ -1,34 +1,23 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a host's watcher measures, as the text that Prometheus' node_exporter takes from a file. Pure."""
+"""What a host's watcher measures, in Prometheus' text format: for a file of node_exporter's, or for a port. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ..record.pair import PHASES
+from ..verdict import vigil
+
 PREFIX = "lockstep_colo_"
 
-
-def text(keepers: Iterable[Any], now: float) -> str:
-    """All metrics of these pairs in Prometheus' text format; empty without a pair. ``now``: time.monotonic()."""
-    lines: dict[str, list[str]] = {}
-    for keeper in keepers:
-        if keeper.half is None:
-            continue
-        label = f'domain="{_escaped(keeper.domain)}"'
-        for name, value, more in _of(keeper, now):
-            lines.setdefault(name, []).append(f"{PREFIX}{name}{{{label}{more}}} {value}")
-    parts = []
-    for name, (kind, words) in HELP.items():
-        if name in lines:
-            parts += [f"# HELP {PREFIX}{name} {words}", f"# TYPE {PREFIX}{name} {kind}", *lines[name]]
-    return "\n".join(parts) + "\n" if parts else ""
-
-
 HELP = {
-    "half": ("gauge", "1 for the role that this host has in the pair"),
+    "written_timestamp_seconds": ("gauge", "When the watcher of this host wrote this"),
+    "certificate_end_timestamp_seconds": ("gauge", "When the certificate of this host, or its authority's, ends"),
+    "half": ("gauge", "1 for the role that this host has in the pair, and the host that has the other half"),
+    "phase": ("gauge", "1 for the phase of the pair as this host alone can tell it, 0 for the others"),
     "generation": ("gauge", "Which copy this host has: the higher, the newer"),
     "qemu_running": ("gauge", "Whether the domain has a QEMU here"),
     "qemu_answers": ("gauge", "Whether that QEMU answers"),
@@ -45,10 +34,36 @@ HELP = {
 }
 
 
-def _of(keeper: Any, now: float) -> Iterator[tuple[str, Any, str]]:
-    half, seen, counted, told = keeper.half, keeper.seen, keeper.counted, keeper.told
-    yield "half", 1, f',role="{half.role}"'
-    yield "generation", half.generation, ""
+def text(keepers: Iterable[Any], now: float, clock: float, certificate_ends: float | None = None) -> str:
+    """All metrics of this host and its pairs.
+
+    ``now``: time.monotonic(). ``clock`` and ``certificate_ends``: seconds since the epoch; None for no certificate.
+    """
+    lines: dict[str, list[str]] = {
+        "written_timestamp_seconds": [_line("written_timestamp_seconds", "", round(clock, 3))]
+    }
+    if certificate_ends is not None:
+        name = "certificate_end_timestamp_seconds"
+        lines[name] = [_line(name, "", round(certificate_ends))]
+    for keeper in keepers:
+        if keeper.half is not None and keeper.record is not None:
+            for name, value, more in _of(keeper, now):
+                lines.setdefault(name, []).append(_line(name, _labels({"domain": keeper.domain, **more}), value))
+    parts = []
+    for name, (kind, words) in HELP.items():
+        if name in lines:
+            parts += [f"# HELP {PREFIX}{name} {words}", f"# TYPE {PREFIX}{name} {kind}", *lines[name]]
+    return "\n".join(parts) + "\n"
+
+
+def _of(keeper: Any, now: float) -> Iterator[tuple[str, Any, dict[str, str]]]:
+    """(name, value, labels besides the domain's) of each metric of one pair."""
+    half, record, seen, counted, told = keeper.half, keeper.record, keeper.seen, keeper.counted, keeper.told
+    yield "half", 1, {"role": half.role, "peer": record.peer.host}
+    still = counted.last is not None and (now - counted.last) * 1000 > 2 * record.checkpoint_delay
+    phase = vigil.phase(half, copying=bool(seen.job_total), still=still)
+    yield from (("phase", int(one == phase), {"phase": one}) for one in PHASES)
+    yield "generation", half.generation, {}
     flags = {
         "qemu_running": half.running, "qemu_answers": half.answers, "lockstep": half.lockstep,
         "automation": keeper.guarded, "peer_heard": told.hears,
@@ -57,16 +72,24 @@ def _of(keeper: Any, now: float) -> Iterator[tuple[str, Any, str]]:
         flags["promotable"] = half.complete
     if half.role == "primary":
         flags["lacks_writes"] = half.lacks
-    yield from ((name, int(value), "") for name, value in flags.items())
-    yield "checkpoints_total", counted.whole, ""
+    yield from ((name, int(value), {}) for name, value in flags.items())
+    yield "checkpoints_total", counted.whole, {}
     if counted.last is not None:
-        yield "checkpoint_age_seconds", round(now - counted.last, 3), ""
+        yield "checkpoint_age_seconds", round(now - counted.last, 3), {}
     if seen.job_total:
-        yield "sync_done_bytes", seen.job_done, ""
-        yield "sync_total_bytes", seen.job_total, ""
+        yield "sync_done_bytes", seen.job_done, {}
+        yield "sync_total_bytes", seen.job_total, {}
     if told.last_action == "serve":
-        yield "failover_milliseconds", told.last_ms, ""
+        yield "failover_milliseconds", told.last_ms, {}
 
 
-def _escaped(name: str) -> str:
-    return name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _line(name: str, labels: str, value: Any) -> str:
+    return f"{PREFIX}{name}{labels} {value}"
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -17,10 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from ..host import automation, files, hotline, processes
+from ..errors import ColoError
+from ..host import automation, files, hotline, processes, scrape
 from ..host.hypervisor import Hypervisor
 from ..observation.automation import Settings
 from ..observation.word import Half, Speech, speech
+from ..observe.certificates import certificate
 from ..record import xml as record_xml
 from ..verdict import word
 from . import metrics, result
@@ -31,6 +33,7 @@ RESCAN = 2.0  # seconds between two looks for pairs that are new or gone
 RECONNECT = 1.0  # seconds
 TURN = 0.001  # seconds for which a thread of this process keeps the others waiting
 METRICS = "lockstep_colo.prom"
+CERTIFICATE = 60.0  # seconds between two looks at this host's certificate
 
 
 class Vigil:
@@ -45,11 +48,15 @@ class Vigil:
         self._order = threading.Lock()
         self._scout = Hypervisor(settings.uri)
         self._complaints: dict[str, str] = {}
+        self._certificate_ends: float | None = None
+        self._certificate_due = 0.0
 
     def run(self) -> NoReturn:
         """Keep every pair of this host in view."""
         sys.setswitchinterval(TURN)
         threading.Thread(target=self._answer, daemon=True).start()
+        if self._settings.listen:
+            threading.Thread(target=self._serve_metrics, daemon=True).start()
         due = 0.0
         while True:
             try:
@@ -85,11 +92,26 @@ class Vigil:
                 self._speakers[address].names = frozenset({peer.host, peer.address})
         self._complaints.pop("libvirt", None)
 
+    def metrics(self) -> str:
+        """What this host's watcher measures, as of now."""
+        return metrics.text(list(self._keepers.values()), time.monotonic(), time.time(), self._certificate_ends)
+
     def _tell_metrics(self) -> None:
+        if not (self._settings.metrics or self._settings.listen):
+            return
+        if time.monotonic() >= self._certificate_due:
+            self._certificate_due = time.monotonic() + CERTIFICATE
+            self._certificate_ends = certificate(self._settings.pki).ends or None
         if self._settings.metrics:
-            automation.write(
-                Path(self._settings.metrics, METRICS), metrics.text(self._keepers.values(), time.monotonic())
-            )
+            automation.write(Path(self._settings.metrics, METRICS), self.metrics())
+
+    def _serve_metrics(self) -> None:
+        while True:
+            try:
+                scrape.serve(self._settings.listen, self.metrics)
+            except (OSError, ColoError) as error:
+                self.complain("metrics", f"cannot tell metrics at {self._settings.listen}: {error}")
+            time.sleep(RECONNECT)
 
     # Speaking
 

@@ -131,3 +131,21 @@ def would(mine: Mine, theirs: Half | None) -> str:
     if then.action != SERVE:
         return then.why
     return "would promote this standby" if half.role == "secondary" else "would let the guest go on without its standby"
+
+
+def phase(half: Half, *, copying: bool, still: bool) -> str:
+    """The phase of the pair as this half alone tells it, one of record.pair.PHASES.
+
+    ``copying``: the disks are copied. ``still``: there was no checkpoint for twice as long as there should be one.
+    """
+    if not half.running:
+        return "stale" if half.gave_way and half.role == "primary" else "powered_off"
+    if half.role == "alone":
+        return "failed_over"
+    if not half.answers or (half.lockstep and half.lacks):
+        return "degraded"
+    if half.lockstep:
+        return "stalled" if still else "protected"
+    if half.role == "secondary":
+        return "listening"
+    return "syncing" if copying else "unprotected"

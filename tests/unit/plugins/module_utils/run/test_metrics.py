@@ -4,43 +4,104 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph, states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.automation import Automation
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PHASES
 from ansible_collections.lockstep.colo.plugins.module_utils.run import metrics
 from ansible_collections.lockstep.colo.plugins.module_utils.run.asker import Seen
 from ansible_collections.lockstep.colo.plugins.module_utils.run.keeper import Counted
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, vigil
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
 
 HALF = Half("u", "m", 3, "primary", running=True, answers=True, lockstep=True)
+RECORD = recorded("protected-primary").record
+ENDED = replace(HALF, running=False, answers=False, lockstep=False)
+CLOCK = 1795600000.5
 
 
 def keeper(domain: str = "web1", half: Half | None = HALF, **more: object) -> SimpleNamespace:
-    told = Automation(hears=True, last_action="serve", last_ms=41)
-    known = {"domain": domain, "half": half, "seen": Seen(), "counted": Counted(7, 99.5), "told": told, "guarded": True}
+    known = {
+        "domain": domain, "half": half, "record": RECORD, "seen": Seen(), "counted": Counted(7, 99.5), "guarded": True,
+        "told": Automation(hears=True, last_action="serve", last_ms=41),
+    }  # fmt: skip
     return SimpleNamespace(**{**known, **more})
 
 
+def text(*keepers: SimpleNamespace) -> str:
+    return metrics.text(keepers, 100.0, CLOCK)
+
+
 def test_each_value_is_told_once_with_its_kind_and_meaning() -> None:
-    lines = metrics.text([keeper(), keeper('b"\\')], 100.0).splitlines()
-    assert 'lockstep_colo_half{domain="web1",role="primary"} 1' in lines
+    lines = text(keeper(), keeper('b"\\')).splitlines()
+    assert 'lockstep_colo_half{domain="web1",role="primary",peer="kvm2"} 1' in lines
     assert 'lockstep_colo_generation{domain="b\\"\\\\"} 3' in lines
     assert 'lockstep_colo_checkpoints_total{domain="web1"} 7' in lines
     assert 'lockstep_colo_checkpoint_age_seconds{domain="web1"} 0.5' in lines
     assert 'lockstep_colo_failover_milliseconds{domain="web1"} 41' in lines
     assert 'lockstep_colo_lacks_writes{domain="web1"} 0' in lines
-    assert not [line for line in lines if "sync" in line], "nothing is being copied"
+    assert not [line for line in lines if "sync_" in line], "nothing is being copied"
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(names) == len(set(names))
     for line in lines:
-        assert line.startswith("# ") or line.partition("{")[0] in names
+        assert line.startswith("# ") or re.split(r"[{ ]", line)[0] in names
 
 
 def test_a_copying_is_told_while_it_lasts() -> None:
-    text = metrics.text([keeper(seen=Seen(job_done=5, job_total=10))], 100.0)
-    assert 'lockstep_colo_sync_done_bytes{domain="web1"} 5' in text
-    assert 'lockstep_colo_sync_total_bytes{domain="web1"} 10' in text
+    said = text(keeper(half=replace(HALF, lockstep=False), seen=Seen(job_done=5, job_total=10)))
+    assert 'lockstep_colo_sync_done_bytes{domain="web1"} 5' in said
+    assert 'lockstep_colo_sync_total_bytes{domain="web1"} 10' in said
+    assert 'lockstep_colo_phase{domain="web1",phase="syncing"} 1' in said
 
 
 def test_of_what_is_not_known_yet_nothing_is_told() -> None:
-    assert metrics.text([keeper(half=None)], 100.0) == ""
+    assert "web1" not in text(keeper(half=None), keeper(record=None))
+    assert "certificate" not in text()
+
+
+def test_of_the_host_itself_it_tells_that_the_watcher_is_at_work_and_when_its_certificate_ends() -> None:
+    said = metrics.text([], 100.0, CLOCK, 1827136000.0).splitlines()
+    assert "lockstep_colo_written_timestamp_seconds 1795600000.5" in said
+    assert "lockstep_colo_certificate_end_timestamp_seconds 1827136000" in said
+
+
+@pytest.mark.parametrize(
+    ("half", "age", "phase"),
+    [
+        (HALF, 0.5, "protected"),
+        (HALF, 4.1, "stalled"),
+        (replace(HALF, lacks=True), 0.5, "degraded"),
+        (replace(HALF, answers=False), 0.5, "degraded"),
+        (replace(HALF, lockstep=False), 0.5, "unprotected"),
+        (ENDED, 0.5, "powered_off"),
+        (replace(ENDED, gave_way=True), 0.5, "stale"),
+        (replace(HALF, role="secondary"), 0.5, "protected"),
+        (replace(HALF, role="secondary", lockstep=False), 0.5, "listening"),
+        (replace(HALF, role="alone", lockstep=False), 0.5, "failed_over"),
+    ],
+)
+def test_the_phase_is_one_of_all_and_what_the_half_alone_can_tell(half: Half, age: float, phase: str) -> None:
+    said = text(keeper(half=half, counted=Counted(7, 100.0 - age)))
+    told = dict(re.findall(r'^lockstep_colo_phase{domain="web1",phase="(\w+)"} (\d)$', said, re.MULTILINE))
+    assert set(told) == set(PHASES)
+    assert [one for one, value in told.items() if value == "1"] == [phase]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_the_phase_that_the_verdict_has_of_the_same_half(name: str) -> None:
+    """What is connected and attached a watcher does not look at: of a half that is degraded for that it says less."""
+    seen = recorded(name)
+    if seen.record is None or seen.monitor is None:
+        return
+    half = Half(
+        "u", "m", seen.generation, seen.record.role, running=True, answers=True,
+        lockstep=seen.monitor.colo == seen.record.role,
+    )  # fmt: skip
+    copying = any(map(graph.is_sync, seen.monitor.jobs)) or seen.monitor.migration.status in states.MIGRATING
+    known = pair.phase(seen)
+    assert vigil.phase(half, copying=copying, still=known == "stalled") == known or known == "degraded"
