@@ -33,7 +33,7 @@ STAGES: dict[str, list[str]] = {
         "ruff format --check .",
         "ansible-lint --offline --profile production",
         "antsibull-changelog lint",
-        "cd tests && python -m pytest -q unit/test_foresight.py unit/test_house.py unit/test_role_specs.py long",
+        "cd tests && python -m pytest -q unit/test_{{foresight,house,monitoring,role_specs}}.py unit/extensions long",
     ],
     "units": [
         "tests/run/ansible-test units --local --requirements --python {python}",
