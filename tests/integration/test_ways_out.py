@@ -224,6 +224,8 @@ def test_a_survivor_that_nobody_hears_is_no_success(lab: Bed) -> None:
 def test_a_survivor_that_is_heard_says_nothing_of_it(lab: Bed) -> None:
     boot = fresh(lab)
     lab.deploy().good()
+    again = lab.deploy().good()
+    assert (again.changed, "ready.yml" in again.text) == (0, False), "both hosts were looked at once more"
     run = lose(lab, "kvm1").good()
     assert "clients do not reach it" not in run.text
     assert "see the guest's frames leave" in run.text or run.code == 0

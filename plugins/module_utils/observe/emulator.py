@@ -12,7 +12,8 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from ..errors import ColoError
@@ -62,35 +63,32 @@ WAITS = ("query-yank",)  # asked while a step is waited for, and by no observati
 COMMANDS = tuple(sorted((*CHANGES, *WAITS, *PURE_QUERIES)))
 EVENTS = ("STOP", "RESUME")  # a checkpoint is known by them
 _SOCKET_WITNESS = "tn3270"  # an option of a socket character device, and of nothing else
+_QUESTIONS: tuple[dict[str, Any], ...] = (
+    {"execute": "qmp_capabilities"},
+    {"execute": "query-version"},
+    {"execute": "query-qmp-schema"},
+    {"execute": "query-machines"},
+    {"execute": "migrate-set-capabilities", "arguments": {"capabilities": [{"capability": X_COLO, "state": True}]}},
+)
 _WITNESS = {"driver": "raw", "object": "iothread", "migration capability": "auto-converge"}
 
 
-def probe(path: str) -> Emulator:
-    """Start the binary without a machine and read its version, its machine types and what it lacks for COLO."""
-    _capabilities, version, schema, machines, colo = _ask(
-        path,
-        {"execute": "qmp_capabilities"},
-        {"execute": "query-version"},
-        {"execute": "query-qmp-schema"},
-        {"execute": "query-machines"},
-        {"execute": "migrate-set-capabilities", "arguments": {"capabilities": [{"capability": X_COLO, "state": True}]}},
-    )
-    number = version["return"]["qemu"]
-    return Emulator(
-        path,
-        f"{number['major']}.{number['minor']}.{number['micro']}",
-        missing(schema["return"]),
-        tuple(sorted(machine["name"] for machine in machines["return"])),
-        options(schema["return"]),
-        required(colo),
-    )
+@contextlib.contextmanager
+def asked(path: str) -> Iterator[Callable[[], Emulator]]:
+    """Start the binary without a machine and ask for its version, its machine types and what it lacks for COLO.
 
-
-def _ask(path: str, *commands: dict[str, Any]) -> list[dict[str, Any]]:
-    """The replies to the commands. QEMU is ended only when all are read: told to quit, it drops what is unsent.
-
-    The binary may be a script that starts QEMU, so all of its processes are ended.
+    It starts, and answers, while this process does something else; what is yielded waits for the answers. The binary
+    may be a script that starts QEMU, so all of its processes are ended.
     """
+    qemu = _start(path)
+    try:
+        yield partial(_answer, path, qemu)
+    finally:
+        _end(qemu)
+        qemu.communicate()
+
+
+def _start(path: str) -> subprocess.Popen:
     call = [path, "-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio"]
     try:
         qemu = subprocess.Popen(
@@ -103,22 +101,39 @@ def _ask(path: str, *commands: dict[str, Any]) -> list[dict[str, Any]]:
         )
     except OSError as error:
         raise ColoError(f"cannot start {path}: {error.strerror}", remedy=_REMEDY) from None
+    with contextlib.suppress(BrokenPipeError):  # it ended: the count of its replies tells
+        qemu.stdin.write("".join(json.dumps(question) + "\n" for question in _QUESTIONS))
+        qemu.stdin.flush()
+    return qemu
+
+
+def _answer(path: str, qemu: subprocess.Popen) -> Emulator:
+    _capabilities, version, schema, machines, colo = _replies(path, qemu)
+    number = version["return"]["qemu"]
+    return Emulator(
+        path,
+        f"{number['major']}.{number['minor']}.{number['micro']}",
+        missing(schema["return"]),
+        tuple(sorted(machine["name"] for machine in machines["return"])),
+        options(schema["return"]),
+        required(colo),
+    )
+
+
+def _replies(path: str, qemu: subprocess.Popen) -> list[dict[str, Any]]:
+    """One for each question. QEMU is ended only when all are read: told to quit, it drops what is unsent."""
     deadline = threading.Timer(COMMAND_DEADLINE, _end, (qemu,))
     deadline.start()
     replies: list[dict[str, Any]] = []
     try:
-        qemu.stdin.write("".join(json.dumps(command) + "\n" for command in commands))
-        qemu.stdin.flush()
-        while len(replies) < len(commands) and (line := qemu.stdout.readline()):
+        while len(replies) < len(_QUESTIONS) and (line := qemu.stdout.readline()):
             reply = json.loads(line)
             replies += [reply] if "return" in reply or "error" in reply else []
-    except (BrokenPipeError, ValueError):
-        pass  # it ended, or says something else than QMP: the count tells
+    except ValueError:
+        pass  # it says something else than QMP: the count tells
     finally:
         deadline.cancel()
-        _end(qemu)
-        qemu.communicate()
-    if len(replies) < len(commands):
+    if len(replies) < len(_QUESTIONS):
         raise ColoError(f"{path} did not answer on its monitor within {COMMAND_DEADLINE:g} s", remedy=_REMEDY)
     return replies
 

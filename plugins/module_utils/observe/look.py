@@ -48,14 +48,23 @@ def observe(
 ) -> Observation:
     """See domain ``name`` (None: the host alone) on this host, which the inventory calls ``host_name``."""
     domain = _see_domain(hypervisor, name, depth) if name else None
-    here = Host(host_name or host.name(), host.machine_id())
-    if depth in WHOLE_HOST:
-        here = _whole(here, hypervisor, domain, name)
-    seen = _with_copy(Observation(here, domain, depth=depth), directory, domain.uuid if domain else sights.uuid)
+    seen = Observation(Host(host_name or host.name(), host.machine_id()), domain, depth=depth)
+    if depth not in WHOLE_HOST:
+        return _of_domain(hypervisor, seen, directory, sights)
+    # The QEMU is that of the domain, or else the distribution's. It takes as long to start as all the rest to be seen.
+    with emulator.asked((domain.emulator if domain else None) or emulator.DEFAULT_EMULATOR) as answer:
+        seen = _of_domain(hypervisor, replace(seen, host=_whole(seen.host, hypervisor, name)), directory, sights)
+        seen = _with_equipment(seen, directory, sights)
+        return replace(seen, host=replace(seen.host, emulator=answer()))
+
+
+def _of_domain(hypervisor: Hypervisor, seen: Observation, directory: str, sights: Sights) -> Observation:
+    """With this host's copy, and with what QEMU and the guest's frames tell."""
+    domain = seen.domain
+    seen = _with_copy(seen, directory, domain.uuid if domain else sights.uuid)
     if domain and domain.active:
         seen = monitor.added(hypervisor, seen)
-    seen = _with_frames(seen, sights)
-    return _with_equipment(seen, directory, sights) if depth in WHOLE_HOST else seen
+    return _with_frames(seen, sights)
 
 
 def _see_domain(hypervisor: Hypervisor, name: str, depth: str) -> Domain | None:
@@ -115,14 +124,12 @@ def _places(seen: Observation) -> tuple[Announced, ...]:
     return leaving.places({nic.mac: nic.tap for nic in seen.domain.nics if nic.tap})
 
 
-def _whole(here: Host, hypervisor: Hypervisor, domain: Domain | None, name: str | None) -> Host:
-    """With what it has, for whatever domain; the QEMU is that of ``domain``, or else the distribution's."""
-    path = (domain.emulator if domain else None) or emulator.DEFAULT_EMULATOR
+def _whole(here: Host, hypervisor: Hypervisor, name: str | None) -> Host:
+    """With what it has, for whatever domain."""
     devices = links.devices()
     return replace(
         here,
         libvirt=hypervisor.version(),
-        emulator=emulator.probe(path),
         memory_available=host.memory_available(),
         addresses=tuple(devices),
         ports=sockets.ports_in_use(),

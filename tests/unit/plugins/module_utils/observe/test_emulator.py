@@ -32,6 +32,11 @@ def script(tmp_path, body):
     return str(path)
 
 
+def probe(path):
+    with emulator.asked(path) as answer:
+        return answer()
+
+
 @pytest.mark.parametrize(
     "body",
     ["sleep 60", "sleep 60 | cat", "echo no QMP", "exit 1", "printf '{\"QMP\": {}}\\n'; cat"],
@@ -42,7 +47,7 @@ def test_what_does_not_answer_is_named_and_left_behind_by_nothing(tmp_path, monk
     path = script(tmp_path, body)
     begun = time.monotonic()
     with pytest.raises(ColoError) as error:
-        emulator.probe(path)
+        probe(path)
     assert path in str(error.value)
     assert time.monotonic() - begun < 20
 
@@ -94,7 +99,7 @@ def test_what_a_binary_says_of_itself_is_read(tmp_path):
         "".join(json.dumps(one) + "\n" for one in [greeting, *[{"return": r} for r in replies]])
     )
     path = script(tmp_path, f"cat {tmp_path}/qmp; cat > {tmp_path}/asked")
-    seen = emulator.probe(path)
+    seen = probe(path)
     assert seen == emulator.Emulator(path, "10.0.13", (), ("none", "pc-i440fx-10.0"), ("reconnect-ms",))
 
 
@@ -119,7 +124,7 @@ def test_what_a_build_wants_beside_x_colo_is_told_from_its_refusal(reply, needs)
 
 def test_a_binary_that_is_not_there(tmp_path):
     with pytest.raises(ColoError, match="No such file"):
-        emulator.probe(str(tmp_path / "none"))
+        probe(str(tmp_path / "none"))
 
 
 def test_what_plans_and_waits_send_is_asked_for_of_the_binary() -> None:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -70,7 +72,6 @@ class Libvirt:
 def a_host_that_says_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     answers = {
-        emulator: {"probe": Emulator("/q", "10.0.13")},
         files: {"machine_id": "m1", "memory_available": 7, "image": Image("/i", True)},
         links: {"devices": {"10.77.0.2": "eth0"}, "bridges": ("br0",)},
         sockets: {"ports_in_use": ()},
@@ -95,7 +96,21 @@ def a_host_that_says_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> list[s
     for module, values in answers.items():
         for name, value in values.items():
             monkeypatch.setattr(module, name, answer(name, value))
+
+    @contextlib.contextmanager
+    def emulators(path: str) -> Iterator[Callable[[], Emulator]]:
+        asked.append(f"asked {path}")
+        yield answer("answered", Emulator("/q", "10.0.13"))
+
+    monkeypatch.setattr(emulator, "asked", emulators)
     return asked
+
+
+def test_the_emulator_starts_while_all_the_rest_is_looked_at(asked: list[str]) -> None:
+    seen = observe(Libvirt(), "web1", DIRECTORY)
+    assert seen.host.emulator == Emulator("/q", "10.0.13")
+    looked = [words for words in asked if words not in ("machine_id",)]
+    assert (looked[0], looked[-1]) == ("asked /usr/bin/qemu-system-x86_64", "answered")
 
 
 def test_everything_that_the_preflight_needs_is_seen(asked: list[str]) -> None:

@@ -23,7 +23,7 @@ INSTALLED_AS = look.HOOK
 
 def installed() -> str:
     """The file as the role's task makes it."""
-    tasks = yaml.safe_load((ROLE / "tasks/configure.yml").read_text(encoding="utf-8"))
+    tasks = yaml.safe_load((ROLE / "tasks/put_right.yml").read_text(encoding="utf-8"))
     (task,) = [task for task in tasks if task.get("ansible.builtin.copy", {}).get("dest") == INSTALLED_AS]
     assert task["ansible.builtin.copy"]["content"] == "{{ colo_host_hook }}"
     written = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))["colo_host_hook"]
