@@ -19,6 +19,7 @@ from lockstep_lab.common import HOSTS
 
 PKI = "/etc/lockstep-colo/pki"
 SHORT = 400  # seconds, in which a pair has to be formed
+OLDER = "the pair was formed before the certificate that is installed was"
 GIVEN = {host: {"colo_pki_make": False} for host in HOSTS}
 
 pytestmark = pytest.mark.long
@@ -46,13 +47,15 @@ def test_certificates_are_replaced_while_the_pair_runs_and_both_ways_out_work(la
         shutil.rmtree(lab.lab.state / "colo-ca" / host)
     lab.prepare().good()
     assert not [host for host in HOSTS if installed(lab, host) == before[host]]
-    assert status(lab)[0] == "protected"
+    phase, said = status(lab)
+    assert (phase, said.count(OLDER)) == ("protected", 2)
     assert lab.deploy().good().changed == 0, "the pair was formed anew"
     lab.power_off("kvm1")
     lab.failover("kvm1").good()
     assert lab.get(patience=60) == boot
     lab.power_on("kvm1")
     assert "web1 is protected: the guest on kvm2" in lab.deploy("--limit", "kvm,web1").good().text
+    assert OLDER not in status(lab)[1]
     probe.stop(lab.lab, quiet=True)
     word = lab.lost("kvm2", acks, live=True)["vda"]
     assert word["acknowledged"]

@@ -36,6 +36,14 @@ def open_files(domain: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def began(domain: str) -> float | None:
+    """When the QEMU of ``domain`` was started, in seconds since the epoch; None where none runs."""
+    try:
+        return os.stat(PID_FILE.format(domain)).st_mtime
+    except OSError:
+        return None
+
+
 def kill_emulator(domain: str, uuid: str, timeout: float) -> None:
     """End the QEMU of ``domain`` at once, as a loss of power would, and return when it has ended.
 

@@ -135,6 +135,7 @@ class Certificate:
     ends: float = 0.0
     addresses: tuple[str, ...] = ()
     authority: str = ""  # SHA-256 of the CA's
+    installed: float | None = None  # seconds since the epoch, when its file was written here
 
 
 @dataclass(frozen=True)
@@ -274,6 +275,7 @@ class Domain:
     emulator: str | None
     inactive_xml: str
     live_xml: str | None = None
+    began: float | None = None  # seconds since the epoch, when its QEMU was started
     type: str | None = None  # libvirt's: kvm, qemu
     cpu_mode: str | None = None
     huge_page: int | None = None  # bytes of the pages that its memory is made of; 0: of the host's default size

@@ -40,6 +40,7 @@ def certificate(directory: str = PKI_DIRECTORY) -> Certificate:
         begins=max(ssl.cert_time_to_seconds(one["notBefore"]) for one in found),
         addresses=tuple(canonical(name) for kind, name in server.get("subjectAltName", ()) if kind == "IP Address"),
         authority=_digest(f"{directory}/ca-cert.pem"),
+        installed=max(os.stat(f"{directory}/{name}").st_mtime for name in CERTIFICATES),
     )
 
 

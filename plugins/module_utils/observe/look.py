@@ -201,6 +201,7 @@ def _domain(found: dict[str, Any]) -> Domain:
         autostart=found["autostart"],
         inactive_xml=inactive,
         live_xml=found["live_xml"],
+        began=qemu_process.began(found["name"]) if found["live_xml"] else None,
         **{**told, "nics": tuple(replace(nic, tap_up=_is_up(nic)) for nic in told["nics"])},
         snapshots=tuple(found["snapshots"]),
         tainted=tuple(found["tainted"]),

@@ -98,7 +98,7 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
     ended = other is not None and not (other.domain and other.domain.active)
     problems = [words for half in halves for words in remarks.problems(half, peer_ended=ended)]
     problems += [*doubts, *_about_the_copies(state, holder, other)]
-    notes = tuple(words for half in halves for words in remarks.notes(half))
+    notes = (*(words for half in halves for words in remarks.notes(half)), *remarks.older_certificates(halves))
     leads_on = next_playbook(state, holder, other)
     if leads_on == "deploy" and state == "degraded" and (refused := [row.found for row in unmet]):
         leads_on = "unprotect"

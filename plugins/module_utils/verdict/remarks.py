@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..errors import ColoError
 from ..lockstep import abilities, states, uncompared
@@ -180,6 +180,24 @@ def _encryption(seen: Observation) -> Iterator[str]:
         left = (known.ends - now) / 86400
         ends = f"ends in {left:.0f} days" if left > 0 else "has ended: what is connected goes on, nothing connects anew"
         yield f"its certificate {ends}; deploy with the KVM hosts in its limit renews it"
+
+
+def older_certificates(halves: Iterable[Observation]) -> list[str]:
+    """Of both hosts of a pair, those that it goes on with another certificate on than the one that is installed.
+
+    QEMU reads it when it makes a channel, which it does behind the start of the standby's QEMU.
+    """
+    halves = [half for half in halves if half.record and half.domain]
+    formed = next((half.domain.began for half in halves if half.record.role == "secondary"), None)
+    if formed is None or any(half.record.tls == OFF for half in halves):
+        return []
+    return [
+        f"{half.host.name}: the pair was formed before the certificate that is installed was, and goes on with the one "
+        "from then: once that has ended, what is connected goes on, nothing connects anew; switchover forms the pair "
+        "with this one"
+        for half in halves
+        if half.host.certificate and (half.host.certificate.installed or 0) > max(formed, half.domain.began or 0)
+    ]
 
 
 def notes(seen: Observation) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PHASES
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PHASES, PKI_DIRECTORY
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, pair, remarks
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
 
@@ -207,3 +208,33 @@ def test_a_standby_that_outlived_its_primary_is_named_as_what_can_serve() -> Non
         assert not any(words in problem for problem in pair.pair(off, recorded(standby)).problems)
     by_itself = replace(off, domain=replace(off.domain, ended_by="shutdown"))
     assert not any(words in problem for problem in pair.pair(by_itself, recorded("protected-secondary")).problems)
+
+
+INSTALLED, BACK_THEN = 1.79e9, 1.7e9
+
+
+def with_certificate(name: str, installed: float, began: float = 1.75e9) -> Observation:
+    """A half of a pair with TLS, whose QEMU began then; its host has the certificate since it was ``installed``."""
+    seen = recorded(name)
+    host = replace(seen.host, certificate=Certificate(installed=installed))
+    record = replace(seen.record, credentials=PKI_DIRECTORY)
+    return replace(seen, host=host, domain=replace(seen.domain, began=began, record=record))
+
+
+@pytest.mark.parametrize(
+    ("primary", "secondary", "named"),
+    [
+        (BACK_THEN, BACK_THEN, []),
+        (INSTALLED, BACK_THEN, ["kvm1"]),
+        (INSTALLED, INSTALLED, ["kvm1", "kvm2"]),
+    ],
+)
+def test_a_pair_that_goes_on_with_an_older_certificate_is_named(
+    primary: float, secondary: float, named: list[str]
+) -> None:
+    # The primary's QEMU began long before it was in a pair: what counts is that of the standby.
+    one = with_certificate("protected-primary", primary, began=1.6e9)
+    found = pair.pair(one, with_certificate("protected-secondary", secondary)).notes
+    older = [note.partition(":")[0] for note in found if "formed before the certificate" in note]
+    assert older == named
+    assert not [note for note in pair.pair(one, None).notes if "formed before" in note], "nothing is known of it"
