@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the collection tells of a guest is made after looking: every text that claims something of it is listed here.
 
-A new one has to be added, with what it was seen by; the long runs (tests/long/claims.py) hold them against a client.
+A new one has to be added, with what it was seen by; tests/integration/claims.py holds them against a client.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ GOES_ON = (
     r"web1 is an ordinary domain on \S+",
     r"The standby of web1 on \S+ would have served",
 )
+# What a run says where it looked and found the guest running, and nobody hearing it.
+UNHEARD = "clients do not reach it"
 PATIENCE = 6.0  # seconds
 
 
@@ -33,6 +35,12 @@ def answers(bed: Bed) -> str | None:
         return bed.get(patience=PATIENCE)
     except LabError:
         return None
+
+
+def untrue(bed: Bed, said: str) -> list[str]:
+    """The claims in what a playbook said that a client finds otherwise at once after it."""
+    claimed = [] if UNHEARD in said else made(said)
+    return claimed if claimed and answers(bed) is None else []
 
 
 def reason(said: str) -> str:
