@@ -322,7 +322,8 @@ def autopsy(bed: Bed, host: str, case: str) -> None:
     """What is left to be seen of a guest that should answer and does not, in results/logs: console and QEMU's view."""
     asked = "status", "registers -a", "lapic", "irq", "network", "block", "migrate", "virtio"
     script = [f"{VIRSH} domstate --reason web1", "tail -c 20000 /var/log/libvirt/qemu/web1-console.log"]
-    script += [f"echo '== info {what}'; {VIRSH} qemu-monitor-command web1 --hmp info {what}" for what in asked]
+    ask = f"timeout 5 {VIRSH} qemu-monitor-command web1 --hmp info"  # a QEMU that hangs is worth a look as well
+    script += [f"echo '== info {what}'; {ask} {what}" for what in asked]
     script += ["tail -n 60 /var/log/libvirt/qemu/web1.log", "ip -s link; bridge fdb"]
     logs = ROOT / "results" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
