@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.host import lock, processes
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.automation import Settings
@@ -42,3 +44,17 @@ def test_quiet_begins_anew_with_each_run(kept: keeper.Keeper, monkeypatch: pytes
         kept._last_run()
         since.append(kept._quiet[1])
     assert since == [10.0, 10.0, 11.0, 12.0, 13.0, 13.0]
+
+
+def test_the_age_of_a_checkpoint_is_one_of_this_lockstep(kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper.half_notes, "noted", lambda *_what: None)
+    monkeypatch.setattr(kept, "_recorded", lambda _found: SEEN.record)
+    kept.event("STOP", {})
+    kept.event("RESUME", {})
+    kept._held, kept.seen = object(), replace(kept.seen, role="secondary")
+    kept._state({})
+    assert kept.half.lockstep
+    assert kept.counted.last is not None
+    kept.seen = replace(kept.seen, role="none")
+    kept._state({})
+    assert (kept.counted.whole, kept.counted.last) == (1, None)

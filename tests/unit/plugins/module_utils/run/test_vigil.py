@@ -1,0 +1,96 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a watcher tells what it measures: in a file, and at a port. What it does about pairs: verdict/test_vigil."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.automation import Automation, Settings
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half
+from ansible_collections.lockstep.colo.plugins.module_utils.run import vigil
+from ansible_collections.lockstep.colo.plugins.module_utils.run.asker import Seen
+from ansible_collections.lockstep.colo.plugins.module_utils.run.keeper import Counted
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+
+RECORD = recorded("protected-primary").record
+KEEPER = SimpleNamespace(
+    domain="web1",
+    half=Half("u", "m", 1, "primary", running=True, answers=True, lockstep=True),
+    record=RECORD, seen=Seen(), counted=Counted(7), told=Automation(), guarded=True,
+)  # fmt: skip
+
+
+@pytest.fixture(name="looks")
+def certificates_that_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    looks: list[str] = []
+
+    def certificate(directory: str) -> Certificate:
+        looks.append(directory)
+        return Certificate(ends=1827136000.0)
+
+    monkeypatch.setattr(vigil, "certificate", certificate)
+    monkeypatch.setattr(vigil.files, "machine_id", lambda: "m")
+    monkeypatch.setattr(vigil.processes, "boot_id", lambda: "b")
+    return looks
+
+
+def watcher(said: list[str], **settings: str) -> vigil.Vigil:
+    one = vigil.Vigil(Settings(**settings), said.append)
+    one._keepers["u"] = KEEPER
+    return one
+
+
+def test_the_file_is_written_whole_and_the_certificate_is_not_read_each_time(looks: list[str], tmp_path: Path) -> None:
+    one = watcher([], metrics=str(tmp_path), pki="/pki")
+    for _scan in range(3):
+        one._tell_metrics()
+    assert [path.name for path in tmp_path.iterdir()] == ["lockstep_colo.prom"]
+    text = (tmp_path / "lockstep_colo.prom").read_text(encoding="utf-8")
+    assert 'lockstep_colo_phase{domain="web1",phase="protected"} 1\n' in text
+    assert "lockstep_colo_certificate_end_timestamp_seconds 1827136000\n" in text
+    assert looks == ["/pki"]
+
+
+def test_one_who_is_told_to_tell_nobody_looks_at_nothing(looks: list[str]) -> None:
+    watcher([])._tell_metrics()
+    assert looks == []
+
+
+def test_at_the_port_whoever_asks_gets_what_is_so_now(looks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vigil, "RECONNECT", 0.01)
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        one = watcher(said, listen=f"127.0.0.1:{port}")
+        threading.Thread(target=one._serve_metrics, daemon=True).start()
+        end = time.monotonic() + 10
+        while not said and time.monotonic() < end:
+            time.sleep(0.01)
+    assert [words.startswith(f"cannot tell metrics at 127.0.0.1:{port}: ") for words in said] == [True], "and once"
+    for _try in range(500):
+        try:
+            text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+            break
+        except OSError:
+            time.sleep(0.02)
+    assert 'lockstep_colo_half{domain="web1",role="primary",peer="kvm2"} 1\n' in text
+    assert "certificate" not in text, "nobody has looked at it yet"
+
+
+def test_where_nobody_can_listen_it_says_what_to_set(looks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def enough(_seconds: float) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(vigil.time, "sleep", enough)
+    said: list[str] = []
+    with pytest.raises(SystemExit):
+        watcher(said, listen="kvm1:http")._serve_metrics()
+    assert "colo_metrics_listen" in said[0]
