@@ -18,12 +18,15 @@ from ansible_collections.lockstep.colo.plugins.module_utils.host import scrape
 @pytest.fixture(name="address")
 def server_on_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(scrape, "PATIENCE", 0.2)
-    with scrape.server(("127.0.0.1", 0), lambda: "lockstep_colo_generation 3\n") as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    server = scrape.server(("127.0.0.1", 0), lambda: "lockstep_colo_generation 3\n")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
         yield server.server_address
+    finally:
         server.shutdown()
         thread.join()
+        server.server_close()
 
 
 def get(address: tuple[str, int], path: str = "/metrics") -> tuple[str, str]:
