@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
-import runpy
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,9 @@ EDA = Path(__file__).resolve().parents[4] / "extensions" / "eda"
 SOURCE = EDA / "plugins" / "event_source" / "watch.py"
 if not SOURCE.exists():
     pytest.skip("ansible-test's copy has plugins and unit tests alone", allow_module_level=True)
-watch = SimpleNamespace(**runpy.run_path(str(SOURCE)))  # as ansible-rulebook does
+SPEC = importlib.util.spec_from_file_location("lockstep_colo_watch", SOURCE)  # by its path, as ansible-rulebook does
+watch = sys.modules[SPEC.name] = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(watch)
 
 RUNS = {"running": True, "answers": True}
 PRIMARY = recorded("protected-primary").record, Half("u", "m", 1, "primary", lockstep=True, **RUNS)
