@@ -37,7 +37,7 @@ class ActionModule(GuardedAction):
             if once.get("failed") or self._task.check_mode or once.get("finished", True):
                 break
             first = first or once.get("began")
-            last = self._show(once.get("sync", {}), last)
+            last = self._show(once.get("sync", {}), last, once.get("compared", {}))
             if limit and time.monotonic() - began > limit:
                 once.update(failed=True, msg=f"the sync was not over within {limit:g} s; it goes on, run again to wait")
                 break
@@ -46,15 +46,21 @@ class ActionModule(GuardedAction):
             result.update(changed=changed, steps=steps, done=done, began=first or once.get("began"))
         return result
 
-    def _show(self, sync: dict[str, dict[str, Any]], last: tuple[float, int, int] | None) -> tuple[float, int, int]:
-        """One line for each run of the module: percent, rate and time left, over all disks.
+    def _show(
+        self, sync: dict[str, dict[str, Any]], last: tuple[float, int, int] | None, compared: dict[str, Any]
+    ) -> tuple[float, int, int]:
+        """One line for each run of the module: percent, rate and time left, over all disks, and of those that are
+        compared how much of it was sent.
 
         Where what is left becomes no less under a limit, the guest writes as fast: that copying would never end.
         """
         done, total = (sum(_bytes(job, key) for job in sync.values()) for key in ("done", "total"))
         now = time.monotonic()
         percent = 100 * done / total if total else 0
-        text = f"{self._task.args.get('name')}: {percent:.1f} % of {total // MEBIBYTE} MiB copied"
+        text = f"{self._task.args.get('name')}: {percent:.1f} % of {total // MEBIBYTE} MiB "
+        text += "compared" if compared else "copied"
+        if compared:
+            text += f", {sum(_bytes(one, 'moved') for one in compared.values()) // MEBIBYTE} MiB sent"
         if last and now > last[0] and done > last[1]:
             rate = (done - last[1]) / (now - last[0])
             text += f", {rate / MEBIBYTE:.1f} MiB/s, {(total - done) / rate:.0f} s left"

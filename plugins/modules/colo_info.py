@@ -205,6 +205,20 @@ sync:
   returned: always
   type: dict
   sample: {"colo-vda-sync": {"status": "running", "done": 1048576, "total": 4194304, "percent": 25.0, "rate": 1048576}}
+compared:
+  description:
+    - For each disk whose last copying from this host sent only what differs, C(size) of the disk, and C(compared),
+      C(moved) and C(saved) in bytes, C(at) the time (UTC) that they are of.
+    - V(compared) counts what the guest wrote meanwhile, too; V(saved) is what the standby had.
+  returned: always
+  type: dict
+  sample:
+    vda:
+      at: "2026-11-26T15:18:00+00:00"
+      size: 268435456
+      compared: 269877248
+      moved: 3080192
+      saved: 266797056
 verdict:
   description:
     - Phase, holder of the guest, problems and harmless notes of the pair, as C(next) the playbook that leads on from

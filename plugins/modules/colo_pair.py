@@ -55,9 +55,18 @@ options:
       - If it has one, every write since that host took over is lost.
     type: bool
     default: false
+  resync:
+    description:
+      - How disks are copied to a standby that has images already, as after a failover. State the same for both roles.
+      - V(changed) compares each disk with the standby's by sums of 64 KiB each and sends only what differs. Both are
+        read in whole, each on its own host, each time; nothing else that is known of a copy is believed.
+      - V(full) sends everything.
+    type: str
+    default: full
+    choices: [full, changed]
   sync_speed:
     description:
-      - Limit of the copying of each disk, in bytes per second; V(0) for none.
+      - Limit of the copying of each disk, in bytes per second; V(0) for none. With O(resync=changed) that of comparing.
       - One that is under way gets it too.
     type: int
     default: 0
@@ -128,6 +137,20 @@ sync:
   returned: success
   type: dict
   sample: {"colo-vda-sync": {"status": "running", "done": 1048576, "total": 4194304, "percent": 25.0}}
+compared:
+  description:
+    - For each disk whose last copying from this host sent only what differs, C(size) of the disk, and C(compared),
+      C(moved) and C(saved) in bytes, C(at) the time (UTC) that they are of.
+    - V(compared) counts what the guest wrote meanwhile, too; V(saved) is what the standby had.
+  returned: success
+  type: dict
+  sample:
+    vda:
+      at: "2026-11-26T15:18:00+00:00"
+      size: 268435456
+      compared: 269877248
+      moved: 3080192
+      saved: 266797056
 steps:
   description: What was to be done, in order, in plain words.
   returned: success
@@ -178,6 +201,7 @@ def main() -> None:
             **modules.UNPROVEN,
             "unproven": {"type": "bool", "default": False},
             **modules.PROJECTED,
+            **modules.RESYNC,
             "sync_speed": {"type": "int", "default": 0},
             "sync_wait": {"type": "float", "default": modules.DEFAULTS.sync_wait},
             "sync_timeout": {"type": "int", "default": 0},

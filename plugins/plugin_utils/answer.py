@@ -18,6 +18,7 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "ansible_job_id": (str,),
     "began": (str,),
     "changed": (bool,),
+    "compared": (dict,),
     "deprecations": (list,),
     "diff": (list, dict),
     "done": (list,),

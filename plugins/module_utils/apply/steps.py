@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ColoError, LibvirtError, Timeout
 from ..host import files as host
-from ..host import frames, half_notes, leaving, links, processes, qemu_process, sockets, until_reboot
+from ..host import frames, half_notes, leaving, links, processes, qemu_process, sieve, sockets, sums, until_reboot
 from ..host import marker as marker_file
 from ..host.checkpoints import watch
 from ..host.files import NO_ROOM
@@ -199,6 +199,18 @@ class Apply:
 
     def _see_answer(self, step: Step, address: str, port: int, greeting: bool = False) -> None:
         sockets.see_answer(address, port, step.timeout, sockets.NBD_GREETING if greeting else b"")
+
+    def _begin_sums(self, step: Step, **arguments: Any) -> None:
+        sums.begin(arguments, step.timeout)
+
+    def _begin_sieve(self, step: Step, **arguments: Any) -> None:
+        sieve.begin(arguments, step.timeout)
+
+    def _forget_compared(self, _step: Step, uuid: str, target: str) -> None:
+        sieve.forget(uuid, target)
+
+    def _end_sieve(self, _step: Step, uuid: str) -> None:
+        sieve.end(uuid)
 
     def _hand_over(
         self, step: Step, uuid: str, address: str, port: int, token: str, credentials: str | None = None

@@ -21,7 +21,7 @@ from ..observation.codec import from_data
 from ..observation.format import refuse_other
 from ..observation.seen import Observation
 from ..record.address import canonical
-from ..record.pair import CHOICES, TLS
+from ..record.pair import CHOICES, RESYNCS, TLS
 from ..record.wanted import Wanted, WantedDisk
 from ..run import goals, result, session, titles
 from ..run.converge import Result
@@ -33,8 +33,8 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 DEFAULTS = Wanted()
 PROMOTE_WITHIN = Request.promote_within  # seconds of silence
 WISHES = (
-    "address", "peer_address", "first_port", "checkpoint_delay", "uncompared", "tls", "sync_speed", "sync_wait",
-    "directory", "image_owner", "image_group",
+    "address", "peer_address", "first_port", "checkpoint_delay", "uncompared", "tls", "resync", "sync_speed",
+    "sync_wait", "directory", "image_owner", "image_group",
 )  # fmt: skip
 SAID = (
     "role",
@@ -67,6 +67,7 @@ WANTED = {
 }
 UNPROVEN = {"devices_unproven": {"type": "list", "elements": "str", "default": []}}
 TLS_OPTION = {"tls": {"type": "str", "default": DEFAULTS.tls, "choices": list(TLS)}}
+RESYNC = {"resync": {"type": "str", "default": DEFAULTS.resync, "choices": list(RESYNCS)}}
 UNCOMPARED = {"uncompared": {"type": "str", "default": DEFAULTS.uncompared, "choices": list(CHOICES)}}
 HANDOVER_OPTIONS = {
     "token": {"type": "str", "required": True, "no_log": True},

@@ -58,6 +58,15 @@ def hold(uuid: str) -> Held | None:
     return None
 
 
+def has_open(held: Held, path: str) -> bool:
+    """Whether this very file, or block device, is open in the process; another may have its name by now."""
+    for handle in Path(PROC, held.name.split()[0], "fd").iterdir():
+        with contextlib.suppress(OSError):
+            if os.path.samefile(handle, path):
+                return True
+    return False
+
+
 def _started(process: Path) -> str:
     """Field 22 of proc(5)'s stat, counted behind the name of the program, which may have spaces in it."""
     return (process / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]

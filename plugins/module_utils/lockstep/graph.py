@@ -63,7 +63,7 @@ def nbd(target: str) -> str:
 
 
 def copy(target: str) -> str:
-    """What the sync writes to where the replication layer needs the other connection before the sync has ended."""
+    """What the sync writes to where that is not the replication layer's connection: another one, or the sieve."""
     return f"{PREFIX}{target}-copy"
 
 
@@ -171,6 +171,16 @@ def nbd_layer(node: str, target: str, channel: Channel) -> dict[str, Any]:
         "export": export(target),
         "reconnect-delay": RECONNECT_SECONDS,
     }
+
+
+def sieve_layer(target: str, socket: str) -> dict[str, Any]:
+    """What the sync writes to where a process of this host, on ``socket``, sends on only what differs (host/sieve.py).
+
+    Zeros may not become holes here: QEMU would begin a copy by making one of the whole disk (block/mirror.c,
+    mirror_dirty_init), and all that the standby has would be gone. The process turns them into holes.
+    """
+    server = {"type": "unix", "path": socket}
+    return {"driver": "nbd", "node-name": copy(target), "server": server, "export": export(target)}
 
 
 def idle_layer(target: str, size: int) -> dict[str, Any]:

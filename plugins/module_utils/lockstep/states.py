@@ -150,8 +150,9 @@ def copying_failed(monitor: Monitor) -> bool:
 
 
 def copy_target(monitor: Monitor, target: str) -> str:
-    """The node that a disk's sync writes to, by the way in which this QEMU gets into lockstep."""
-    return graph.nbd(target) if abilities.pauses(monitor.version) else graph.copy(target)
+    """The node that a disk's sync writes to, by the way in which this QEMU gets into lockstep and what it compares."""
+    own = not abilities.pauses(monitor.version) or graph.copy(target) in monitor.nodes
+    return graph.copy(target) if own else graph.nbd(target)
 
 
 def listens(seen: Observation) -> bool:

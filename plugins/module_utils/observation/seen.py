@@ -442,6 +442,17 @@ class Received:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """How far the last copying of a disk is, or came, that sent a standby only what differs. Bytes, but ``at``."""
+
+    at: str  # when that was noted, UTC, ISO 8601
+    size: int  # of the disk
+    compared: int  # more than ``size`` by what the guest wrote meanwhile
+    moved: int
+    saved: int  # that the standby had, and so were not sent
+
+
+@dataclass(frozen=True)
 class Observation:
     """All that one look at one host saw of it and of one domain."""
 
@@ -465,6 +476,7 @@ class Observation:
     uncompared: tuple[str, ...] | None = None  # kinds of frames it serves with that COLO does not compare; if watched
     latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few
     heard: Heard | None = None  # of a standby; None: unknown
+    compared: dict[str, Compared] = field(default_factory=dict)  # by disk; since this host was started
     trial: Trial | None = None  # None: not tried
     announced: tuple[Announced, ...] = ()  # of a guest that is to be reached here
     # Of a standby that has too few connections for its disks: seconds from the last write that reached a disk to what

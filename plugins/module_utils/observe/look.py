@@ -14,13 +14,13 @@ from typing import Any
 from ..domain import editing, reading
 from ..domain.described import described
 from ..errors import ColoError
-from ..host import automation, frames, half_notes, leaving, links, qemu_process, sockets, until_reboot
+from ..host import automation, frames, half_notes, leaving, links, qemu_process, sieve, sockets, until_reboot
 from ..host import files as host
 from ..host import marker as marker_file
 from ..host.hypervisor import Hypervisor
 from ..lockstep.uncompared import PASSED, serves, to_watch
 from ..observation.depth import ASKS_QEMU, QUICK, THOROUGH, WHOLE_HOST, Sights
-from ..observation.seen import Announced, Domain, Host, Nic, Observation
+from ..observation.seen import Announced, Compared, Domain, Host, Nic, Observation
 from ..record import images as image_files
 from ..record import xml as record_xml
 from ..record.half_notes import HalfNote, with_note
@@ -110,7 +110,17 @@ def _with_equipment(seen: Observation, directory: str, sights: Sights) -> Observ
         passage=passage(address) if address else None,
         heard=silence.heard(seen.record) if _is_standby(seen) else None,
         announced=_places(seen),
+        compared=dict(_compared(seen)),
     )
+
+
+def _compared(seen: Observation) -> Iterable[tuple[str, Compared]]:
+    """Of a guest's own host: there is what sends to the standby."""
+    if seen.record is None or seen.record.role != "primary":
+        return
+    for disk in seen.record.disks:
+        if found := sieve.noted(seen.domain.uuid, disk.target):
+            yield disk.target, found
 
 
 def _is_standby(seen: Observation) -> bool:

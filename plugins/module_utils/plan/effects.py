@@ -22,6 +22,7 @@ from ..observation.seen import Barrier, Disk, Domain, Image, Job, Marker, Migrat
 from ..record import xml as record_xml
 from ..record.address import endpoint
 from ..record.half_notes import HalfNote, as_given_up
+from ..record.pair import block
 from .effects_in_qemu import COMMANDS, end_mirrors
 from .step import Step
 
@@ -126,7 +127,7 @@ def ended(seen: Observation) -> Observation:
     """What is seen of a domain once its QEMU is gone: its ports and images are free, removed files gone."""
     if seen.domain is None or not seen.domain.active:
         return seen
-    ours = {channel.port for channel in seen.record.channels()} if seen.record else set()
+    ours = set(block(seen.record.first_port)) if seen.record else set()
     host = replace(seen.host, ports=tuple(port for port in seen.host.ports if port not in ours))
     images = {path: replace(image, in_use=False) for path, image in seen.images.items()}
     disks = tuple(replace(disk, alias=None, node=None, virtual_size=None) for disk in seen.domain.disks)
@@ -255,6 +256,14 @@ def _migration(seen: Observation, status: list[str]) -> Observation:
     return replace(seen, peer_sockets=(*seen.peer_sockets, *connections))
 
 
+def _begin_sums(seen: Observation, port: int, **_arguments: Any) -> Observation:
+    return replace(seen, host=replace(seen.host, ports=tuple(sorted({*seen.host.ports, port}))))
+
+
+def _forget_compared(seen: Observation, uuid: str, target: str) -> Observation:
+    return replace(seen, compared={other: one for other, one in seen.compared.items() if other != target})
+
+
 def _committed(seen: Observation, layers: dict[str, str]) -> Observation:
     """The commit of active and hidden takes both out from between the replication layer and libvirt's node."""
     nodes = dict(seen.monitor.nodes)
@@ -286,5 +295,7 @@ ACTIONS: Mapping[str, Callable[..., Observation]] = MappingProxyType(
         "remove": _remove, "release": _release, "see_answer": _nothing, "see_ended": _nothing,
         "see_announced": _nothing, "receive_handover": _nothing, "make_directory": _nothing, "isolate": _nothing,
         "ask_guest": _nothing, "check_image": _nothing,
+        "begin_sums": _begin_sums, "begin_sieve": _nothing, "end_sieve": _nothing,
+        "forget_compared": _forget_compared,
     }
 )  # fmt: skip

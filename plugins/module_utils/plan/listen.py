@@ -16,7 +16,7 @@ from ..lockstep.states import IDLE
 from ..observation.seen import Disk, Observation
 from ..record.pair import Record
 from ..record.wanted import Wanted
-from ..verdict import copies, current, halves
+from ..verdict import copies, current, halves, resync
 from ..verdict.problem import Problem, Refusal, refuse_if
 from . import effects
 from .parts import fit, layers
@@ -34,7 +34,8 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         return _completed(seen, peer)
     # A QEMU that could not flush an image once says so of each flush from then on (block/file-posix.c).
     writable = not (seen.received and seen.received.failed)
-    if seen.domain.active and seen.monitor and states.listens(seen) and whole and writable:
+    of_use = whole and writable and not _to_be_compared(wanted, seen, peer)
+    if seen.domain.active and seen.monitor and states.listens(seen) and of_use:
         return Plan(tuple(_forget_connections(seen, peer)), seen)
     if seen.domain.active and not (_just_started(seen) and whole):
         end = Step("end the standby that is no use", "destroy", pivot=True)
@@ -50,7 +51,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         title = "start the standby, paused, waiting for the guest"
         steps.append(Step(title, "start_paused", now, pivot=True, foreseen={"aliases": _aliases(peer)}))
         started = effects.fold(seen, steps)
-    steps += _standby_steps(started)
+    steps += [*_standby_steps(started), *_sums(wanted, started)]
     return Plan(tuple(steps), seen)
 
 
@@ -178,6 +179,33 @@ def _standby_steps(seen: Observation) -> list[Step]:
     where = {"uri": channels.uri(migration)}
     steps.append(qmp(f"wait for the guest on {migration.address} port {migration.port}", "migrate-incoming", where))
     return steps
+
+
+def _to_be_compared(wanted: Wanted, seen: Observation, peer: Observation) -> bool:
+    """Whether a copy that compares is still to begin.
+
+    What an earlier one has sent may reach this QEMU late, after its disks were compared: so it begins with another.
+    """
+    copying = peer.monitor is not None and any(map(graph.is_sync, peer.monitor.jobs))
+    return bool(resync.to_compare(wanted, seen)) and not copying
+
+
+def _sums(wanted: Wanted, seen: Observation) -> list[Step]:
+    """Have this host say what is on the standby's disks, where a copy may be spared some of it."""
+    record, targets = seen.record, resync.to_compare(wanted, seen)
+    if not targets:
+        return []
+    arguments = {
+        "uuid": seen.domain.uuid,
+        "address": record.local.address,
+        "port": resync.port(record),
+        "peer": record.peer.address,
+        "credentials": record.credentials,
+        "images": {
+            one.target: {"path": one.path, "format": one.format} for one in record.disks if one.target in targets
+        },
+    }
+    return [Step(f"say what is on disk {', '.join(targets)} already, to a copy that asks", "begin_sums", arguments)]
 
 
 def _log(event: str) -> Step:

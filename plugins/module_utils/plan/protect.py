@@ -36,9 +36,9 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         return _keep(seen) if kept else _begin_again(seen)
     if not all(states.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
         return _begin_again(seen)
-    steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *entry.sync(wanted, seen)]
+    steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *entry.sync(wanted, seen, peer)]
     # What is said in lockstep has to be held back, so what cannot be is no longer said when that begins.
-    steps += [*barrier.keep_back(seen), *entry.enter(seen)]
+    steps += [*barrier.keep_back(seen), *entry.enter(seen, entry.compared(wanted, seen, peer))]
     return Plan(tuple(steps), seen)
 
 

@@ -48,7 +48,12 @@ PKI_DIRECTORY = "/etc/lockstep-colo/pki"
 IOTHREAD = 990
 # The last port of a pair is for a switchover: there the standby hears that the primary has ended.
 HANDOVER_PORT = PORTS_PER_PAIR - 1
-MAX_NICS = (HANDOVER_PORT - 2) // 2
+# The one before it is for a copy: there the standby's host says what is on its disks already.
+SUMS_PORT = HANDOVER_PORT - 1
+MAX_NICS = (SUMS_PORT - 2) // 2
+# How a disk is copied to a standby that has an image of it: what differs, or everything.
+CHANGED, FULL = "changed", "full"
+RESYNCS = (FULL, CHANGED)
 MAX_NUMBER = 2**63 - 1  # of whatever is counted; the schema says the same
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .pair import DIRECTORY, REFUSE, REQUIRED
+from .pair import DIRECTORY, FULL, REFUSE, REQUIRED
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Wanted:
     checkpoint_delay: int = 2000
     uncompared: str = REFUSE  # one of pair.CHOICES
     tls: str = REQUIRED  # one of pair.TLS
+    resync: str = FULL  # one of pair.RESYNCS
     sync_speed: int = 0  # 0: no limit
     sync_wait: float = 30.0  # seconds one run waits for a sync
     directory: str = DIRECTORY

@@ -49,6 +49,7 @@ def seen(observation: Observation, *, secrets: bool = False) -> dict[str, Any]:
         "problems": remarks.problems(observation),
         "notes": remarks.notes(observation),
         "sync": {name: progress(job) for name, job in _jobs(observation).items() if graph.is_sync(name)},
+        "compared": {target: asdict(one) for target, one in observation.compared.items()},
         "observation": data,
     }
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Deciding how a guest on its quorums gets into lockstep: the full sync, and the entry. Pure functions.
+"""Deciding how a guest on its quorums gets into lockstep: the sync, and the entry. Pure functions.
 
 The copying has to go on until lockstep begins, and the layers that follow on it have to come in between. There are
 two ways, by what the guest's QEMU can do:
@@ -14,11 +14,15 @@ live    QEMU cannot stop there. The replication layers come in before, over conn
         proxy that came in before would hold the guest's answers back, for a standby that has no guest yet (clients
         waited 1.3 s, our measurement).
 
+The copying is QEMU's mirror in each case. Where the standby has an image that may be right for the most part, it writes
+to a process of this host, which sends on only what differs (host/sieve.py).
+
 The standby may be promoted only after a whole checkpoint that follows all this.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from ...lockstep import abilities, channels, graph, states
@@ -26,6 +30,7 @@ from ...lockstep.states import MIGRATING
 from ...observation.seen import Job, Monitor, Observation
 from ...record.pair import Record
 from ...record.wanted import Wanted
+from ...verdict import resync
 from ..step import Step, qmp, wait
 from . import layers
 
@@ -35,9 +40,18 @@ MIGRATION_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs me
 FIRST_DELAY = 20
 CHECKPOINT_TIMEOUT = 30.0  # seconds on top of the checkpoint delay
 JOB_TIMEOUT = 30.0
+SIEVE_TIMEOUT = 60.0  # seconds for the other host to look how its images are made, and to begin to compare
+GRANULARITY = 65536  # bytes; what is compared is not smaller
 
 
-def sync(wanted: Wanted, seen: Observation) -> list[Step]:
+def compared(wanted: Wanted, seen: Observation, peer: Observation) -> tuple[str, ...]:
+    """The disks of which the sync, as far as it has not begun, sends only what differs."""
+    jobs = {disk.target: seen.monitor.jobs.get(graph.sync_job(disk.target)) for disk in seen.record.disks}
+    fresh = [target for target, job in jobs.items() if job is None and not states.attached(seen.monitor, target)]
+    return tuple(target for target in fresh if resync.compared(wanted, peer, target))
+
+
+def sync(wanted: Wanted, seen: Observation, peer: Observation) -> list[Step]:
     """Copy every disk that is not replicated yet to the standby, as far as that has not begun, and wait for it."""
     nbd = channels.first(seen.record, "nbd")
     monitor = seen.monitor
@@ -48,19 +62,52 @@ def sync(wanted: Wanted, seen: Observation) -> list[Step]:
     if fresh:
         where = {"address": nbd.address, "port": nbd.port, "greeting": True}
         steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "see_answer", where))
+    differing = compared(wanted, seen, peer)
     for target in fresh:
+        if target in seen.compared and target not in differing:
+            where = {"uuid": seen.domain.uuid, "target": target}
+            steps.append(Step(f"disk {target}: forget what was compared before", "forget_compared", where))
         layer = graph.nbd_layer(graph.nbd(target), target, nbd)
         steps.append(qmp(f"disk {target}: connect to the standby", "blockdev-add", layer))
         copy = states.copy_target(monitor, target)
-        if copy != graph.nbd(target):
+        if target in differing:
+            steps += _sieve(seen, target)
+        elif copy != graph.nbd(target):
             layer = graph.nbd_layer(copy, target, nbd)
             steps.append(qmp(f"disk {target}: connect to the standby for the copying", "blockdev-add", layer))
-        steps.append(_mirror(wanted, monitor, target))
+        steps.append(_differing(wanted, monitor, target) if target in differing else _mirror(wanted, monitor, target))
     steps += [_at_speed(wanted, target) for target, job in known.items() if job and _other_speed(wanted, job)]
     running = [graph.sync_job(target) for target in unsynced if known[target] is None or not _ready(known[target])]
     if running:
-        steps.append(wait("wait for the full sync", "ready", wanted.sync_wait, jobs=running, speed=wanted.sync_speed))
+        what = "wait for the sync of what differs" if differing else "wait for the full sync"
+        steps.append(wait(what, "ready", wanted.sync_wait, jobs=running, speed=wanted.sync_speed))
     return steps
+
+
+def _sieve(seen: Observation, target: str) -> list[Step]:
+    """What the mirror writes to where only what differs is to be sent."""
+    record, channel = seen.record, channels.first(seen.record, "nbd")
+    path = f"{seen.monitor.socket_directory or states.UNKNOWN_DIRECTORY}/{graph.copy(target)}.sock"
+    arguments = {
+        "uuid": seen.domain.uuid,
+        "target": target,
+        "socket": path,
+        "address": channel.address,
+        "port": channel.port,
+        "sums": resync.port(record),
+        "export": graph.export(target),
+        "credentials": channel.credentials,
+        "size": next(disk.virtual_size for disk in record.disks if disk.target == target),
+    }
+    begin = Step(f"disk {target}: compare it with what the standby has", "begin_sieve", arguments, SIEVE_TIMEOUT)
+    layer = graph.sieve_layer(target, path)
+    return [begin, qmp(f"disk {target}: connect to what sends only what differs", "blockdev-add", layer)]
+
+
+def _differing(wanted: Wanted, monitor: Monitor, target: str) -> Step:
+    step = _mirror(wanted, monitor, target)
+    arguments = {**step.arguments["arguments"], "target": graph.copy(target), "granularity": GRANULARITY}
+    return qmp(f"disk {target}: copy what differs to the standby", "blockdev-mirror", arguments)
 
 
 def _mirror(wanted: Wanted, monitor: Monitor, target: str) -> Step:
@@ -93,10 +140,13 @@ def _ready(job: Job) -> bool:
     return job.status in ("ready", "concluded")
 
 
-def enter(seen: Observation) -> list[Step]:
-    """From a copy that follows to lockstep. The guest stands still once, up to QEMU's first vm_start in lockstep."""
-    way = _paused if abilities.pauses(seen.monitor.version) else _live
-    return [*way(seen), whole_checkpoint(seen.record), set_delay(seen.record.checkpoint_delay)]
+def enter(seen: Observation, differing: Collection[str] = ()) -> list[Step]:
+    """From a copy that follows to lockstep. The guest stands still once, up to QEMU's first vm_start in lockstep.
+
+    ``differing``: the disks for which the sync, that comes before, has connected with what sends only what differs.
+    """
+    way = _paused(seen, differing) if abilities.pauses(seen.monitor.version) else _live(seen)
+    return [*way, whole_checkpoint(seen.record), set_delay(seen.record.checkpoint_delay)]
 
 
 def releasable(seen: Observation) -> list[Step]:
@@ -116,7 +166,7 @@ def releasable(seen: Observation) -> list[Step]:
     return steps
 
 
-def _paused(seen: Observation) -> list[Step]:
+def _paused(seen: Observation, differing: Collection[str]) -> list[Step]:
     monitor, record = seen.monitor, seen.record
     steps = []
     if monitor.migration.status not in MIGRATING:
@@ -138,7 +188,11 @@ def _paused(seen: Observation) -> list[Step]:
             steps.append(_forget(disk.target))
     steps += _filters(seen)
     steps.append(qmp("let the guest go on in lockstep", "migrate-continue", {"state": "pre-switchover"}))
-    return [*steps, _lockstep(), *releasable(seen)]
+    steps.append(_lockstep())
+    for copy in (graph.copy(disk.target) for disk in record.disks):
+        if copy in monitor.nodes or copy in map(graph.copy, differing):
+            steps.append(layers.delete_node(copy))
+    return [*steps, *releasable(seen)]
 
 
 def _live(seen: Observation) -> list[Step]:

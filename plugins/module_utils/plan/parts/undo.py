@@ -148,6 +148,9 @@ def _clean(seen: Observation) -> list[Step]:
     steps = [qmp(f"cancel {name}", "block-job-cancel", {"device": name, "force": True}) for name in running]
     if running:
         steps.append(_end_connections(seen, running))
+        if any(graph.copy(disk.target) in monitor.nodes for disk in seen.record.disks):
+            title = "end what compares and sends, as far as it is there"
+            steps.append(Step(title, "end_sieve", {"uuid": seen.domain.uuid}))
     if running or sockets:
         # A standby that only writes to a socket does not see it closed, but for a reset, and would not connect with the
         # one that takes its place: so what is reset goes at once, before it is connected anew.

@@ -57,6 +57,14 @@ def test_a_long_sync_is_waited_for_by_short_runs() -> None:
     assert (found["changed"], found["steps"]) == (True, ["a", "b"])
 
 
+def test_what_is_compared_is_said_to_be_and_what_of_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(colo_pair.display, "display", shown.append)
+    part = {"finished": False, "sync": {"vda": {"done": 50 << 20, "total": 100 << 20}}}
+    run({**part, "compared": {"vda": {"moved": 3 << 20}, "vdb": 7}}, part, {"finished": True})
+    assert shown == ["web1: 50.0 % of 100 MiB compared, 3 MiB sent", "web1: 50.0 % of 100 MiB copied"]
+
+
 def test_a_copying_that_its_limit_keeps_from_ending_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
     monkeypatch.setattr(colo_pair.display, "display", shown.append)

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Barrier,
+    Compared,
     Image,
     Job,
     Observation,
@@ -100,6 +101,11 @@ ACTIONS: list[Case] = [
     ),
     ("remove", replace(DESCRIBED, images={IMAGE: replace(NO_IMAGE, exists=True)}), {"path": IMAGE},
      {f"images.{IMAGE}.exists": False}),
+    (
+        "forget_compared", replace(DESCRIBED, compared={"vda": Compared("", 1, 1, 1, 0)}),
+        {"uuid": "", "target": "vda"}, {"compared.vda": GONE},
+    ),
+    ("begin_sums", STANDBY, {"port": 21614}, {"host.ports": (21614,)}),
     ("release", "protected-primary", {"peer": "10.77.0.2", "ports": [21600]}, {"peer_sockets": ()}),
 ]  # fmt: skip
 WAITS: list[Case] = [
@@ -214,7 +220,8 @@ COMMANDS: list[Case] = [
 ]  # fmt: skip
 # They ask, wait, or change what no observation shows.
 UNSEEN_ACTIONS = (
-    "see_answer", "see_ended", "see_announced", "receive_handover", "make_directory", "isolate", "ask_guest",
+    "begin_sieve", "end_sieve", "see_answer", "see_ended", "see_announced", "receive_handover",
+    "make_directory", "isolate", "ask_guest",
     "check_image",
 )  # fmt: skip
 UNSEEN_WAITS = ("listening", "connected", "checkpoint")
