@@ -10,8 +10,10 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import guest, pair
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
@@ -75,6 +77,49 @@ def texts() -> Iterator[tuple[str, str]]:
                 else:
                     continue
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", words
+
+
+HELD = ROOT / "tests" / "integration" / "claims.py"
+# How a role's message reads once it is said, as far as a claim goes.
+SAID = (
+    (r"\{\{ 'would be' if .*? else 'is' \}\}", "is"),
+    (r"\{\{ (?:colo_domain|inventory_hostname) \}\}", "web1"),
+    (r"\{\{ colo_failed_over\.phase \}\}", "failed_over"),
+    (r"\{\{ \w+\.phase \}\}", "protected"),
+    (r"\{\{ '([^']*)' %? ?.*?\}\}", r"\1"),
+    (r"\{\{.*?\}\}", "kvm1"),
+)
+
+
+def messages(found: Any) -> Iterator[str]:
+    """What the tasks of a role say."""
+    if isinstance(found, dict):
+        for key, value in found.items():
+            yield from [value] if key in ("msg", "fail_msg", "success_msg") and isinstance(value, str) else ()
+            yield from messages(value)
+    elif isinstance(found, list):
+        for one in found:
+            yield from messages(one)
+
+
+def said_by_roles() -> Iterator[tuple[str, str]]:
+    """The file, and each message of its tasks as it is said."""
+    for path in sorted((ROOT / "roles").glob("*/tasks/*.yml")):
+        for words in messages(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            for template, reads in SAID:
+                words = re.sub(template, reads, words, flags=re.DOTALL)
+            yield f"{path.relative_to(ROOT)}", words
+
+
+@pytest.mark.skipif(not HELD.exists(), reason="ansible-test's copy has unit tests alone")
+def test_every_claim_that_a_role_makes_is_held_against_a_client() -> None:
+    tree = ast.parse(HELD.read_text(encoding="utf-8"))
+    (held,) = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "GOES_ON"]
+    claimed = [(where, words) for where, words in said_by_roles() if CLAIM.search(words)]
+    assert len(claimed) > 4, "the messages are not found any more"
+    patterns = ast.literal_eval(held)
+    other = [one for one in claimed if not any(re.search(known, one[1]) for known in (*patterns, *NOT_CLAIMED))]
+    assert other == []
 
 
 def test_every_text_that_claims_something_of_the_guest_is_known_and_seen() -> None:
