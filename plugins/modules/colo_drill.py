@@ -149,7 +149,7 @@ def main() -> None:
             **modules.PEER,
             **modules.PROJECTED,
             "addresses": {"type": "list", "elements": "str", "default": []},
-            "timeout": {"type": "float", "default": 10.0},
+            "timeout": {"type": "float", "default": modules.Questions.timeout},
         },
         supports_check_mode=True,
     )

@@ -18,7 +18,7 @@ from module_utils.observe import look as observe
 from module_utils.record.wanted import Wanted
 from module_utils.plan import vhost as plan_vhost
 
-hypervisor = Hypervisor()
+hypervisor = Hypervisor("qemu:///system")
 seen = observe.observe(hypervisor, "web1", Wanted().directory, host_name="kvm1")
 vhost = seen.domain.active and "no-vhost" not in seen.domain.live_xml
 seen = replace(seen, domain=replace(seen.domain, vhost=vhost))

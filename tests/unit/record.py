@@ -61,7 +61,7 @@ from module_utils.plan import protect as plan_primary
 from module_utils.record.wanted import Wanted
 
 given = json.load(sys.stdin)
-hypervisor = Hypervisor()
+hypervisor = Hypervisor("qemu:///system")
 directory = Wanted().directory
 
 def look(depth=THOROUGH, sights=Sights()):

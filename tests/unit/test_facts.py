@@ -34,7 +34,8 @@ IMAGES = re.compile(r"/var/lib/libvirt/images/colo\w*")
 OURS = re.compile(r"/(?:etc|run|var/lib)/lockstep-colo\b|urn:lockstep:colo:\d+")
 # What the core takes where nothing is said, by the name of a module's option; a role's variable is colo_NAME.
 DEFAULTS = {name: value for name, value in asdict(Wanted()).items() if value is not None and name != "dry"} | {
-    "promote_within": PROMOTE_WITHIN
+    "promote_within": PROMOTE_WITHIN,
+    "uri": Settings.uri,
 }
 
 
@@ -107,6 +108,7 @@ def test_the_watcher_is_set_as_it_would_be_without_its_file() -> None:
     told = (ROOT / "roles" / "host" / "vars" / "main.yml").read_text(encoding="utf-8")
     told = told.partition("colo_host_watch_settings")[2].partition("colo_host_watch_unit")[0]
     assert set(re.findall(r"'(\w+)':", told)) == {field.name for field in fields(core)}
+    assert f"'uri': '{core.uri}'" in told
 
 
 def test_every_path_of_ours_and_the_namespace_are_those_of_the_core() -> None:

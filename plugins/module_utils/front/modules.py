@@ -17,6 +17,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from ..errors import ColoError
+from ..observation.automation import Settings
 from ..observation.codec import from_data
 from ..observation.format import refuse_other
 from ..observation.seen import Observation
@@ -49,7 +50,7 @@ COMMON = {
     "name": {"type": "str", "required": True, "aliases": ["domain"]},
     "host": {"type": "str"},
     "directory": {"type": "path", "default": DEFAULTS.directory},
-    "uri": {"type": "str", "default": "qemu:///system"},
+    "uri": {"type": "str", "default": Settings.uri},
 }
 PROJECTED = {"projected": {"type": "raw"}}
 PEER = {"peer": {"type": "raw", "required": True}}
@@ -71,7 +72,7 @@ RESYNC = {"resync": {"type": "str", "default": DEFAULTS.resync, "choices": list(
 UNCOMPARED = {"uncompared": {"type": "str", "default": DEFAULTS.uncompared, "choices": list(CHOICES)}}
 HANDOVER_OPTIONS = {
     "token": {"type": "str", "required": True, "no_log": True},
-    "timeout": {"type": "float", "default": 60.0},
+    "timeout": {"type": "float", "default": Handover.timeout},
 }
 HANDOVER = {"handover": {"type": "dict", "options": HANDOVER_OPTIONS}}
 STATE = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}

@@ -51,7 +51,7 @@ class Event:
 class Hypervisor:
     """The domains of the local libvirt. Every method has a deadline in seconds and raises Timeout when it passes."""
 
-    def __init__(self, uri: str = "qemu:///system") -> None:
+    def __init__(self, uri: str) -> None:
         self._uri = uri
         self._worker: _Worker | None = None
 

@@ -27,6 +27,8 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "without_vhost": "Take the guest off vhost",
         "surviving": "Fail over",
         "given_up": "End the guest on a host that is given up",
+        "given_way": "Write down that this copy gives way",
+        "ended": "End a QEMU that hangs, and write down that this copy gives way",
         "drilled": "Promote the standby where nobody hears it",
     }
 )

@@ -51,9 +51,10 @@ def holds(fence: Fence) -> bool:
 
 
 def _succeeded(proof: Mapping[str, Any]) -> bool:
-    """Whether it was run, and succeeded."""
+    """Whether it was run, and succeeded. What Ansible registers of a task has ``changed``, and of a command ``rc``."""
     spoilt = any(proof.get(key) for key in ("failed", "unreachable", "skipped"))
-    return bool(proof) and not spoilt and proof.get("rc", 0) == 0
+    registered = "rc" in proof or isinstance(proof.get("changed"), bool)
+    return registered and not spoilt and proof.get("rc", 0) == 0
 
 
 def urgent(fence: Fence | None, unfenced: bool) -> bool:

@@ -63,7 +63,7 @@ class Session:
 @pytest.fixture(name="hypervisor")
 def with_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hypervisor]:
     monkeypatch.setattr(module, "_Session", Session)
-    with Hypervisor() as hypervisor:
+    with Hypervisor("qemu:///system") as hypervisor:
         yield hypervisor
 
 

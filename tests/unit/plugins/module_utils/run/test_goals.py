@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
-from ansible_collections.lockstep.colo.plugins.module_utils.run import goals
+from ansible_collections.lockstep.colo.plugins.module_utils.run import goals, titles
 from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import GOALS, Fence, Handover, Request
 from ansible_collections.lockstep.colo.plugins.modules import (
     colo_disk,
@@ -187,3 +187,7 @@ def test_a_module_asks_for_one_goal(
     module.main()
     assert reached == [name]
     assert name in GOALS
+
+
+def test_every_goal_has_a_title_for_whoever_tells_of_it() -> None:
+    assert set(titles.TITLES) == set(GOALS)

@@ -61,6 +61,8 @@ def test_a_verified_fence_that_is_contradicted_is_told(answers: bool | None) -> 
         (Fence("kvm1", proof={"rc": 0, "failed": True}), False),
         (Fence("kvm1", proof={"skipped": True, "changed": False}), False),
         (Fence("kvm1", proof={}), False),
+        (Fence("kvm1", proof={"verified": True}), False),  # what nothing registers
+        (Fence("kvm1", proof={"rc": "0", "changed": False}), False),
         (Fence("kvm1", proof={}, dry=True), True),
         (Fence("kvm1"), False),
         (Fence("kvm1", fence.CONFIRMED, confirmed="kvm1"), True),
