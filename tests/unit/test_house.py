@@ -309,3 +309,21 @@ def test_the_core_needs_no_ansible() -> None:
 
 def test_what_is_read_on_a_control_node_needs_neither_lxml_nor_libvirt() -> None:
     assert import_without(["lxml", "libvirt", "libvirt_qemu"], modules(*ANYWHERE)) == ""
+
+
+SEEN = {"monitor", "domain", "state", "running", "status", "colo", "objects", "nodes", "exports", "jobs", "chardevs"}
+
+
+def projections(path: Path) -> list[str]:
+    """Where a file makes an observation of its own: what a step brings about is for plan.effects to say."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    return [
+        f"{path.name}:{call.lineno}"
+        for call in calls
+        if ast.unparse(call.func) in ("replace", "dataclasses.replace") and SEEN & {word.arg for word in call.keywords}
+    ]
+
+
+def test_no_plan_projects_by_hand() -> None:
+    plans = [path for path in FILES if room(path) == "plan"]
+    assert {path.stem for path in plans if projections(path)} == {"effects", "effects_in_qemu"}

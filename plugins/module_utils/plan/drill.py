@@ -17,7 +17,7 @@ from ..observation.seen import Observation
 from ..record import images
 from ..verdict import copies
 from ..verdict.problem import Problem, refuse_if
-from . import survive
+from . import effects, survive
 from .plan import Plan
 from .step import Step, wait
 
@@ -38,13 +38,14 @@ def drill(seen: Observation, peer: Observation, questions: Questions) -> Plan:
     refuse_if([*_own_problems(seen), *_peer_problems(seen, peer), *_question_problems(questions)])
     taps = {nic.tap: nic.mac for nic in seen.domain.nics if nic.tap}
     ask = {"devices": taps, "addresses": list(questions.addresses), "seconds": questions.timeout}
-    running = replace(seen, monitor=replace(seen.monitor, running=True, status="running", colo="none", exports=()))
-    alone = survive.let_run(seen.monitor)
-    steps = (
+    alone = (
         Step(f"take {', '.join(taps) or 'nothing'} out of the network", "isolate", {"devices": list(taps)}),
-        *alone,
+        *survive.let_run(seen.monitor),
         replace(wait("wait until the guest runs by itself", "alone", RUN_TIMEOUT), serves=True),
-        *survive.take_out(running),
+    )
+    steps = (
+        *alone,
+        *survive.take_out(effects.fold(seen, alone)),
         Step("ask the guest where nobody else hears it", "ask_guest", ask, questions.timeout),
         Step("end the standby", "destroy"),
         *[

@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from ..domain import editing as xml
 from ..domain import reading
-from ..lockstep import channels, graph, states, uncompared
+from ..lockstep import graph, states
 from ..observation.depth import BRIEF
 from ..observation.seen import Monitor, Observation
 from ..verdict import copies, current, pair
 from ..verdict.fence import SAID, Fence, objections
 from ..verdict.problem import Problem, refuse_if
+from . import effects
 from .parts import barrier, layers
 from .parts.undo import free, release, reset_connections, undo
 from .plan import Plan
@@ -120,7 +121,7 @@ def promote(seen: Observation) -> Plan:
     if seen.depth == BRIEF:  # the clients come first; what is to be tidied up is looked at afterwards
         *before, last = steps
         return Plan((*before, replace(last, pivot=True)), seen)
-    return Plan((*steps, *_tidy(_served(seen))), seen)
+    return Plan((*steps, *_tidy(effects.fold(seen, steps))), seen)
 
 
 def let_run(monitor: Monitor) -> list[Step]:
@@ -147,14 +148,6 @@ def _announce(seen: Observation) -> list[Step]:
     taps = {nic.mac: nic.tap for nic in seen.domain.nics if nic.tap}
     told = qmp("tell the switches where the guest is", "announce-self", ANNOUNCE)
     return [told, Step("see the guest's frames leave", "see_announced", {"taps": taps}, ANNOUNCED_WITHIN)]
-
-
-def _served(seen: Observation) -> Observation:
-    """The observation once the guest serves: the layers still there, the record alone."""
-    objects = seen.monitor.objects.items()
-    kept = {name: kind for name, kind in objects if not graph.is_ours(name) or name in channels.CREDENTIALS}
-    monitor = replace(seen.monitor, running=True, status="running", colo="none", objects=kept, exports=())
-    return replace(become_newest(seen).after, monitor=monitor)
 
 
 def _tidy(seen: Observation) -> list[Step]:
@@ -200,14 +193,12 @@ def _go_on(seen: Observation) -> Plan:
         *before, last = [*become_newest(seen).steps, *free(seen), *_announce(seen)]
         return Plan((*before, replace(last, pivot=True)), seen)
     if seen.record.role == "primary":
-        # Not looked for, which would take time before the guest serves; what is not there can be taken down, too.
-        barred = replace(seen, barrier=uncompared.barrier(seen))
-        return Plan(
-            (*become_newest(seen).steps, *_without_peer(barred), *_settle(_served(seen)), *_announce(seen)), seen
-        )
+        steps = [*become_newest(seen).steps, *_without_peer(barrier.supposed(seen))]
+        return Plan((*steps, *_settle(effects.fold(seen, steps)), *_announce(seen)), seen)
     if seen.monitor.colo == "primary" or seen.monitor.jobs:
         return Plan((*_without_peer(seen), *_settle(seen)), seen)
-    return Plan((*_serve_again(seen), *_tidy(seen), *barrier.let_pass(seen)), seen)
+    steps = _serve_again(seen)
+    return Plan((*steps, *_tidy(effects.fold(seen, steps)), *barrier.let_pass(seen)), seen)
 
 
 def _without_peer(seen: Observation) -> list[Step]:

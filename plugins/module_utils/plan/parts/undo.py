@@ -13,6 +13,7 @@ from ...observation.seen import Observation
 from ...record import pair
 from ...verdict import guest
 from ...verdict.problem import Problem, refuse_if
+from .. import effects
 from ..plan import Plan
 from ..step import Step, qmp, wait
 from . import barrier, layers
@@ -43,8 +44,7 @@ def undo(seen: Observation) -> Plan:
         return Plan(tuple(steps), seen)
     steps += free(seen)
     # A guest that was seen between two checkpoints, or stalled, runs by now, and must not while its disks change.
-    freed = replace(monitor, running=True, status="running") if monitor.migration.status == "colo" else monitor
-    steps += _clean(replace(seen, monitor=freed))
+    steps += _clean(effects.fold(seen, steps))
     return Plan(tuple(steps), seen)
 
 
