@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import survivor
-from colo_bed import ROOT, TWO_DISKS, VIRSH, Bed, wait_for
+from colo_bed import OTHER, ROOT, TWO_DISKS, VIRSH, Bed, wait_for
 from lockstep_lab import checker, probe
 
 CLUSTER = 65536
@@ -64,6 +64,8 @@ def processes(bed: Bed, host: str, name: str) -> int:
 def a_guest_that_lost_a_host(lab: Bed, tmp_path: Path) -> Bed:
     """The guest runs alone on kvm2; kvm1, which had it, is back, with images that are mostly right."""
     lab.fresh_guest(disks=TWO_DISKS, rate=50)
+    for host in OTHER:
+        lab.ssh(host, "rm -f /run/lockstep-colo/*.copied")  # of a guest before this one, which has the same UUID
     lab.deploy("--limit", "kvm,web1").good()
     probe.start(lab.lab, tmp_path)
     wait_for("acknowledgements", lambda: probe.report(tmp_path)["acks"]["count"] > 100)
