@@ -76,6 +76,9 @@ def _facts(host: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
             f"{domain['machine']}, {words.size(domain['memory'])}, {words.count(domain['vcpus'], 'CPU')}",
         )
         yield "autostart", "on" if domain["autostart"] else "off"
+    for target, one in seen["compared"].items():
+        copied = f"{words.size(one['moved'])} sent, {words.size(one['saved'])} were on the standby"
+        yield f"last copy of {target}", f"compared: {copied}"
     if monitor:
         yield "QEMU", f"{monitor['status']}, migration {monitor['migration']['status']}, COLO {monitor['colo']}"
     yield from _host_facts(seen)

@@ -148,6 +148,15 @@ def test_a_host_that_failed_says_why() -> None:
     assert "kvm2 could not be reached: no route" in found
 
 
+def test_a_copy_that_compared_says_what_it_sent() -> None:
+    given = cases.result("protected-primary")
+    told = {"at": "2026-11-26T15:18:00+00:00", "size": 8 << 30, "compared": 8 << 30, "moved": 1 << 30, "saved": 7 << 30}
+    given["observation"]["compared"] = {"vda": told}
+    found = words(rendered({**CASES["nothing"], "after": {"kvm1": given, "kvm2": "unreachable"}}))
+    assert "last copy of vda" in found
+    assert "compared: 1 GiB sent, 7 GiB were on the standby" in found
+
+
 def test_what_changed_on_a_host_is_marked() -> None:
     strong = [one.text for one in ElementTree.fromstring(rendered(cases.DEPLOY)).iter("strong")]
     assert "protected" in strong
