@@ -87,7 +87,11 @@ def _clients_first(request: Request, look: Look) -> Callable[[], Observation]:
 
 
 def _silently(request: Request, look: Look) -> Callable[[], Observation]:
-    """Of a QEMU that has ended, or hangs: what libvirt tells without it, and the record."""
+    """Of a QEMU that has ended, or hangs: what libvirt tells without it, and the record.
+
+    For what was seen a moment ago there is no second look, since the other host waits for the end of this run: so its
+    ``after`` is what was seen before it. The watcher reads the record and its note again before it says what became.
+    """
     return lambda: request.warm or look(SILENT)
 
 

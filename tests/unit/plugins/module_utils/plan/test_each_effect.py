@@ -106,7 +106,10 @@ ACTIONS: list[Case] = [
         {"uuid": "", "target": "vda"}, {"compared.vda": GONE},
     ),
     ("begin_sums", STANDBY, {"port": 21614}, {"host.ports": (21614,)}),
-    ("release", "protected-primary", {"peer": "10.77.0.2", "ports": [21600]}, {"peer_sockets": ()}),
+    (
+        "release", replace(recorded("protected-primary"), stuck_sockets=recorded("protected-primary").peer_sockets[:1]),
+        {"peer": "10.77.0.2", "ports": [21600]}, {"peer_sockets": (), "stuck_sockets": ()},
+    ),
 ]  # fmt: skip
 WAITS: list[Case] = [
     ("off", "protected-primary", {}, ENDED),

@@ -11,6 +11,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.host import lock, pr
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.automation import Settings
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half
 from ansible_collections.lockstep.colo.plugins.module_utils.run import keeper
+from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import Result
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import vigil
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 SEEN = recorded("protected-secondary")
@@ -58,3 +60,15 @@ def test_the_age_of_a_checkpoint_is_one_of_this_lockstep(kept: keeper.Keeper, mo
     kept.seen = replace(kept.seen, role="none")
     kept._state({})
     assert (kept.counted.whole, kept.counted.last) == (1, None)
+
+
+def test_what_was_not_foreseen_is_said(kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    left = Result(SEEN, SEEN, unforeseen=["QEMU's exports: ['vda'], foreseen was []"])
+    monkeypatch.setattr(keeper.goals, "reach", lambda *_asked, **_how: left)
+    monkeypatch.setattr(kept, "_look", lambda: None)
+    monkeypatch.setattr(kept, "_say", said.append)
+    kept.half = Half(kept.uuid, SEEN.host.machine_id, 1, "secondary", running=True)
+    kept._carry_out(vigil.Decision(vigil.EXPEND, "the standby is not needed"), None)
+    words = f"{kept.domain}: {vigil.EXPEND} did not foresee this: QEMU's exports: ['vda'], foreseen was []"
+    assert said[1:] == [words]
