@@ -72,7 +72,10 @@ def colo_verdict(results: dict[str, Any], primary: str, secondary: str) -> dict[
     if not isinstance(results, dict):
         raise AnsibleFilterError("colo_verdict wants what was seen by the names of the hosts, as a dictionary")
     data = given.plain(results)
-    seen = {name: observed.observation(data.get(name)) for name in (primary, secondary)}
+    try:
+        seen = {name: observed.observation(data.get(name)) for name in (primary, secondary)}
+    except observed.OtherVersion as error:
+        raise AnsibleFilterError(str(error)) from error
     one, other = seen[primary], seen[secondary]
     newest = copies.newest(half for half in (one, other) if half)
     record = newest.record if newest else None

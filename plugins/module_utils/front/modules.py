@@ -19,6 +19,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from ..errors import ColoError
 from ..observation.automation import Settings
 from ..observation.codec import from_data
+from ..observation.depth import THOROUGH, UNASKED
 from ..observation.format import refuse_other
 from ..observation.seen import Observation
 from ..record.address import canonical
@@ -43,7 +44,7 @@ SAID = (
     "promote_within",
     "unproven",
 )  # options that a request has by the same name
-ASKED = ("monitor", "watch", "checkpoint", "frames", "trial", "secrets")  # options that an Ask has by the same name
+ASKED = ("watch", "checkpoint", "frames", "trial", "secrets")  # options that an Ask has by the same name
 DISTRIBUTION_PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python"]
 
 COMMON = {
@@ -125,7 +126,8 @@ def look(module: AnsibleModule) -> NoReturn:
 
     def work(_began: str) -> dict[str, Any]:
         asked = request(module)
-        ask = Ask(**{key: params[key] for key in ASKED}, verdict=params["peer"] is not None)
+        depth, told = THOROUGH if params["monitor"] else UNASKED, {key: params[key] for key in ASKED}
+        ask = Ask(depth, **told, verdict=params["peer"] is not None)
         with session.open_session(params["uri"], asked.domain, None) as hypervisor:
             return {"changed": False, **status(hypervisor, asked, ask)}
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..record.pair import ROLES
+from .format import number
 
 MOST_HALVES = 256
 MOST_NUMBER = 2**63 - 1
@@ -48,7 +49,8 @@ class Half:
 class Speech:
     """All halves of one host, in the order in which it spoke: ``number`` grows within a ``boot_id``.
 
-    ``nonce`` is the last one that the listener gave; nobody else knows it, and it is good for one speech.
+    ``nonce`` is the last one that the listener gave; nobody else knows it, and it is good for one speech. ``format``
+    is that of the version that speaks.
     """
 
     machine_id: str
@@ -56,10 +58,12 @@ class Speech:
     number: int
     nonce: str
     halves: tuple[Half, ...] = ()
+    format: int = field(default_factory=lambda: number(Speech))
 
 
 def speech(data: Any) -> Speech:
     """The speech in what JSON was decoded to; ValueError for anything else."""
+    _refuse_other(data)
     values = _fields(Speech, data)
     halves = values.get("halves")
     if not isinstance(halves, list) or len(halves) > MOST_HALVES:
@@ -68,6 +72,16 @@ def speech(data: Any) -> Speech:
     if any(half.role not in ROLES for half in values["halves"]):
         raise ValueError("a half has a role that is none")
     return Speech(**values)
+
+
+def _refuse_other(data: Any) -> None:
+    """ValueError for what another version says, before any key of it is read."""
+    given = data.get("format") if isinstance(data, Mapping) else None
+    if isinstance(given, int) and not isinstance(given, bool) and given != number(Speech):
+        raise ValueError(
+            f"its watcher is of another version of this collection, which has another format ({given % 2**32:08x}, "
+            f"here it is {number(Speech):08x}): bring both hosts to the same one, with lockstep.colo.deploy"
+        )
 
 
 def _fields(kind: type, data: Any) -> dict[str, Any]:

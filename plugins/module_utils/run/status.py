@@ -37,14 +37,15 @@ CHECKPOINT_PATIENCE = 5.0  # seconds on top of the longest time between two chec
 class Ask:
     """What is looked at, and what is told of it, besides what libvirt and the host say at once.
 
-    ``monitor``: ask QEMU itself. ``watch``: seconds for which checkpoints are counted, and a sync is measured.
+    ``depth``: THOROUGH, or UNASKED where QEMU itself is not to be asked. ``watch``: seconds for which checkpoints are
+    counted, and a sync is measured.
     ``checkpoint``: of a primary in lockstep, wait for a whole one. ``frames``: watch the guest for those that COLO does
     not compare, where nobody has chosen what to do about them. ``trial``: start a domain like the peer's here, and end
     it at once, where all else that its standby needs is there. ``verdict``: over the pair, where a peer that is None
     could not be reached. ``secrets``: tell the XML with its passwords.
     """
 
-    monitor: bool = True
+    depth: str = THOROUGH
     watch: float = 0
     checkpoint: bool = False
     frames: bool = False
@@ -61,8 +62,8 @@ def status(hypervisor: Hypervisor, request: Request, ask: Ask = PLAINLY) -> dict
     wanted, peer = request.wanted, request.peer
     if peer is not None and request.domain:
         peer = read_anew(peer, request.domain)
-    depth, sights = THOROUGH if ask.monitor else UNASKED, _sights(wanted, peer) if peer else Sights()
-    look = partial(_look, hypervisor, request, depth)
+    sights = _sights(wanted, peer) if peer else Sights()
+    look = partial(_look, hypervisor, request, ask.depth)
     seen, rates = look(replace(sights, uncompared=wanted.uncompared if ask.frames else None)), {}
     if ask.watch and seen.monitor:
         seen, rates = _counted(hypervisor, request.domain, seen, ask.watch, lambda: look(sights))

@@ -35,7 +35,7 @@ def test_what_is_said_arrives() -> None:
         [], None, 3, {}, data(more=1), data(nonce=1), data(nonce="x" * 100), data(number=-1), data(number=True),
         data(number=2**64), data(halves={}), data(halves=[3]), data(halves=[{}]), data(machine_id="a/b"),
         data(halves=[asdict(HALF)] * 300), half(generation="3"), half(role="king"), half(running=1),
-        half(process="../x"),
+        half(process="../x"), data(format=True), data(format="1"),
         half(generation=1.5), half(extra=None), half(uuid=None),
     ],
     ids=repr,
@@ -43,6 +43,12 @@ def test_what_is_said_arrives() -> None:
 def test_everything_else_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"is no|has|are no|neither"):
         speech(wrong)
+
+
+@pytest.mark.parametrize("more", [{}, {"halves": 3}, {"mood": "new"}], ids=repr)
+def test_another_version_is_named_before_any_key_is_read(more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"another version of this collection.*\(00000001, here it is \w{8}\)"):
+        speech(data(format=1, **more))
 
 
 JSON = st.recursive(
