@@ -84,6 +84,11 @@ class Keeper(threading.Thread):
         self._stopped = self._due = False
         self._not_before = 0.0
 
+    @property
+    def theirs(self) -> Half | None:
+        """What the other host said last of its half, however long ago; None where it was never heard."""
+        return self._word.half if self._word else None
+
     # Others speak to it
 
     def wake(self) -> None:

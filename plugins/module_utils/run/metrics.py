@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..record.pair import PHASES
-from ..verdict import vigil
+from ..verdict import copies, vigil
 
 PREFIX = "lockstep_colo_"
 
@@ -18,6 +18,7 @@ HELP = {
     "certificate_end_timestamp_seconds": ("gauge", "When the certificate of this host, or its authority's, ends"),
     "half": ("gauge", "1 for the role that this host has in the pair, and the host that has the other half"),
     "phase": ("gauge", "1 for the phase of the pair as this host alone can tell it, 0 for the others"),
+    "holder": ("gauge", "Whether this host's copy is the guest's, as far as it and the other host have said"),
     "generation": ("gauge", "Which copy this host has: the higher, the newer"),
     "qemu_running": ("gauge", "Whether the domain has a QEMU here"),
     "qemu_answers": ("gauge", "Whether that QEMU answers"),
@@ -63,6 +64,7 @@ def _of(keeper: Any, now: float) -> Iterator[tuple[str, Any, dict[str, str]]]:
     still = counted.last is not None and (now - counted.last) * 1000 > 2 * record.checkpoint_delay
     phase = vigil.phase(half, copying=bool(seen.job_total), still=still)
     yield from (("phase", int(one == phase), {"phase": one}) for one in PHASES)
+    yield "holder", int(copies.holds(half, keeper.theirs, record.handed_over)), {}
     yield "generation", half.generation, {}
     flags = {
         "qemu_running": half.running, "qemu_answers": half.answers, "lockstep": half.lockstep,

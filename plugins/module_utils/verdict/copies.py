@@ -6,7 +6,8 @@
 Who has the guest: ``holder``, for what is said of a pair; never a standby, nor a copy that was given away. ``newest``:
 for what is written down of the pair, whatever the copy is. ``source``: for what comes next, also where a host did not
 answer or nothing is written down; which of two hosts the other's copy is made from. ``guest_is_there``: for one host
-that was told of its peer; whether the guest is the peer's, and a standby's place here.
+that was told of its peer; whether the guest is the peer's, and a standby's place here. ``holds``: as ``holder``, for a
+watcher, which knows what is said of two halves and no more.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..observation.seen import Observation
+from ..observation.word import Half
 from . import current
 
 FIRST_GENERATION = 1
@@ -55,7 +57,26 @@ def given_away(seen: Observation) -> bool:
 
 def holder(seen: Iterable[Observation]) -> Observation | None:
     """Who has the guest: of the copies that are no standby's and were not given away, the newest."""
-    return max((one for one in seen if _is_the_guests(one) and not given_away(one)), key=_generation, default=None)
+    return max(
+        (one for one in seen if one.record and _claims(one.record.role, given_away(one))), key=_generation, default=None
+    )
+
+
+def holds(mine: Half, theirs: Half | None, handed_over: bool) -> bool:
+    """Whether the guest's copy is the one of this half, as far as its host knows.
+
+    ``theirs``: what the other host said last, None where it was never heard. ``handed_over``: as this half's record has
+    it.
+    """
+    if not _claims(mine.role, mine.gave_way or (handed_over and not mine.running)):
+        return False
+    newer = theirs is not None and theirs.generation > mine.generation
+    return not (newer and _claims(theirs.role, theirs.gave_way))
+
+
+def _claims(role: str, gave_away: bool) -> bool:
+    """Whether a copy of this role may be the guest's: it is no standby's, and was not given away."""
+    return role != "secondary" and not gave_away
 
 
 def newest(seen: Iterable[Observation]) -> Observation | None:

@@ -22,12 +22,12 @@ description:
   - The metrics are those of C(lockstep-colo-watch.service), at C(colo_metrics_listen) of the role
     P(lockstep.colo.host#role), or those of a node_exporter that reads its C(colo_metrics_directory).
   - It decides nothing. What an event leads to is a rule's business, and what can be done then is the playbook's.
-  - An event has C(pair), the domain's name; C(phase) and C(before), as the host with the newest copy tells it now and
+  - An event has C(pair), the domain's name; C(phase) and C(before), as the host that has the guest tells it now and
     told it before (V("") at first; V(unknown) where no host tells anything, and V(degraded) rather than V(protected)
-    where one is silent); C(holder), that host; C(generation) of its copy; C(automation), whether that host's watcher
-    guards the pair; C(hosts), those of the pair; C(silent), those of them that do not answer; C(all_answer), whether
-    there are none; and C(failover_milliseconds) of the watcher's last failover, or null. C(meta.hosts) is the
-    inventory's name of the pair, to which a playbook is limited.
+    where one is silent); C(holder), that host, by its own word, or null; C(generation) of its copy; C(automation),
+    whether that host's watcher guards the pair; C(hosts), those of the pair; C(silent), those of them that do not
+    answer; C(all_answer), whether there are none; and C(failover_milliseconds) of the watcher's last failover, or null.
+    C(meta.hosts) is the inventory's name of the pair, to which a playbook is limited.
 options:
   hosts:
     description: The URL of the metrics of each KVM host, by the host's name in the inventory.
@@ -155,7 +155,8 @@ def _pair(domain: str, hosts: Mapping[str, Host], now: float, silent_after: floa
     answering = {name: half for name, half in known.items() if hosts[name].answers(now, silent_after)}
     members = sorted({*known, *(half.peer for half in known.values() if half.peer)})
     silent = [name for name in members if name not in hosts or not hosts[name].answers(now, silent_after)]
-    holders = [name for name, half in answering.items() if half.role != "secondary"]
+    # That the other has a newer copy a host knows from the other's watcher; until it has heard that, both may say so.
+    holders = [name for name, half in answering.items() if half.values.get("holder")]
     holder = max(holders, key=lambda name: answering[name].generation, default=None)
     teller = answering[holder] if holder else next(iter(answering.values()), None)
     return {

@@ -40,11 +40,18 @@ BACK = PRIMARY[0], Half("u", "m", 1, "primary")
 URLS = {"kvm1": "http://kvm1/metrics", "kvm2": "http://kvm2/metrics"}
 
 
-def told(record: Any, half: Half, clock: float, domain: str = "web1") -> str:
+def told(record: Any, half: Half, clock: float, domain: str = "web1", theirs: Half | None = None) -> str:
     """What that host's watcher tells at ``clock``."""
     known = Automation(hears=True, last_action="serve" if half.role == "alone" else "", last_ms=41)
     keeper = SimpleNamespace(
-        domain=domain, half=half, record=record, seen=Seen(), counted=Counted(7), guarded=True, told=known
+        domain=domain,
+        half=half,
+        record=record,
+        seen=Seen(),
+        counted=Counted(7),
+        guarded=True,
+        told=known,
+        theirs=theirs,
     )
     return metrics.text([keeper], clock, 1795600000 + clock, 1827136000.0)
 

@@ -16,7 +16,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import P
 from ansible_collections.lockstep.colo.plugins.module_utils.run import metrics
 from ansible_collections.lockstep.colo.plugins.module_utils.run.asker import Seen
 from ansible_collections.lockstep.colo.plugins.module_utils.run.keeper import Counted
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, vigil
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, pair, vigil
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
 
 HALF = Half("u", "m", 3, "primary", running=True, answers=True, lockstep=True)
@@ -28,7 +28,7 @@ CLOCK = 1795600000.5
 def keeper(domain: str = "web1", half: Half | None = HALF, **more: object) -> SimpleNamespace:
     known = {
         "domain": domain, "half": half, "record": RECORD, "seen": Seen(), "counted": Counted(7, 99.5), "guarded": True,
-        "told": Automation(hears=True, last_action="serve", last_ms=41),
+        "theirs": None, "told": Automation(hears=True, last_action="serve", last_ms=41),
     }  # fmt: skip
     return SimpleNamespace(**{**known, **more})
 
@@ -105,3 +105,38 @@ def test_it_is_the_phase_that_the_verdict_has_of_the_same_half(name: str) -> Non
     copying = any(map(graph.is_sync, seen.monitor.jobs)) or seen.monitor.migration.status in states.MIGRATING
     known = pair.phase(seen)
     assert vigil.phase(half, copying=copying, still=known == "stalled") == known or known == "degraded"
+
+
+THERE = replace(HALF, role="alone", generation=4)
+
+
+@pytest.mark.parametrize(
+    ("half", "theirs", "handed_over", "holds"),
+    [
+        (HALF, None, False, 1),
+        (HALF, replace(HALF, role="secondary"), False, 1),
+        (replace(HALF, role="secondary"), None, False, 0),
+        (THERE, ENDED, False, 1),
+        (ENDED, THERE, False, 0),
+        (ENDED, replace(THERE, gave_way=True), False, 1),
+        (ENDED, replace(THERE, generation=3), False, 1),
+        (replace(ENDED, gave_way=True), None, True, 0),
+        (ENDED, None, True, 0),
+        (HALF, None, True, 1),
+    ],
+)
+def test_whose_copy_is_the_guests(half: Half, theirs: Half | None, handed_over: bool, holds: int) -> None:
+    record = replace(RECORD, handed_over=handed_over)
+    assert f'lockstep_colo_holder{{domain="web1"}} {holds}' in text(keeper(half=half, theirs=theirs, record=record))
+
+
+@pytest.mark.parametrize("one", NAMES)
+@pytest.mark.parametrize("other", ["protected-primary", "protected-secondary", "failed-over-secondary"])
+def test_the_holder_is_that_of_the_verdict_over_the_same_copies(one: str, other: str) -> None:
+    seen = [recorded(one), recorded(other)]
+    claims = [half.record and half.record.role != "secondary" and half.record.generation for half in seen]
+    if seen[0].record is None or claims[0] == claims[1]:  # no two halves of one pair
+        return
+    halves = [Half("u", "m", half.record.generation, half.record.role, running=half.domain.active) for half in seen]
+    told = [copies.holds(halves[at], halves[1 - at], seen[at].record.handed_over) for at in (0, 1)]
+    assert [half for half, holds in zip(seen, told, strict=True) if holds] == [copies.holder(seen)]
