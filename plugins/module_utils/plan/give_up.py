@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ..domain import editing as xml
 from ..observation.seen import Observation
 from ..record.half_notes import HalfNote, as_given_up
-from ..verdict import copies, current, fence
+from ..verdict import copies, current, fence, guest
 from ..verdict.problem import Problem, refuse_if
 from . import effects
 from .plan import Plan
@@ -82,7 +82,7 @@ def _survivor_problems(seen: Observation, survivor: Observation) -> Iterator[Pro
     elif record.role == "alone":
         return  # it took over before
     elif not survivor.domain.active:
-        yield Problem(f"the domain does not run on {there}: it cannot serve", "Leave the guest where it is; run deploy")
+        yield guest.off(there, "Leave the guest where it is; run deploy", ": it cannot serve")
     elif seen.record and record.role == seen.record.role:
         yield Problem(f"both hosts have the {record.role} of the pair", "Look with lockstep.colo.status at both")
     elif record.role == "secondary" and not copies.completed(survivor):

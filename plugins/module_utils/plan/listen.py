@@ -16,7 +16,7 @@ from ..lockstep.states import IDLE
 from ..observation.seen import Disk, Observation
 from ..record.pair import Record
 from ..record.wanted import Wanted
-from ..verdict import copies, current, halves, resync
+from ..verdict import copies, current, guest, halves, resync
 from ..verdict.problem import Problem, Refusal, refuse_if
 from . import effects
 from .parts import fit, layers
@@ -89,17 +89,14 @@ def _runs(peer: Observation) -> bool:
 
 def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
     if seen.domain is None:
-        yield Problem("there is no such domain on this host", "Run colo_disk with role secondary here first")
+        yield guest.missing("Run colo_disk with role secondary here first")
         return
     yield from halves.role_problems(seen, "secondary")
     if seen.record is None:
         return
     yield from halves.peer_problems(seen.record, peer)
     if seen.domain.active and seen.monitor is None:
-        yield Problem(
-            f"the standby's monitor does not answer: {seen.monitor_problem}",
-            "If its primary's host is lost, run colo_failover here",
-        )
+        yield guest.mute(seen, "If its primary's host is lost, run colo_failover here", "the standby")
     elif seen.domain.active and _alone(peer) and current.alive(seen):
         yield Problem(
             f"this standby is in lockstep: another run has brought the pair there since {peer.host.name} was looked at",
@@ -119,7 +116,7 @@ def _source_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
     live = peer.domain.live_xml if peer.domain else None
     persistent = seen.domain.inactive_xml
     if live is None:
-        yield Problem(f"the domain does not run on {peer.host.name}", "Start it there first")
+        yield guest.off(peer.host.name, "Start it there first")
     elif reading.has_passwords(persistent) and not reading.has_passwords(live):
         yield Problem(
             "the domain has passwords, and peer came without them",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..observation.seen import Observation
-from ..verdict import copies
+from ..verdict import copies, guest
 from ..verdict.problem import Problem, refuse_if
 from . import change_sides, survive
 from .plan import Plan
@@ -37,7 +37,7 @@ def start(seen: Observation, peer: Observation | None, unproven: bool = False) -
 
 def _own_problems(seen: Observation, peer: Observation | None, unproven: bool) -> Iterator[Problem]:
     if seen.domain is None:
-        yield Problem("there is no such domain on this host", "Check the name, and the host")
+        yield guest.missing("Check the name, and the host")
     elif seen.record is None:
         yield Problem("the domain is not part of a pair", "Start it with virsh start")
     elif seen.record.role == "secondary":

@@ -13,12 +13,12 @@ from ..domain import reading
 from ..lockstep import graph, states
 from ..observation.depth import BRIEF
 from ..observation.seen import Monitor, Observation
-from ..verdict import copies, current, pair
+from ..verdict import copies, current, guest, pair
 from ..verdict.fence import SAID, Fence, objections
 from ..verdict.problem import Problem, refuse_if
 from . import effects
 from .parts import barrier, layers
-from .parts.undo import free, release, reset_connections, undo
+from .parts.undo import LOOK_AT_THE_LOG, free, release, reset_connections, undo
 from .plan import Plan
 from .step import Step, qmp, wait
 
@@ -64,7 +64,7 @@ def doubts(
 ) -> Iterator[Problem]:
     """Why this host may not serve alone, as far as is known without asking its QEMU."""
     if seen.domain is None:
-        yield Problem("there is no such domain on this host", "Check the name, and the host")
+        yield guest.missing("Check the name, and the host")
         return
     record = seen.record
     if record is None:
@@ -86,7 +86,7 @@ def doubts(
 def _state_problems(seen: Observation) -> Iterator[Problem]:
     role, state = seen.record.role, pair.phase(seen)
     if seen.domain.active and seen.monitor is None:
-        yield Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Look at QEMU's log on this host")
+        yield guest.mute(seen, LOOK_AT_THE_LOG)
     elif state not in APPLIES_TO[role]:
         pairs = "; ".join(f"{name}: {', '.join(states)}" for name, states in APPLIES_TO.items())
         yield Problem(f"a {role} that is {state} cannot fail over", f"Failover applies to {pairs}")

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from ..domain import editing as xml
 from ..observation.seen import Observation
+from ..verdict import guest
 from ..verdict.problem import Problem, refuse_if
 from ..verdict.requirements.domain import running
 from ..verdict.requirements.network import uses_vhost
@@ -67,7 +68,7 @@ def _forget(uuid: str) -> Step:
 def _problems(seen: Observation) -> Iterator[Problem]:
     domain = seen.domain
     if domain is None:
-        yield Problem("there is no such domain on this host", "Check the name, or define the domain first")
+        yield guest.missing()
     elif domain.saved_by_us and not domain.active and domain.saved_xml is None:
         yield Problem(
             "a run saved the guest to restore it, and its managed save is gone",

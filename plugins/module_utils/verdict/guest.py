@@ -30,10 +30,25 @@ def in_words(seen: Observation) -> str:
     return f"The guest on {host} stands still ({cause}): run again, or look at it now"
 
 
+def missing(remedy: str = "Check the name, or define the domain first") -> Problem:
+    """That this host does not have the domain at all."""
+    return Problem("there is no such domain on this host", remedy)
+
+
+def off(host: str, remedy: str, so: str = "") -> Problem:
+    """That the other host has no QEMU of the domain; ``so``: what follows from it."""
+    return Problem(f"the domain does not run on {host}{so}", remedy)
+
+
+def mute(seen: Observation, remedy: str = "Find out why, then run again", whose: str = "QEMU") -> Problem:
+    """That QEMU does not answer, of which this was ``seen``."""
+    return Problem(f"{whose}'s monitor does not answer: {seen.monitor_problem}", remedy)
+
+
 def unanswered(seen: Observation) -> Iterator[Problem]:
     """Why QEMU cannot be asked to change anything."""
     if seen.domain and seen.domain.active and seen.monitor is None:
-        yield Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Find out why, then run again")
+        yield mute(seen)
 
 
 def half_taken_over(seen: Observation) -> Iterator[Problem]:

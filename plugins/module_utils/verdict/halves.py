@@ -12,6 +12,7 @@ from ..record.pair import Channel, Record
 from ..record.wanted import Wanted
 from . import preflight, wishes
 from .problem import Problem
+from .requirements import link
 from .requirements.row import problems
 
 
@@ -43,8 +44,4 @@ def peer_problems(record: Record, peer: Observation) -> Iterator[Problem]:
 
 def port_free(seen: Observation, channel: Channel) -> Iterator[Problem]:
     """Why this host cannot listen for a channel that it does not listen for yet."""
-    if channel.port in seen.host.ports:
-        yield Problem(
-            f"port {channel.port}, for the {channel.kind} channel, is in use on {seen.host.name}",
-            "End what listens there, or give the pair another block with first_port",
-        )
+    return link.in_use(seen.host, [channel.port], f", for the {channel.kind} channel,")

@@ -19,6 +19,8 @@ from ..step import Step, qmp, wait
 from . import barrier, layers
 from .entry import JOB_TIMEOUT, MIGRATION_TIMEOUT
 
+LOOK_AT_THE_LOG = "Look at QEMU's log on this host"
+
 
 def absent(seen: Observation, peer: Observation | None) -> Plan:
     """End this host's half of the running pair. The guest goes on; a standby, which has none, is ended."""
@@ -71,9 +73,7 @@ def rescue_from_undoing(_before: Observation, seen: Observation) -> Plan:
 def release(seen: Observation) -> Plan:
     """Free QEMU from connections to a host that is gone, before it is asked anything: its main loop may hang there."""
     if not seen.peer_sockets:
-        refuse_if(
-            [Problem(f"QEMU's monitor does not answer: {seen.monitor_problem}", "Look at QEMU's log on this host")]
-        )
+        refuse_if([guest.mute(seen, LOOK_AT_THE_LOG)])
     return Plan((replace(reset_connections(seen), pivot=True),), seen)
 
 

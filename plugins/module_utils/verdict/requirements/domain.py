@@ -16,7 +16,7 @@ def running(seen: Observation) -> list[Requirement]:
     """A domain that libvirt keeps and whose guest runs, or stands still only by our own doing."""
     row, domain = Row("domain", seen.host, "persistent, and its guest runs"), seen.domain
     if domain is None:
-        row.wrong("there is no such domain on this host", "Check the name, or define the domain first")
+        row.wrong(guest.missing().what, guest.missing().remedy)
         return row.found(None)
     if not domain.persistent:
         row.wrong("the domain is transient", "Define it, so that it can carry the record of the pair")

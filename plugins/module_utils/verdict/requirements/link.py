@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from ...observation.seen import Host, Observation
 from ...record import pair
 from ...record.address import is_link_local
@@ -108,16 +110,22 @@ def _block(first: int) -> str:
     return f"{first}-{pair.block(first)[-1]}"
 
 
+def in_use(host: Host, ports: Iterable[int], purpose: str = "") -> Iterator[Problem]:
+    """That something listens already on some of ``ports``; ``purpose``: what for they are needed, in words."""
+    if taken := sorted(set(host.ports) & set(ports)):
+        yield Problem(
+            f"port {', '.join(map(str, taken))}{purpose} is in use on {host.name}",
+            f"End what listens there, or give the pair another block with first_port (from {PORT_RANGE.start})",
+        )
+
+
 def _taken(host: Host, first: int) -> list[Problem]:
     """Why a pair cannot have the block of ports that begins with ``first``."""
     found, block = [], pair.block(first)
     if first not in PORT_RANGE or block[-1] not in PORT_RANGE:
         what = f"a pair's {PORTS_PER_PAIR} ports have to lie within {PORT_RANGE.start}-{PORT_RANGE.stop - 1}, and those"
         found.append(Problem(f"{what} from {first} do not", "Correct first_port, or leave it out"))
-    if taken := sorted(set(host.ports) & set(block)):
-        what = f"port {', '.join(map(str, taken))} is in use on {host.name}"
-        remedy = f"End what listens there, or give the pair another block with first_port (from {PORT_RANGE.start})"
-        found.append(Problem(what, remedy))
+    found += in_use(host, block)
     if first in host.reserved:
         found.append(Problem(f"ports from {first} belong to another pair on {host.name}", "Choose another first_port"))
     return found
