@@ -12,13 +12,18 @@ from ..observation.seen import DISCONNECTED, Observation
 
 
 def cut(seen: Observation) -> list[str]:
-    """Which channels of this half, in lockstep, are not connected or not acknowledged; each in plain words."""
-    monitor = seen.monitor
-    if monitor is None or seen.record is None or monitor.colo == "none":
+    """Which channels of this half, in lockstep, are not connected or not acknowledged; each in plain words.
+
+    Of a QEMU that does not answer, most often for such a channel, the kernel's sockets tell.
+    """
+    monitor, record = seen.monitor, seen.record
+    if record is None or not seen.domain.active:
+        return []
+    if record.role == "alone" if monitor is None else monitor.colo == "none":
         return []
     apart = [
         f"the packet proxy's socket {name} is not connected ({where.removeprefix(DISCONNECTED)})"
-        for name, where in sorted(monitor.chardevs.items())
+        for name, where in (sorted(monitor.chardevs.items()) if monitor else ())
         if graph.is_ours(name) and where.startswith(DISCONNECTED)
     ]
     silent = [f"nothing sent over {socket.replace(' ', ' to ')} is acknowledged" for socket in seen.stuck_sockets]

@@ -40,5 +40,15 @@ def test_no_pair_is_protected_with_a_channel_that_nothing_comes_through(primary,
     assert any(says in words and "firewalls" in words for words in found.problems), found.problems
 
 
+def test_why_a_standby_does_not_answer_its_sockets_tell() -> None:
+    """As seen on hosts whose firewall dropped what compares packets."""
+    hangs = replace(unheard(STANDBY), monitor=None, monitor_problem="QEMU did not answer query-status within 3 s")
+    found = pair.pair(PRIMARY, hangs)
+    assert found.phase == "degraded"
+    assert any(words.startswith("kvm2: nothing sent over") and "firewalls" in words for words in found.problems)
+    ended = replace(hangs, domain=replace(STANDBY.domain, state="shutoff", live_xml=None))
+    assert channels.cut(ended) == [], "what its QEMU left in the kernel"
+
+
 def test_a_standby_that_listens_has_nobody_to_be_connected_with_yet() -> None:
     assert channels.cut(recorded("listening-secondary")) == []
