@@ -35,7 +35,9 @@ from .sums import CLUSTER, HOLE, SUM, clusters, sum_of
 CONNECTING = 10.0  # seconds for the other host to answer
 FIRST_SUM = 30.0  # seconds for it to say the first of its sums
 NEXT_SUM = 3.0  # seconds; without them all is sent
-AHEAD = 32 << 20  # bytes beyond the sums that have come; the mirror has 10 MiB under way, and goes on in order
+# Bytes beyond the sums that have come. The mirror goes on in order, and has 16 requests under way of at most 10 MiB
+# (block/mirror.c), which those for zeros come to.
+AHEAD = 256 << 20
 AT_ONCE = 16  # pieces of sums that are taken before QEMU is looked at
 COMING = 60.0  # seconds for QEMU to connect
 UNSENT = 16 << 20  # bytes that wait to be sent, beyond which nothing more is taken
