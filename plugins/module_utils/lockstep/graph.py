@@ -43,7 +43,7 @@ def park(target: str) -> str:
 
 
 def remote(target: str) -> str:
-    """The quorum of what stands for the standby below the primary's."""
+    """The name of the quorum below the primary's own one in which the standby's disk is the copy that may fail."""
     return f"{PREFIX}{target}-remote"
 
 

@@ -479,8 +479,9 @@ class Observation:
     compared: dict[str, Compared] = field(default_factory=dict)  # by disk; since this host was started
     trial: Trial | None = None  # None: not tried
     announced: tuple[Announced, ...] = ()  # of a guest that is to be reached here
-    # Of a standby that has too few connections for its disks: seconds from the last write that reached a disk to what
-    # was heard of checkpoints last, the most of all disks; less than 0 where a write came last.
+    # Of a standby whose connections for its disks have ended in part: for how many seconds its primary's checkpoints
+    # still came after the last write that reached a disk (the most of all disks), so that its copy lacks writes; less
+    # than 0 where a write came last. None: it has them all, or nothing tells.
     without_writes: float | None = None
     received: Received | None = None  # of a standby; None: nothing is logged, or no longer from the beginning
     known_to_lack: bool = False  # a run has seen before that this standby lacks writes, and noted it

@@ -34,7 +34,7 @@ LASTING_REMEDY = "Leave it as it is; or run lockstep.colo.unprotect, and deploy 
 
 def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """Make the running domain of this host the primary of a pair: the record, and what libvirt must know around it."""
-    refuse_if([*guest.half_taken_over(seen), *problems(preflight.of_pair(wanted, seen, peer))])
+    refuse_if([*guest.cut_off(seen), *problems(preflight.of_pair(wanted, seen, peer))])
     domain = _known(seen)
     record = _primary_record(wanted, seen, peer)
     if seen.record and states.is_up(seen):

@@ -63,6 +63,14 @@ def _primary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> I
     yield from halves.peer_problems(seen.record, peer)
     if peer.record is None:
         return
+    yield from _standby_problems(seen, peer)
+    for channel in seen.record.channels():
+        if channel.listener == "primary" and not any(states.has(seen.monitor, p) for p in _sockets(seen)):
+            yield from halves.port_free(seen, channel)
+
+
+def _standby_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
+    """Why there is no standby over there that this primary could be, or stay, in lockstep with."""
     if seen.monitor.migration.status == "colo":
         if peer.monitor is None or not (peer.monitor.colo == "secondary" or states.listens(peer)):
             yield Problem(
@@ -71,9 +79,6 @@ def _primary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> I
             )
     elif peer.monitor is None or peer.monitor.status != states.INCOMING or not states.listens(peer):
         yield Problem(f"no standby listens on {peer.host.name}", "Run colo_pair with role secondary there first")
-    for channel in seen.record.channels():
-        if channel.listener == "primary" and not any(states.has(seen.monitor, p) for p in _sockets(seen)):
-            yield from halves.port_free(seen, channel)
 
 
 def _sockets(seen: Observation) -> list:

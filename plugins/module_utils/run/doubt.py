@@ -38,7 +38,11 @@ class Found:
 
 
 def of_fence(look: Look, fence: Fence | None, unfenced: bool, peer: Observation | None, within: int) -> Found:
-    """Refuses what is not proven, or may have been left behind."""
+    """What was found of the host that is said to be lost, for the later looks of the same run.
+
+    Refusal where the ``fence`` is not proven, or where this standby heard nothing for more than ``within`` seconds, and
+    so may have been left behind.
+    """
     began, seen = time.monotonic(), look(SILENT)
     heard = answers = None
     said = fence is not None and fence.ground in SAID

@@ -36,7 +36,7 @@ GLIMPSE = 5.0  # seconds between two looks at what libvirt has, where no run was
 EAGER = 0.001  # seconds, while the other host has given way and this host's connections still end
 AGAIN = 1.0  # seconds after which something that failed is tried again
 TOLD = 2.0  # seconds after which those who look are told again that this watcher is at work
-GOALS = {GIVE_WAY: "given_way", vigil.END: "ended", SERVE: "surviving", EXPEND: "expendable"}
+GOAL_OF = {GIVE_WAY: "given_way", vigil.END: "ended", SERVE: "surviving", EXPEND: "expendable"}
 
 
 @dataclass
@@ -333,7 +333,7 @@ class Keeper(threading.Thread):
         began = time.monotonic()
         try:
             done = goals.reach(
-                GOALS[decision.action],
+                GOAL_OF[decision.action],
                 request,
                 uri=self._settings.uri,
                 owner="the watcher of this host (lockstep-colo-watch.service)",

@@ -77,10 +77,7 @@ def status(hypervisor: Hypervisor, request: Request, ask: Ask = PLAINLY) -> dict
     for name, rate in rates.items():
         found["sync"][name]["rate"] = rate
     if ask.verdict:
-        found["phase"] = pair.phase(seen, peer)
-        # Whatever deploy would prepare first is no reason for it to refuse.
-        unprepared = preflight.seen_here(replace(wanted, dry=True), seen, peer)
-        found["verdict"] = asdict(pair.pair(seen, peer, [row for row in unprepared if row.state == WRONG]))
+        found |= _judged(wanted, seen, peer)
     if wanted.disks and peer:
         found["pending"] = _pending(wanted, seen, peer)
     return found
@@ -121,6 +118,14 @@ def _required(wanted: Wanted, seen: Observation, peer: Observation | None, rows:
         "encryption": asdict(encryption.of_pair(wanted, guest, other, rows)),
         "unfit": [asdict(one) for one in problems(preflight.of_host(seen.host, wanted.directory, dry=wanted.dry))],
     }
+
+
+def _judged(wanted: Wanted, seen: Observation, peer: Observation | None) -> dict[str, Any]:
+    """The phase and the verdict over the pair, by the keys of colo_info's result."""
+    # Whatever deploy would prepare first is no reason for it to refuse.
+    unprepared = preflight.seen_here(replace(wanted, dry=True), seen, peer)
+    unmet = [row for row in unprepared if row.state == WRONG]
+    return {"phase": pair.phase(seen, peer), "verdict": asdict(pair.pair(seen, peer, unmet))}
 
 
 def _with_checkpoint(hypervisor: Hypervisor, domain: str, seen: Observation) -> Observation:

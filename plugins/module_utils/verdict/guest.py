@@ -51,7 +51,7 @@ def unanswered(seen: Observation) -> Iterator[Problem]:
         yield mute(seen)
 
 
-def half_taken_over(seen: Observation) -> Iterator[Problem]:
+def cut_off(seen: Observation) -> Iterator[Problem]:
     """A survivor whose failover was cut off is no ordinary guest yet, and everything else begins from one."""
     if seen.domain and seen.record and states.half_taken_over(seen):
         yield Problem(

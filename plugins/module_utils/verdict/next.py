@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 from ..observation.seen import Observation
 from .copies import outlived
 
@@ -15,16 +18,33 @@ def next_playbook(phase: str, holder: Observation | None, other: Observation | N
     ``holder`` is what was seen of the host with the newest copy, ``other`` of the other one; None where it was not.
     ``failover`` wants the lost host fenced first.
     """
-    if phase == "protected":
-        return ""
-    if phase == "powered_off":
-        return "failover" if other is not None and holder is not None and outlived(holder, other) else "start"
-    if phase == "stalled":  # with both hosts up, the guest is freed without anybody's power being cut
-        return "unprotect" if other is not None else "failover"
-    if phase == "degraded":
-        cut_off = holder is not None and holder.record.role == "alone"
-        return "failover" if cut_off or holder is None or other is None else "deploy"
-    if phase == "stale":  # handed over, and never taken over
-        runs = other is not None and other.domain is not None and other.domain.active
-        return "failover" if runs else "start"
-    return "deploy"
+    return LEADS_ON.get(phase, lambda *_seen: "deploy")(holder, other)
+
+
+def _powered_off(holder: Observation | None, other: Observation | None) -> str:
+    return "failover" if other is not None and holder is not None and outlived(holder, other) else "start"
+
+
+def _stalled(_holder: Observation | None, other: Observation | None) -> str:
+    """With both hosts up, the guest is freed without anybody's power being cut."""
+    return "failover" if other is None else "unprotect"
+
+
+def _degraded(holder: Observation | None, other: Observation | None) -> str:
+    cut_off = holder is not None and holder.record.role == "alone"
+    return "failover" if cut_off or holder is None or other is None else "deploy"
+
+
+def _stale(_holder: Observation | None, other: Observation | None) -> str:
+    """It was handed over, and never taken over."""
+    runs = other is not None and other.domain is not None and other.domain.active
+    return "failover" if runs else "start"
+
+
+# By the phase; whatever is not here, deploy leads on from.
+LEADS_ON: Mapping[str, Callable[[Observation | None, Observation | None], str]] = MappingProxyType(
+    {
+        "protected": lambda *_seen: "", "powered_off": _powered_off, "stalled": _stalled, "degraded": _degraded,
+        "stale": _stale,
+    }
+)  # fmt: skip

@@ -26,7 +26,7 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
     """End this host's half of the running pair. The guest goes on; a standby, which has none, is ended."""
     if seen.domain is None or seen.record is None or not seen.domain.active:
         return Plan(tuple(barrier.let_pass(seen)), seen)
-    refuse_if([*guest.unanswered(seen), *guest.half_taken_over(seen)])
+    refuse_if([*guest.unanswered(seen), *guest.cut_off(seen)])
     if seen.record.role != "secondary":
         return undo(seen)
     if seen.monitor.colo == "secondary" and not (peer and peer.monitor and peer.monitor.migration.status != "colo"):

@@ -32,7 +32,10 @@ class Encryption:
 
 
 def of_pair(wanted: Wanted, holder: Observation, standby: Observation | None, rows: list[Requirement]) -> Encryption:
-    """From what was seen of both hosts, and the whole table of requirements."""
+    """Whether the pair that is up has less TLS than is wanted, and what keeps it from being formed anew with more.
+
+    ``rows``: all requirements of the pair as they stand; those that are not met keep it from that as well.
+    """
     if standby is None or not _is_up(holder) or TLS.index(holder.record.tls) <= TLS.index(wanted.tls):
         return Encryption(False, ())
     here, there = holder.host, standby.host
@@ -64,7 +67,10 @@ def encryption(wanted: Wanted, holder: Observation, standby: Observation) -> lis
 
 
 def withholding(tls: str, holder: Observation, standby: Observation) -> list[Requirement]:
-    """Nothing, where both QEMUs hand on at once what came encrypted."""
+    """The row ``encryption``, wrong, where a host's QEMU withholds what came encrypted; no row where none does.
+
+    Without TLS on every channel (``tls``) it does no harm, and there is no row either.
+    """
     row = Row("encryption", None, "TLS on every channel")
     for seen in (holder, standby) if tls == REQUIRED else ():
         if abilities.withholds_encrypted(abilities.running(seen)):

@@ -62,7 +62,10 @@ def uncompared(wanted: Wanted, seen: Observation) -> list[Requirement]:
 
 
 def nftables(wanted: Wanted, host: Host) -> list[Requirement]:
-    """Either host may have to keep such frames back: the two change sides."""
+    """The row that wants nftables on this host, wrong where frames are to be dropped and it has none.
+
+    On either host, since the two change sides.
+    """
     row = Row("nftables", host, "to drop such frames")
     if treatment(wanted.uncompared) == DROP and host.nftables is False:
         row.wrong(
