@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Seeing a domain on this host. The only room that reads; it changes nothing and decides nothing."""
+"""Seeing a domain on this host. It changes nothing and decides nothing; of its room only ``trial`` starts something."""
 
 from __future__ import annotations
 
@@ -176,9 +176,14 @@ def _glimpse(found: dict[str, Any] | None) -> Domain | None:
     """The domain as libvirt tells it without asking its QEMU: what it is, and its record; the rest is not known."""
     if found is None:
         return None
-    text = found.pop("record")
+    record, told = recorded(found), {key: value for key, value in found.items() if key != "record"}
     unknown = {"autostart": False, "machine": "", "memory": 0, "vcpus": 0, "emulator": None, "inactive_xml": ""}
-    return Domain(**found, **unknown, record=_record(found, record_xml.from_xml(text) if text else None))
+    return Domain(**told, **unknown, record=record)
+
+
+def recorded(found: dict[str, Any]) -> Record | None:
+    """The record in what ``Hypervisor.glimpse`` found of a domain, with what is noted beside it."""
+    return _record(found, record_xml.from_xml(found["record"]) if found["record"] else None)
 
 
 def _record(found: dict[str, Any], record: Record | None) -> Record | None:
@@ -253,6 +258,14 @@ def came_over(seen: Observation) -> dict[str, Any]:
     }
 
 
+def connected(record: Record) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """An observation's ``peer_sockets``, ``stuck_sockets`` and ``closed_sockets`` as they are now, and nothing else."""
+    peer, ports = record.peer.address, [channel.port for channel in record.channels()]
+    kinds = sockets.peer_sockets, sockets.stuck_sockets, sockets.closed_sockets
+    established, stuck, closed = (kind(peer, ports) for kind in kinds)
+    return established, stuck, closed
+
+
 def _sockets(record: Record) -> dict[str, Any]:
     peer, kinds = record.peer.address, {channel.port: channel.kind for channel in record.channels()}
     counts = dict.fromkeys(("migration", "nbd", *kinds.values()), 0)
@@ -260,10 +273,11 @@ def _sockets(record: Record) -> dict[str, Any]:
         counts[kinds[port]] += count
     # A command, for which a promotion has no time unless it matters.
     asked = record.role == "secondary" and counts["migration"] > 0 and counts["nbd"] < len(record.disks)
+    established, stuck, closed = connected(record)
     return {
-        "peer_sockets": sockets.peer_sockets(peer, kinds),
-        "stuck_sockets": sockets.stuck_sockets(peer, kinds),
-        "closed_sockets": sockets.closed_sockets(peer, kinds),
+        "peer_sockets": established,
+        "stuck_sockets": stuck,
+        "closed_sockets": closed,
         "connections": counts,
         "without_writes": silence.without_writes(record) if asked else None,
     }

@@ -14,15 +14,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from ..errors import ColoError
-from ..host import automation, files, half_notes, lock, processes, sockets
+from ..host import automation, files, half_notes, lock, processes
 from ..host.hypervisor import Hypervisor
 from ..observation.automation import Automation, Settings
 from ..observation.depth import BRIEF, QUICK
 from ..observation.seen import Observation
 from ..observation.word import Half, Speech
 from ..observe import look
-from ..record import xml as record_xml
-from ..record.half_notes import HalfNote, as_given_up, with_note
+from ..record.half_notes import HalfNote, as_given_up
 from ..record.pair import Record
 from ..record.wanted import Wanted
 from ..verdict import channels, fence, vigil, word
@@ -251,11 +250,10 @@ class Keeper(threading.Thread):
 
     def _recorded(self, found: dict[str, object]) -> Record:
         """What is written in the domain, and beside it."""
-        text = found["record"]
-        record = record_xml.from_xml(text) if text else None
+        record = look.recorded(found)
         if record is None:
             raise ColoError("the domain is not part of a pair any more")
-        return with_note(record, self.uuid, half_notes.noted(half_notes.GAVE_WAY, self.domain))
+        return record
 
     def _state(self, found: dict[str, object]) -> None:
         """What the other host is to know of this half."""
@@ -319,10 +317,7 @@ class Keeper(threading.Thread):
         """Whether all connections of this QEMU with the peer's have ended; looked at only where that counts."""
         if theirs is None or not self.half.running:
             return False
-        ports = [channel.port for channel in self.record.channels()]
-        peer = self.record.peer.address
-        kinds = sockets.peer_sockets, sockets.stuck_sockets, sockets.closed_sockets
-        return channels.none_left(*(kind(peer, ports) for kind in kinds))
+        return channels.none_left(*look.connected(self.record))
 
     def _carry_out(self, decision: Decision, theirs: Half | None) -> None:
         wanted, warm = Wanted(directory=self._settings.directory), self._warm_for(decision.action)

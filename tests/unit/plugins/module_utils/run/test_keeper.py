@@ -7,9 +7,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.host import lock, processes
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
+from ansible_collections.lockstep.colo.plugins.module_utils.host import half_notes, lock, processes
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.automation import Settings
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half
+from ansible_collections.lockstep.colo.plugins.module_utils.record.half_notes import HalfNote, as_given_up
 from ansible_collections.lockstep.colo.plugins.module_utils.run import keeper
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import Result
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import vigil
@@ -72,3 +75,13 @@ def test_what_was_not_foreseen_is_said(kept: keeper.Keeper, monkeypatch: pytest.
     kept._carry_out(vigil.Decision(vigil.EXPEND, "the standby is not needed"), None)
     words = f"{kept.domain}: {vigil.EXPEND} did not foresee this: QEMU's exports: ['vda'], foreseen was []"
     assert said[1:] == [words]
+
+
+def test_a_record_is_read_with_what_is_noted_beside_it(kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"name": kept.domain, "uuid": kept.uuid, "record": editing.with_metadata_element(SEEN.record)}
+    notes: list[HalfNote | None] = [None, HalfNote(kept.uuid, SEEN.record.generation, SEEN.record.role)]
+    monkeypatch.setattr(half_notes, "noted", lambda _kind, _domain: notes.pop(0))
+    assert kept._recorded(found) == SEEN.record
+    assert kept._recorded(found) == as_given_up(SEEN.record) != SEEN.record
+    with pytest.raises(ColoError, match="not part of a pair any more"):
+        kept._recorded({**found, "record": None})
