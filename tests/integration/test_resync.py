@@ -105,7 +105,8 @@ def test_a_fault_in_the_middle_costs_the_guest_nothing(lost: Bed, tmp_path: Path
     boot, errors = lost.get(), lost.io_errors("kvm2")
     words = lost.command("deploy", "--limit", "web1", "-e", "colo_resync=changed", "-e", f"colo_sync_speed={SLOW}")
     with subprocess.Popen(words, cwd=ROOT, env=lost.environment(), stdin=subprocess.DEVNULL) as deploy:
-        wait_for("comparing", lambda: "saved" in lost.ssh("kvm2", "cat /run/lockstep-colo/*.vda.copied", check=False))
+        note = "cat /run/lockstep-colo/*.vda.copied"
+        wait_for("comparing", lambda: "saved" in lost.ssh("kvm2", note, check=False), timeout=240)
         if fault == "its host's power":
             lost.power_off("kvm1")
         else:
