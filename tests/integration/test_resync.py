@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import survivor
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import resync
 from colo_bed import OTHER, ROOT, TWO_DISKS, VIRSH, Bed, wait_for
 from lockstep_lab import checker, probe
 
@@ -56,6 +57,12 @@ def stop_both(bed: Bed, primary: str, standby: str) -> None:
     bed.ssh(standby, f"{VIRSH} destroy web1")
 
 
+def least(bed: Bed, host: str) -> int:
+    """Bytes that the emptiest image of the host takes."""
+    paths = " ".join(path.strip() for path in bed.images(host).values())
+    return min(512 * int(blocks) for blocks in bed.ssh(host, f"stat -c %b {paths}").split())
+
+
 def processes(bed: Bed, host: str, name: str) -> int:
     return int(bed.ssh(host, f"pgrep -fc '[h]ost[.]{name}' || true"))
 
@@ -63,12 +70,12 @@ def processes(bed: Bed, host: str, name: str) -> int:
 @pytest.fixture(name="lost")
 def a_guest_that_lost_a_host(lab: Bed, tmp_path: Path) -> Bed:
     """The guest runs alone on kvm2; kvm1, which had it, is back, with images that are mostly right."""
-    lab.fresh_guest(disks=TWO_DISKS, rate=50)
+    lab.fresh_guest(disks=TWO_DISKS, rate=200)
     for host in OTHER:
         lab.ssh(host, "rm -f /run/lockstep-colo/*.copied")  # of a guest before this one, which has the same UUID
     lab.deploy("--limit", "kvm,web1").good()
     probe.start(lab.lab, tmp_path)
-    wait_for("acknowledgements", lambda: probe.report(tmp_path)["acks"]["count"] > 100)
+    wait_for("enough on both disks to be worth it", lambda: least(lab, "kvm2") > 2 * resync.WORTH_IT, timeout=240)
     lab.power_off("kvm1")
     lab.failover("kvm1", "-e", "colo_lost=kvm1").good()
     survivor.serves(lab, tmp_path)
