@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import survivor
 from colo_bed import OTHER, VIRSH, Bed, wait_for
-from lockstep_lab import probe
+from lockstep_lab import hosts, probe
 from lockstep_lab.common import HOSTS
-from watching import journal, kill_qemu, ready
+from watching import journal, kill_qemu, ready, unforeseen
 
 ON = {host: {"colo_automation": "word", "colo_metrics_directory": "/var/tmp"} for host in HOSTS}
 
@@ -25,6 +25,12 @@ def guarded(bed: Bed) -> str:
     bed.deploy("-e", "colo_automation=word").good()
     yield boot
     bed.prepare().good()
+
+
+@pytest.fixture(autouse=True)
+def foresees_what_it_does(bed: Bed) -> None:
+    yield
+    assert not [words for host in HOSTS if hosts.running(bed.lab, host) for words in unforeseen(bed, host)]
 
 
 def status(bed: Bed) -> dict:

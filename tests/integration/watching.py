@@ -31,6 +31,11 @@ def journal(bed: Bed, host: str, lines: int = 40) -> str:
     return bed.ssh(host, f"journalctl -u {UNIT} -o short-monotonic --no-pager -n {lines}")
 
 
+def unforeseen(bed: Bed, host: str) -> list[str]:
+    """What the watcher of a host has left otherwise than the effects of its steps said."""
+    return re.findall(r"web1: (\w+ did not foresee this: .*)", bed.ssh(host, f"journalctl -u {UNIT} -o cat --no-pager"))
+
+
 def acts(bed: Bed, host: str) -> list[dict[str, float | str]]:
     """What the watcher of a host has done, oldest first; moments of time.monotonic(), which hosts of a lab share."""
     found = _ACTED.findall(bed.ssh(host, f"journalctl -u {UNIT} -o cat --no-pager"))

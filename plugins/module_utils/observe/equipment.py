@@ -93,7 +93,8 @@ def _speed(device: str) -> int | None:
 
 
 def forward_delays() -> tuple[ForwardDelay, ...]:
-    """Of each bridge, for how long a port that comes up lets nothing pass."""
+    """Of each bridge, the seconds for which a port that comes up lets nothing pass: its forward delay where it speaks
+    STP, else 0 (the kernel's sysfs, Documentation/ABI: bridge/forward_delay, in hundredths of a second)."""
     found = []
     for bridge in sorted(Path(NETWORK).glob("*/bridge")):
         stp, delay = (int((bridge / name).read_text(encoding="ascii")) for name in ("stp_state", "forward_delay"))

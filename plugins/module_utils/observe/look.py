@@ -115,7 +115,8 @@ def _with_equipment(seen: Observation, directory: str, sights: Sights) -> Observ
 
 
 def _compared(seen: Observation) -> Iterable[tuple[str, Compared]]:
-    """Of a guest's own host: there is what sends to the standby."""
+    """By disk, what the last copy that compared it has compared and sent, as the process noted that sent it; of the
+    primary's host alone, where that runs."""
     if seen.record is None or seen.record.role != "primary":
         return
     for disk in seen.record.disks:

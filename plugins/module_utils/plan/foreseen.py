@@ -17,13 +17,16 @@ OF_A_PAIR = ("barrier", "images", "QEMU's connected")  # looked at only where th
 
 
 def differences(before: Observation, foreseen: Observation, seen: Observation) -> list[str]:
-    """What plans decide on and a run left otherwise than was foreseen, in words; as far as the last look went.
+    """What plans decide on and a run left otherwise than was foreseen, in words; as far as both looks went.
 
-    ``foreseen`` is what the effects make of ``before``; ``seen`` is what the run has left.
+    ``foreseen`` is what the effects make of ``before``; ``seen`` is what the run has left. A look that left QEMU and
+    the host out, since clients wait for what follows or QEMU has ended, shows nothing that could be compared.
     """
-    if seen.depth not in WHOLE_DOMAIN:
+    looks = before.depth, seen.depth
+    if not all(depth in WHOLE_DOMAIN for depth in looks):
         return []
-    expected, found = _outline(foreseen, seen.depth), _outline(seen, seen.depth)
+    whole_host = all(depth in WHOLE_HOST for depth in looks)
+    expected, found = _outline(foreseen, whole_host), _outline(seen, whole_host)
     if (before.record is None) != (seen.record is None):
         _leave_out_what_was_there(expected, found)
     if foreseen.monitor is None or seen.monitor is None:  # a QEMU that is new, or does not answer
@@ -51,7 +54,7 @@ def _leave_out_what_was_there(expected: dict[str, Any], found: dict[str, Any]) -
         expected["images"], found["images"] = made, left & made
 
 
-def _outline(seen: Observation, depth: str) -> dict[str, Any]:
+def _outline(seen: Observation, whole_host: bool) -> dict[str, Any]:
     domain, marker = seen.domain, seen.marker
     outline: dict[str, Any] = {"domain": domain is not None, "marker": marker and (marker.generation, marker.role)}
     if domain is not None:
@@ -65,7 +68,7 @@ def _outline(seen: Observation, depth: str) -> dict[str, Any]:
         }
     if seen.monitor is not None:
         outline |= {f"QEMU's {name}": value for name, value in _of_qemu(seen, seen.monitor).items()}
-    if depth in WHOLE_HOST:
+    if whole_host:
         outline["barrier"] = seen.barrier
         outline["images"] = {path for path, image in seen.images.items() if image.exists}
         ports = {channel.port for channel in seen.record.channels()} if seen.record else set()

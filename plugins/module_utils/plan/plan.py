@@ -26,6 +26,12 @@ class Plan:
         return effects.fold(self.before, self.steps)
 
     @property
+    def up_to_pivot(self) -> tuple[Step, ...]:
+        """Those that are carried out before what follows is decided anew."""
+        ends = next((number for number, step in enumerate(self.steps, 1) if step.pivot), len(self.steps))
+        return self.steps[:ends]
+
+    @property
     def changes(self) -> bool:
         """Whether any of its steps does."""
         return any(step.changes for step in self.steps)

@@ -29,7 +29,7 @@ Rescue = Callable[[Observation, Observation], Plan]
 class Result:
     """What a run found, meant to do and did; ``changed`` in check mode what it would.
 
-    ``unforeseen``: what came out otherwise than the effects of its last steps said.
+    ``unforeseen``: what came out otherwise than the effects of its steps said, at each look after some of them.
     """
 
     before: Observation
@@ -57,7 +57,8 @@ def converge(
     frees the guest when a step fails. ``began``: time.monotonic() of what the run looked at before, for its times.
     """
     began = time.monotonic() if began is None else began
-    seen = began_with = observe()
+    seen = now = observe()
+    rounds: list[tuple[Observation, tuple[Step, ...], Observation]] = []
     plan = decide(seen)
     result = Result(seen, seen, list(plan.steps), changed=plan.changes)
     if check:
@@ -70,8 +71,9 @@ def converge(
                 apply.run(plan)
                 if not outcome.pivoted:
                     break
-                began_with = observe()
-                plan = decide(began_with)
+                before, now = now, observe()
+                rounds.append((before, plan.up_to_pivot, now))
+                plan = decide(now)
                 result.steps[len(outcome.done) :] = plan.steps
             else:
                 words = f"no end after {MAX_ROUNDS} rounds of observing and planning"
@@ -83,7 +85,9 @@ def converge(
     result.changed = outcome.changed
     after = observe() if outcome.done else seen
     if outcome.finished and plan.steps:
-        result.unforeseen = differences(began_with, fold(began_with, plan.steps), after)
+        rounds.append((now, plan.steps, after))
+    for before, steps, then in rounds:
+        result.unforeseen += differences(before, fold(before, steps), then)
     result.after = replace(after, checkpoints=outcome.checkpoints, announced=outcome.announced or after.announced)
     result.seconds = round(time.monotonic() - began, 4)
     return result

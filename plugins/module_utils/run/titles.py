@@ -35,7 +35,8 @@ TITLES: Mapping[str, str] = MappingProxyType(
 
 
 def title(goal: str, request: Request | None = None) -> str:
-    """Of a run that was asked for by ``request``; None for one that could not even be read."""
+    """What a run towards ``goal`` is called in results and reports, in plain words; more exactly where its ``request``
+    could be read."""
     if request is None:
         return TITLES[goal]
     if goal == "surviving":

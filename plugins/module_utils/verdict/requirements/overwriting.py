@@ -28,9 +28,9 @@ def newest(holder: Observation, standby: Observation) -> list[Requirement]:
             f"{here} has the standby of this domain, not the guest",
             "Protect it from the host that the guest runs on; after the loss of that host, run colo_failover here",
         )
-    if standby.record and standby.record.generation > (holder.record.generation if holder.record else 0):
+    if standby.record and standby.generation > holder.generation:
         row.wrong(
-            f"{standby.host.name} has a newer copy of this domain (generation {standby.record.generation})",
+            f"{standby.host.name} has a newer copy of this domain (generation {standby.generation})",
             "This copy is stale: protect the domain from that host",
         )
     return row.found(f"generation {copies.generation_when_described(holder)}")

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import BRIEF, THOROUGH
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import BRIEF
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Disk,
     Domain,
@@ -72,7 +72,12 @@ def test_nothing_is_unforeseen_of_what_did_not_change(name: str) -> None:
 
 def test_what_a_short_look_does_not_see_is_no_difference() -> None:
     seen = recorded("protected-primary")
-    assert differences(seen, seen, replace(seen, depth=BRIEF, domain=replace(seen.domain, autostart=True))) == []
+    other = replace(seen, domain=replace(seen.domain, autostart=True))
+    assert differences(seen, seen, other)
+    assert differences(seen, seen, replace(other, depth=BRIEF)) == []
+    assert differences(replace(seen, depth=BRIEF), seen, other) == [], (
+        "what was not seen before was not foreseen either"
+    )
 
 
 def test_what_was_there_and_comes_into_view_is_no_difference() -> None:
@@ -182,7 +187,7 @@ def spied(value: Any, read: set[tuple[type, str]]) -> Any:
 def test_whatever_is_seen_is_compared_or_has_a_reason(kind: type) -> None:
     read: set[tuple[type, str]] = set()
     for name in ("protected-primary", "syncing-primary", "stopped-primary"):
-        foreseen._outline(spied(recorded(name), read), THOROUGH)
+        foreseen._outline(spied(recorded(name), read), whole_host=True)
     excused = [name for names in NOT_COMPARED[kind].values() for name in names.split()]
     compared = {name for of, name in read if of is kind}
     assert sorted([*compared, *excused]) == sorted(field.name for field in fields(kind))

@@ -80,6 +80,13 @@ def test_a_pivot_is_followed_by_another_look_and_another_plan() -> None:
     assert [done.title for done in result.outcome.done] == ["start", "known", "start", "go"]
 
 
+def test_what_the_steps_before_a_pivot_left_unforeseen_is_told_as_well() -> None:
+    listens = recorded("listening-secondary")
+    plans = iter([Plan((START,), listens), Plan((), listens)])
+    result = go(Recording(), lambda: listens, lambda _seen: next(plans))
+    assert [words for words in result.unforeseen if words.startswith("active: True, foreseen was False")]
+
+
 def test_pivots_without_end_are_a_defect_that_is_said() -> None:
     recording = Recording()
     with pytest.raises(ColoError, match=f"no end after {MAX_ROUNDS} rounds"):
