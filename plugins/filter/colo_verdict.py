@@ -12,9 +12,8 @@ version_added: 0.1.0
 author:
   - the lockstep.colo contributors
 description:
-  - The verdict as M(lockstep.colo.colo_info) returns it, and where a playbook goes on from there. The roles of the
-    collection branch on nothing else.
-positional: _input, primary, secondary
+  - Which host has the guest, and what a playbook does next. The roles of the collection branch on nothing else.
+positional: _input, primary, secondary, playbook
 options:
   _input:
     description:
@@ -30,64 +29,111 @@ options:
     description: The name of the other.
     type: str
     required: true
+  playbook:
+    description: The playbook that goes on from there, for C(next); V(status) does nothing.
+    type: str
+    choices: [deploy, drill, failover, start, status, switchover, unprotect]
+    default: status
+  guest_host:
+    description: The host that the guest shall be on; empty where nothing is said of that.
+    type: str
+    default: ""
+  tls_renew:
+    description: Whether a pair that is up with less TLS than is wanted is formed anew.
+    type: bool
+    default: false
+  vhost:
+    description: What is done about a guest that uses vhost.
+    type: str
+    choices: [refuse, save_and_restore]
+    default: refuse
 """
 
 EXAMPLES = r"""
 - name: Say where the guest is
   ansible.builtin.debug:
     msg: "{{ (seen | lockstep.colo.colo_verdict('kvm1', 'kvm2')).holder }}"
+
+- name: Let the standby no longer be promoted, before the guest is started without it
+  ansible.builtin.include_tasks: outdate.yml
+  when: "'outdate' in (seen | lockstep.colo.colo_verdict('kvm1', 'kvm2', 'start')).next"
 """
 
 RETURN = r"""
 _value:
   description:
-    - C(phase), C(holder), C(problems), C(notes), C(next) and C(protected) as in the verdict of
-      M(lockstep.colo.colo_info).
-    - C(source), the host whose copy the other's is or would be made from, and C(standby), the other.
-    - C(answered) and C(silent), the hosts of which there is an observation, the source first, and those of which
-      there is none.
-    - C(uuid) of the domain, C(roles) by host, C(guarded), the hosts whose watchers are told to guard it, C(disks), and
-      C(generation) of the newest copy; what is not known is V(unknown) or null.
-    - C(alone), whether the copy at the source is that of a survivor, which is in no pair since a failover.
-    - C(gave_away), whether it has ended at the source for the standby to take over.
-    - C(finish), whether a failover to the source was begun and is to be seen to its end before anything else.
-    - C(resume), whether the guest at the source stands still since a run was cut off, and can be let go on at once.
-    - C(outdates), whether the guest is off at the source and its standby still runs, which a start would leave behind,
-      so that it has to be kept from being promoted before.
-    - C(deserted), whether the standby has ended and the clients of the guest at the source wait for it.
+    - C(holder), the host whose copy is the guest's, or where that is not known the one whose copy the other's would be
+      made from, and C(standby), the other.
+    - C(next), what the playbook does now, in its order. Where its own work is not done, its own name is among it.
+    - Of that, V(finish), a failover to the holder that was begun is seen to its end before anything else.
+    - V(change_sides), the guest is moved to the standby's host; with V(take_over), it has ended at the holder for that.
+    - V(resume), a guest is resumed that stands still since a run was cut off, before all is looked at again.
+    - V(free), the clients of the guest wait for a standby that has ended, which is taken from it.
+    - V(renew), the pair is formed anew, with TLS; with V(refuse_renewal), something keeps it from that.
+    - V(take_off_vhost), the guest is saved and restored without vhost; with V(refuse_vhost), something else is wrong.
+    - V(outdate), a standby that a start would leave behind is kept from being promoted.
+    - V(deploy), also of V(drill) and V(switchover), both hosts are brought together; it is not there where it was seen
+      that nothing is left to do.
+    - V(drill), the standby can be tried out, since its pair is V(protected).
+    - V(failover), one host answers and the other does not.
+    - V(start) and V(unprotect), the domain is started, or made an ordinary one.
+    - To be told, C(phase) and C(problems) as in the verdict of M(lockstep.colo.colo_info); C(answered) and C(silent),
+      the hosts of which there is an observation, the holder first, and those of which there is none; C(uuid) of the
+      domain, C(roles) by host, C(guarded), the hosts whose watchers are told to guard it, C(disks), and C(generation)
+      of the newest copy. What is not known is V(unknown) or null.
   type: dict
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import Unreadable, from_data, to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, course, pair
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, pair
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.course import COURSES, Chosen, Held, course
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import given, observed
 
 
-def colo_verdict(results: dict[str, Any], primary: str, secondary: str) -> dict[str, Any]:
-    """The verdict over the pair, with its course, as plain data."""
+def colo_verdict(
+    results: dict[str, Any], primary: str, secondary: str, playbook: str = "status", **chosen: Any
+) -> dict[str, Any]:
+    """Where the guest is and what ``playbook`` does next, as plain data."""
     if not isinstance(results, dict):
         raise AnsibleFilterError("colo_verdict wants what was seen by the names of the hosts, as a dictionary")
-    data = given.plain(results)
+    if playbook not in COURSES:
+        raise AnsibleFilterError(f"colo_verdict knows no playbook {playbook!r}, but {', '.join(COURSES)}")
+    names, data = (primary, secondary), given.plain(results)
     try:
-        seen = {name: observed.observation(data.get(name)) for name in (primary, secondary)}
+        one, other = (observed.observation(data.get(name)) for name in names)
+        held = tuple(_held(given.mapping(data.get(name))) for name in names)
+        wishes = from_data(Chosen, given.plain(chosen))
     except observed.OtherVersion as error:
         raise AnsibleFilterError(str(error)) from error
-    one, other = seen[primary], seen[secondary]
-    newest = copies.newest(half for half in (one, other) if half)
-    record = newest.record if newest else None
+    except Unreadable as error:
+        raise AnsibleFilterError(f"colo_verdict cannot read an option: {error}") from error
+    verdict, newest = pair.pair(one, other), copies.newest(half for half in (one, other) if half)
+    record, seen = newest.record if newest else None, dict(zip(names, (one, other), strict=True))
     return {
-        **to_data(pair.pair(one, other)),
-        **to_data(course.course((primary, secondary), (one, other))),
+        **to_data(course(playbook, names, (one, other), held, wishes)),
+        "phase": verdict.phase,
+        "problems": list(verdict.problems),
         "uuid": next((half.domain.uuid for half in seen.values() if half and half.domain), None),
         "guarded": [name for name, half in seen.items() if _guarded(half)],
         "roles": {name: _role(half) for name, half in seen.items()},
         "disks": [disk.target for disk in record.disks] if record else [],
         "generation": record.generation if record else None,
     }
+
+
+def _held(result: Mapping[str, Any]) -> Held | None:
+    """What a host said that was held against the other; None of one that was not, or said nothing that can be read."""
+    if "pending" not in result:
+        return None
+    try:
+        return from_data(Held, {key: result.get(key) for key in ("pending", "encryption", "vhost")})
+    except Unreadable:
+        return None
 
 
 def _guarded(seen: Observation | None) -> bool:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,24 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.course import COURSES
 from jinja2 import nodes
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 FILES = sorted(
     path for name in ("host", "pair", "failover", "report") for path in (ROLES / name / "tasks").rglob("*.yml")
 )
-# What an observation, or a verdict, is made of: to be told to people, and by no role to be decided on.
+# What an observation and a verdict are made of, and what comes of holding one against what is wanted: to be told to
+# people, and by no role to be decided on.
 DECIDES = frozenset(
     {
-        "active", "domain", "generation", "handed_over", "holder", "marker", "monitor", "next", "observation", "phase",
-        "preflight", "problems", "record", "role", "roles", "state", "sync",
+        "active", "advice", "besides", "colo_verdict", "domain", "encryption", "generation", "handed_over", "holder",
+        "in_clear", "marker", "monitor", "next", "notes", "observation", "pending", "phase", "preflight", "problems",
+        "protected", "record", "role", "roles", "state", "sync", "verdict", "vhost",
     }
 )  # fmt: skip
+# By which all is decided: whether a word is in it, and whether it is empty.
+NEXT = re.compile(r"'(\w+)' (?:not )?in colo_verdict\.next\b|colo_verdict\.next \| default\(\['all'\]\) \| length > 0")
 BELOW = frozenset(("record", "handed_over"))  # not even told: the verdict has what there is to say of them
 CONDITIONS = ("when", "that", "failed_when", "changed_when", "until")
 CHOOSERS = frozenset(
@@ -37,6 +43,11 @@ EXEMPT = {
     "{{ colo_judged.observation.checkpoints | default(none) }}": "a number that is told, where there is one",
     "{{ colo_hold | default(false) and item == colo_secondary and colo_observed.preflight is defined }}": "whether the "
     "other host was asked for what it meets, not what it said",
+    "colo_seen[colo_to].advice | length > 0": "what is told, where there is something",
+    "{{ 'Neither host answers' if colo_verdict.silent else 'Both hosts answer' }}": "why it is refused, where it is",
+    "colo_status.protected is true": "what a look comes to, for whoever called it",
+    "colo_asked.verdict is defined": "whether a host came to a verdict, not which",
+    "colo_judged.verdict is not defined": "the same",
 }
 TEMPLATES = jinja2.Environment()
 pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")  # Ansible takes them as they are
@@ -104,9 +115,13 @@ def named(found: Any) -> Iterator[tuple[str, str]]:
 
 def parsed(value: str) -> nodes.Template:
     """A template without what is exempt in it."""
+    return TEMPLATES.parse(_without_exempt(value))
+
+
+def _without_exempt(value: str) -> str:
     for expression in EXEMPT:
-        value = value.replace(expression, "")
-    return TEMPLATES.parse(value)
+        value = value.replace(expression, "''")
+    return NEXT.sub("true", value)
 
 
 def decisions(text: str) -> list[str]:
@@ -122,7 +137,7 @@ def _decides(key: str, value: str, hangs_on_it: bool, told: set[str]) -> bool:
         return True
     tree = parsed(value)
     if hangs_on_it:
-        chosen = [tree, TEMPLATES.parse("{{ (" + value + ") }}")] if "{{" not in value else [tree]
+        chosen = [tree, parsed("{{ (" + _without_exempt(value) + ") }}")] if "{{" not in value else [tree]
     else:
         chosen = list(choices(tree))
     words = {word for part in chosen for word in looked_at(part)}
@@ -143,7 +158,23 @@ def test_a_role_reads_the_verdict_and_nothing_below_it(path: Path) -> None:
         ("colo_notes: \"{{ colo_preflight.preflight | selectattr('state', 'eq', 'note') | list }}\"", True),
         ("colo_mute: \"{{ colo_seen | dict2items | rejectattr('value.phase', 'defined') | list }}\"", True),
         ("peer: \"{{ colo_seen[colo_to] if colo_seen[colo_to].observation is defined else 'unreachable' }}\"", True),
-        ("when: colo_verdict.alone", False),
+        ("when: colo_verdict.alone", True),
+        ("when: \"'finish' in colo_verdict.next\"", False),
+        ("when: not ansible_check_mode and 'finish' not in colo_verdict.next", False),
+        ("msg: \"{{ 1 if 'finish' in colo_verdict.next else 2 }}\"", False),
+        ("when: \"'finish' in colo_verdict.next and colo_verdict.generation\"", True),
+        ("when: \"'deploy' in colo_status.next\"", True),
+        ("when: colo_verdict.next[0] == 'finish'", True),
+        ("when: colo_verdict.next | length > 1", True),
+        ("when: colo_verdict.silent | length != 1", True),
+        ("when: colo_to in colo_verdict.answered", True),
+        ("when: colo_verdict.guarded", True),
+        ("when: colo_preflight.encryption.in_clear", True),
+        ("when: colo_preflight.vhost.used", True),
+        ("that: colo_preflight.vhost.besides | length == 0", True),
+        ('colo_settled: "{{ colo_preflight.pending | default(none) == [] }}"', True),
+        ('loop: "{{ colo_verdict.guarded }}"', False),
+        ("failed_when: colo_healthy is not success", False),
         ("verified: true", True),
         ("state: expendable", False),
         ('generation: "{{ colo_verdict.generation }}"', False),
@@ -157,7 +188,7 @@ def test_a_role_reads_the_verdict_and_nothing_below_it(path: Path) -> None:
         ("peer: \"{{ colo_one if colo_told.phase == 'stale' else colo_other }}\"", True),
         ("content: \"{% if colo_told.holder == 'kvm1' %} here {% endif %}\"", True),
         ('fail_msg: "it is {{ colo_status.phase }} on {{ colo_told.holder }}"', False),
-        ("when: colo_verdict.resume and colo_healthy.verdict.protected is true", False),
+        ("when: colo_healthy.verdict.protected is true", True),
         ("state: \"{{ 'started' if x.domain.active else 'absent' }}\"", True),
         ('msg: "{{ x.record.role }}"', True),
         ("vars: {m: \"{{ x.phase == 'syncing' }}\"}", True),
@@ -177,6 +208,23 @@ def test_a_role_reads_the_verdict_and_nothing_below_it(path: Path) -> None:
 )
 def test_a_decision_is_found(line: str, found: bool) -> None:
     assert bool(decisions(line)) is found
+
+
+def test_a_role_asks_for_no_word_that_the_core_does_not_say_and_for_each_that_it_does() -> None:
+    asked = {word for path in FILES for word in NEXT.findall(path.read_text(encoding="utf-8")) if word}
+    said = {word for words in COURSES.values() for word in words}
+    assert asked - said == set()
+    assert said - asked == {"start", "unprotect"}  # there is no start in which nothing is to be started
+
+
+def test_a_playbook_goes_by_its_own_course() -> None:
+    stated = {
+        path.stem: play
+        for path in FILES
+        for play in re.findall(r"colo_playbook: (\w+)", path.read_text(encoding="utf-8"))
+    }
+    assert {name: {"main": "deploy"}.get(name, name) for name in stated} == stated
+    assert {*stated.values(), "failover"} == {*COURSES}
 
 
 def test_what_is_exempt_is_there() -> None:

@@ -4,10 +4,10 @@
 """What a host's copy of a domain is: how old, how whole, and whether the guest runs from it. Pure.
 
 Who has the guest: ``holder``, for what is said of a pair; never a standby, nor a copy that was given away. ``newest``:
-for what is written down of the pair, whatever the copy is. ``source``: for what comes next, also where a host did not
-answer or nothing is written down; which of two hosts the other's copy is made from. ``guest_is_there``: for one host
-that was told of its peer; whether the guest is the peer's, and a standby's place here. ``holds``: as ``holder``, for a
-watcher, which knows what is said of two halves and no more.
+for what is written down of the pair, whatever the copy is. ``guests_host``: for what comes next, also where a host did
+not answer or nothing is written down; which of two hosts the other's copy is made from. ``guest_is_there``: for one
+host that was told of its peer; whether the guest is the peer's, and a standby's place here. ``holds``: as ``holder``,
+for a watcher, which knows what is said of two halves and no more.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def newest(seen: Iterable[Observation]) -> Observation | None:
     return max((one for one in seen if one.record), key=lambda one: one.record.generation, default=None)
 
 
-def source(one: Observation | None, other: Observation | None) -> int:
+def guests_host(one: Observation | None, other: Observation | None) -> int:
     """Which of two, 0 or 1, has the copy that the other host's is or would be made from; None did not answer.
 
     Where all that is known is a standby, it is the other. Without a record an ordinary domain may be on either host, as

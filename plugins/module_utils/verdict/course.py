@@ -1,71 +1,223 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a playbook goes on from a pair: all that the roles branch on. Pure."""
+"""What a playbook does next with a pair, in words: all that the roles branch on. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from ..observation.seen import Observation
-from .copies import given_away, source
-from .pair import phase
+from .copies import given_away, guests_host
+from .pair import pair, phase
+from .requirements.encryption import Encryption
+from .vhost import Vhost
+
+FINISH = "finish"  # see a failover to the holder that was begun to its end
+DRILL = "drill"  # try the standby out
+CHANGE_SIDES = "change_sides"  # have the guest go on at the standby's host
+TAKE_OVER = "take_over"  # of that no more than the standby's part: the guest has ended at the holder for it
+RESUME = "resume"  # have a guest go on that stands still since a run was cut off
+FREE = "free"  # have a guest go on alone whose standby has ended, for which its clients wait
+REFUSE_RENEWAL = "refuse_renewal"  # say what keeps the pair from being formed anew
+RENEW = "renew"  # form the pair anew, with TLS
+REFUSE_VHOST = "refuse_vhost"  # say what is wrong besides, before the guest stands still to be taken off vhost
+TAKE_OFF_VHOST = "take_off_vhost"  # save the guest, and restore it without vhost
+DEPLOY = "deploy"  # bring both hosts together; not where it was seen that nothing is left to do
+UNPROTECT = "unprotect"  # make the domain an ordinary one
+OUTDATE = "outdate"  # keep a standby from being promoted that a start would leave behind
+START = "start"  # start the domain
+FAILOVER = "failover"  # serve from the host that answers
+
+_PROTECT = (RESUME, FREE, REFUSE_RENEWAL, RENEW, REFUSE_VHOST, TAKE_OFF_VHOST, DEPLOY)
+
+# By the playbook: what it may have to do, in its order. Its own work has its name.
+COURSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "deploy": (FINISH, *_PROTECT),
+        "drill": (FINISH, DRILL, *_PROTECT),
+        "failover": (FAILOVER,),
+        "start": (OUTDATE, START),
+        "status": (),
+        "switchover": (FINISH, CHANGE_SIDES, TAKE_OVER, *_PROTECT),
+        "unprotect": (FINISH, CHANGE_SIDES, TAKE_OVER, UNPROTECT),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the operator has chosen, as the options of the role ``pair`` have it.
+
+    ``guest_host`` is where the guest shall be, empty where nothing is said of that; ``tls_renew``: a pair with less TLS
+    than is wanted is formed anew; ``vhost``: ``save_and_restore``, or ``refuse`` a guest that uses it.
+    """
+
+    guest_host: str = ""
+    tls_renew: bool = False
+    vhost: str = "refuse"
+
+
+NOTHING = Chosen()
+
+
+@dataclass(frozen=True)
+class Held:
+    """What colo_info returned that held both hosts against what is wanted of their pair.
+
+    ``pending`` is every step that is left; None where that is not known.
+    """
+
+    pending: tuple[str, ...] | None
+    encryption: Encryption
+    vhost: Vhost
 
 
 @dataclass(frozen=True)
 class Course:
-    """``source`` is the host whose copy the other's, ``standby``'s, is or would be made from; by their names.
+    """``holder`` is the host whose copy is the guest's, or would be the one that the other's is made from.
 
-    ``answered`` are those of the two of which something was seen, the source first, and ``silent`` the others.
-    ``alone``: the guest runs there outside of a pair, since a failover. ``gave_away``: it has ended there, for the
-    standby to take over. ``finish``: a failover to it is seen to its end before anything else. ``resume``: its guest
-    stands still since a run was cut off, and can go on before all is looked at again. ``outdates``: the standby is to
-    be kept from being promoted before the guest is started without it. ``deserted``: its standby has ended, for which
-    the clients wait.
+    ``standby`` is the other. ``next`` is what the playbook does now, in its order: words of COURSES. ``answered`` are
+    those of the two of which something was seen, the holder first, and ``silent`` the others.
     """
 
-    source: str
+    holder: str
     standby: str
+    next: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
-    alone: bool = False
-    gave_away: bool = False
-    finish: bool = False
-    resume: bool = False
-    outdates: bool = False
-    deserted: bool = False
 
 
-def course(names: tuple[str, str], seen: tuple[Observation | None, Observation | None]) -> Course:
-    """Of the two hosts of a pair, by their ``names``, and what was seen of each; None for one that did not answer."""
-    first = source(*seen)
-    here, there = (names[first], names[1 - first]), (seen[first], seen[1 - first])
-    holder, other = there
-    answered = tuple(name for name, half in zip(here, there, strict=True) if half is not None)
-    known = Course(*here, answered, tuple(name for name in here if name not in answered))
-    if holder is None or holder.domain is None or holder.record is None:
-        return known
-    alone = holder.record.role == "alone"
-    return replace(
-        known,
-        alone=alone,
-        gave_away=given_away(holder),
-        finish=alone and holder.domain.active,
-        resume=_stands_still(holder) and other is not None and phase(other) == "listening",
-        outdates=not holder.domain.active and other is not None and _standby_is_up(other),
-        deserted=_is_frozen(holder) and other is not None and not (other.domain and other.domain.active),
-    )
+@dataclass(frozen=True)
+class Case:
+    """A pair as it is before a playbook goes on. What was not seen is None: of a host, or of what both come to."""
+
+    playbook: str
+    names: tuple[str, str]  # the holder's, and the standby's
+    holder: Observation | None
+    standby: Observation | None
+    held: Held | None = None
+    chosen: Chosen = NOTHING
 
 
-def _stands_still(holder: Observation) -> bool:
-    stopped = holder.monitor is not None and not holder.monitor.running
-    return stopped and phase(holder) in ("unprotected", "syncing")
+def course(
+    playbook: str,
+    names: tuple[str, str],
+    seen: tuple[Observation | None, Observation | None],
+    held: tuple[Held | None, Held | None] = (None, None),
+    chosen: Chosen = NOTHING,
+) -> Course:
+    """Of the two hosts of a pair, by their ``names``: what was seen of each, and what it said of both together.
+
+    Of that the standby's host counts. None stands for what was not seen. ``playbook`` is one of COURSES.
+    """
+    here = guests_host(*seen)
+    there = 1 - here
+    case = Case(playbook, (names[here], names[there]), seen[here], seen[there], held[there], chosen)
+    answered = tuple(names[which] for which in (here, there) if seen[which] is not None)
+    silent = tuple(name for name in case.names if name not in answered)
+    return Course(*case.names, tuple(word for word in COURSES[playbook] if _IS_NEXT[word](case)), answered, silent)
 
 
-def _is_frozen(holder: Observation) -> bool:
-    in_pair = holder.record.role == "primary" and holder.domain.active
-    return in_pair and phase(holder) in ("degraded", "stalled")
+def _always(_case: Case) -> bool:
+    return True
 
 
-def _standby_is_up(seen: Observation) -> bool:
-    return seen.record is not None and seen.record.role == "secondary" and seen.domain.active
+def _known(case: Case) -> bool:
+    """Whether a copy is there of which something is written down."""
+    return case.holder is not None and case.holder.domain is not None and case.holder.record is not None
+
+
+def _alone(case: Case) -> bool:
+    """Whether the holder's copy is that of a survivor, in no pair since a failover."""
+    return _known(case) and case.holder.record.role == "alone"
+
+
+def _is_to_be_finished(case: Case) -> bool:
+    return _alone(case) and case.holder.domain.active
+
+
+def _is_protected(case: Case) -> bool:
+    return pair(case.holder, case.standby).protected
+
+
+def _moves(case: Case) -> bool:
+    """A guest that runs alone came here by a change of sides that was cut off, or by a failover: it stays."""
+    if case.chosen.guest_host:
+        return case.chosen.guest_host != case.names[0]
+    return case.playbook == "switchover" and not _alone(case)
+
+
+def _is_given_away(case: Case) -> bool:
+    return _moves(case) and _known(case) and given_away(case.holder)
+
+
+def _stands_still(case: Case) -> bool:
+    """Where its standby waits for it, the guest can go on before all is looked at again."""
+    if not _known(case) or case.standby is None or phase(case.standby) != "listening":
+        return False
+    stopped = case.holder.monitor is not None and not case.holder.monitor.running
+    return stopped and phase(case.holder) in ("unprotected", "syncing")
+
+
+def _is_deserted(case: Case) -> bool:
+    if not _known(case) or case.standby is None or (case.standby.domain and case.standby.domain.active):
+        return False
+    in_pair = case.holder.record.role == "primary" and case.holder.domain.active
+    return in_pair and phase(case.holder) in ("degraded", "stalled")
+
+
+def _outdates(case: Case) -> bool:
+    """Whether the guest is off at the holder, and its standby still runs."""
+    if not _known(case) or case.standby is None or case.standby.record is None:
+        return False
+    up = case.standby.record.role == "secondary" and case.standby.domain.active
+    return up and not case.holder.domain.active
+
+
+def _is_renewed(case: Case) -> bool:
+    return case.chosen.tls_renew and case.held is not None and case.held.encryption.in_clear
+
+
+def _renewal_is_refused(case: Case) -> bool:
+    return _is_renewed(case) and bool(case.held.encryption.besides)
+
+
+def _is_taken_off_vhost(case: Case) -> bool:
+    return case.chosen.vhost == "save_and_restore" and case.held is not None and case.held.vhost.used
+
+
+def _vhost_is_refused(case: Case) -> bool:
+    return _is_taken_off_vhost(case) and bool(case.held.vhost.besides)
+
+
+def _is_unsettled(case: Case) -> bool:
+    return case.held is None or case.held.pending != () or _is_to_be_finished(case)
+
+
+def _one_is_lost(case: Case) -> bool:
+    """Which of two is to be given up, where both answer or neither, is not for a playbook to guess."""
+    return (case.holder is None) != (case.standby is None)
+
+
+_IS_NEXT: Mapping[str, Callable[[Case], bool]] = MappingProxyType(
+    {
+        FINISH: _is_to_be_finished,
+        DRILL: _is_protected,
+        CHANGE_SIDES: _moves,
+        TAKE_OVER: _is_given_away,
+        RESUME: _stands_still,
+        FREE: _is_deserted,
+        REFUSE_RENEWAL: _renewal_is_refused,
+        RENEW: _is_renewed,
+        REFUSE_VHOST: _vhost_is_refused,
+        TAKE_OFF_VHOST: _is_taken_off_vhost,
+        DEPLOY: _is_unsettled,
+        UNPROTECT: _always,
+        OUTDATE: _outdates,
+        START: _always,
+        FAILOVER: _one_is_lost,
+    }
+)

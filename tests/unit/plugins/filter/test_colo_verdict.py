@@ -7,10 +7,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
+from ansible_collections.lockstep.colo.plugins.filter import colo_verdict as module
 from ansible_collections.lockstep.colo.plugins.filter.colo_verdict import colo_verdict
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.course import COURSES, Chosen
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+
+ENCRYPTED = {"in_clear": False, "besides": []}
+NO_VHOST = {"used": False, "besides": []}
 
 
 def result(name: str, **changes: Any) -> dict[str, Any]:
@@ -20,6 +26,42 @@ def result(name: str, **changes: Any) -> dict[str, Any]:
 def test_what_is_no_observation_is_of_a_host_that_did_not_answer() -> None:
     seen = {"kvm1": result("protected-primary"), "kvm2": {"msg": "no", "unreachable": True}}
     assert colo_verdict(seen, "kvm1", "kvm2")["silent"] == ["kvm2"]
+
+
+@pytest.mark.parametrize(
+    ("says", "next_words"),
+    [
+        ({"pending": [], "encryption": ENCRYPTED, "vhost": NO_VHOST}, []),
+        ({"pending": None, "encryption": {**ENCRYPTED, "in_clear": True}, "vhost": NO_VHOST}, ["renew", "deploy"]),
+        ({}, ["deploy"]),
+        ({"pending": []}, ["deploy"]),
+        ({"pending": [], "encryption": {"in_clear": "no"}, "vhost": 7}, ["deploy"]),
+    ],
+)
+def test_what_the_standbys_host_was_held_against_says_what_is_next(says: dict[str, Any], next_words: list[str]) -> None:
+    """What cannot be read is no word that nothing is left to do."""
+    seen = {"kvm1": result("protected-primary"), "kvm2": {**result("protected-secondary"), **says}}
+    found = colo_verdict(seen, "kvm1", "kvm2", "deploy", guest_host="", tls_renew=True, vhost="refuse")
+    assert found["next"] == next_words
+    assert (found["holder"], found["standby"], found["phase"]) == ("kvm1", "kvm2", "protected")
+
+
+def test_what_is_not_known_is_refused_in_words() -> None:
+    with pytest.raises(AnsibleFilterError, match="knows no playbook 'fly', but deploy, "):
+        colo_verdict({}, "kvm1", "kvm2", "fly")
+    with pytest.raises(AnsibleFilterError, match=r"cannot read an option: .*guest.*, not a field of Chosen"):
+        colo_verdict({}, "kvm1", "kvm2", "deploy", guest="kvm1")
+
+
+def test_what_is_documented_is_what_there_is() -> None:
+    document = yaml.safe_load(module.DOCUMENTATION)
+    options = document["options"]
+    assert sorted(options["playbook"]["choices"]) == sorted(COURSES)
+    assert {name: options[name]["default"] for name in to_data(Chosen())} == to_data(Chosen())
+    told = " ".join(yaml.safe_load(module.RETURN)["_value"]["description"])
+    said = colo_verdict({}, "kvm1", "kvm2")
+    assert [key for key in said if f"C({key})" not in told] == []
+    assert [word for words in COURSES.values() for word in words if f"V({word})" not in told] == []
 
 
 def test_a_host_of_another_version_is_not_silent() -> None:
