@@ -18,7 +18,7 @@ from ..host import marker as marker_file
 from ..host.checkpoints import watch
 from ..host.files import NO_ROOM
 from ..host.hypervisor import Hypervisor
-from ..observation.seen import DISCONNECTED, STOPPED_BY_A_DISK, Announced, Checkpoints
+from ..observation.seen import AFTER_THAT, DISCONNECTED, STOPPED_BY_A_DISK, Announced, Checkpoints
 from ..plan.plan import Plan
 from ..plan.step import Step
 from ..record.half_notes import HalfNote
@@ -327,7 +327,7 @@ class Apply:
         if self._ask("query-status")["status"] == STOPPED_BY_A_DISK:
             raise ColoError(
                 "a write of the guest to a disk failed meanwhile, which stopped it",
-                remedy="See to the disk and its space, let the guest go on (virsh resume), and run again",
+                remedy=AFTER_THAT,
             )
 
     def _until_alone(self) -> str | None:

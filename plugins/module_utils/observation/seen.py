@@ -24,6 +24,7 @@ DISCONNECTED = "disconnected:"  # before the address of a socket in query-charde
 # QEMU's run state once a write has failed, and the disk's error policy has stopped the guest: resumed, it writes that
 # once more. In lockstep the next checkpoint ends QEMU ("invalid runstate transition: 'io-error' -> 'colo'").
 STOPPED_BY_A_DISK = "io-error"
+AFTER_THAT = "See to the disk and its space, let the guest go on (virsh resume), and run again"
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

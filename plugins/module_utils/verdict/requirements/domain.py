@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ...lockstep import abilities, states
-from ...observation.seen import STOPPED_BY_A_DISK, Domain, Observation
+from ...observation.seen import AFTER_THAT, STOPPED_BY_A_DISK, Domain, Observation
 from ...record.wanted import Wanted
 from .. import guest
 from .row import Requirement, Row
@@ -28,7 +28,7 @@ def running(seen: Observation) -> list[Requirement]:
     elif seen.monitor and seen.monitor.status == STOPPED_BY_A_DISK:
         row.wrong(
             "a write of the guest to a disk failed, which stopped it",
-            "See to the disk and its space, let the guest go on (virsh resume), and run again",
+            AFTER_THAT,
         )
     elif domain.state != "running" and not _goes_on(seen):
         row.wrong(f"the domain is {domain.state}, not running", "Start it, or resume it, and run again")
