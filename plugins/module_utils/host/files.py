@@ -53,6 +53,8 @@ def image(path: str, image_format: str) -> Image:
     """Look at an image file that is said to be ``image_format``; the format is checked, never guessed."""
     if not os.path.lexists(path):
         return Image(path, exists=False)
+    if not _is_image(path):
+        return Image(path, exists=True)
     with open(path, "rb") as file:
         looks_qcow2 = file.read(4) == QCOW2_MAGIC
     if (image_format == "qcow2") != looks_qcow2:
@@ -61,6 +63,16 @@ def image(path: str, image_format: str) -> Image:
     in_use = _locked(path, image_format)
     inode = os.stat(path).st_ino
     return Image(path, True, info["format"], info["virtual-size"], in_use, inode, _allocated(path))
+
+
+def _is_image(path: str) -> bool:
+    """Whether it may be one: a directory has no content, a pipe gives none until somebody writes to it, and a link may
+    lead nowhere."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
 
 
 def _allocated(path: str) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from ..observation.depth import Sights
@@ -53,5 +54,8 @@ def sights(wanted: Wanted, holder: Observation) -> Sights:
     chosen = {disk.target: disk for disk in recorded(wanted, record).disks} if record else {}
     chosen |= {disk.target: disk for disk in stated(wanted, holder).disks}
     disks = originals.of_primary(replace(wanted, disks=tuple(chosen.values())), domain)
-    copies_there = images.files(images.of_standby(wanted, None, images.home(wanted.directory, domain.uuid), disks))
-    return Sights(domain.uuid, tuple((path, kind) for path, kind, _size in copies_there), domain.files)
+    home = images.home(wanted.directory, domain.uuid)
+    copies_there = images.files(images.of_standby(wanted, None, home, disks))
+    directories = {os.path.dirname(path) for path, _kind, _size in copies_there} - {home}  # home is made
+    files = (*domain.files, *sorted(directories))
+    return Sights(domain.uuid, tuple((path, kind) for path, kind, _size in copies_there), files)

@@ -19,6 +19,10 @@ from ...record.wanted import Wanted
 from .. import copies, originals
 from .row import Requirement, Row
 
+_STATE_ANOTHER = (
+    "State the path of a file in a directory that is there; or leave it out: the copy is then below colo_directory"
+)
+
 
 def newest(holder: Observation, standby: Observation) -> list[Requirement]:
     """Whether the copy of the host that is said to have the guest may be the primary's: the newest wins."""
@@ -51,16 +55,40 @@ def standbys_domain(holder: Observation, standby: Observation) -> list[Requireme
 
 
 def images(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
-    """Whether the standby's may be written: each is the copy of one of the holder's."""
+    """Whether the standby's may be written, or made: each is the copy of one of the holder's."""
     row = Row("images", standby.host, "none yet, or the pair's own and older")
     sources, made = originals.sources(wanted, holder), _standbys_disks(wanted, holder, standby)
     _marker(row, standby, copies.generation_when_described(holder))
+    _apart(row, made)
     for disk, source in zip(made, sources, strict=True):
         for path, kind, size in image_files.files_of(disk):
             image = standby.images.get(path)
-            if image is not None and image.exists and size is not None:
+            if image is None or size is None:
+                continue
+            if image.exists:
                 _image(row, standby, image, (kind, size), disk.target, holder.images.get(source.path))
+            else:
+                _to_be_made(row, standby, path, disk.target)
     return row.found("nothing that would be lost")
+
+
+def _apart(row: Row, made: Iterable[DiskRecord]) -> None:
+    """No file is to be two images."""
+    known: dict[str, str] = {}
+    for disk in made:
+        for path, _kind, _size in image_files.files_of(disk):
+            other = known.setdefault(path, disk.target)
+            if other != disk.target:
+                row.wrong(f"{path} would be an image of disk {other} as well", _STATE_ANOTHER, disk.target)
+
+
+def _to_be_made(row: Row, standby: Observation, path: str, target: str) -> None:
+    """An image that is not there: a file can be made where there is a directory, and a device cannot."""
+    host, directory = standby.host.name, os.path.dirname(path)
+    if path.startswith("/dev/"):
+        row.wrong(f"{host} has no device {path}, and none is made", _STATE_ANOTHER, target)
+    elif standby.files.get(directory) is False:
+        row.wrong(f"{host} has no directory {directory}, where {path} would be made", _STATE_ANOTHER, target)
 
 
 def _standbys_disks(wanted: Wanted, holder: Observation, standby: Observation) -> Iterable[DiskRecord]:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ def qemu_img_that_writes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...
     monkeypatch.setattr(files, "run", run)
     monkeypatch.setattr(files, "_own", lambda path, owner, group, mode: Path(path).chmod(mode))
     return calls
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "dangling link", "link in a circle"])
+def test_what_can_be_no_image_is_there_and_is_not_opened(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "vda.qcow2"
+    make = {
+        "directory": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "dangling link": lambda: path.symlink_to(tmp_path / "nothing"),
+        "link in a circle": lambda: path.symlink_to(path),
+    }
+    make[kind]()
+    assert files.image(str(path), "qcow2") == Image(str(path), exists=True)
 
 
 def test_an_image_is_made_with_the_stated_format_and_size(tmp_path: Path, qemu_img: list[tuple[str, ...]]) -> None:
