@@ -85,7 +85,7 @@ class Lan:
     """What a bridge leads to."""
 
     bridge: str
-    mtu: int
+    mtu: int  # the least of its own and its uplinks'
     uplinks: tuple[str, ...] = ()  # its ports that are no taps
     vlans: tuple[int, ...] = ()  # those that its uplinks are in
     dead: tuple[str, ...] = ()  # uplinks that are down, or have no carrier

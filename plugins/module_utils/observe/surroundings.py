@@ -53,7 +53,7 @@ def lans() -> tuple[Lan, ...]:
         ports = sorted(port.name for port in (device / "brif").glob("*"))
         uplinks = tuple(port for port in ports if not Path(NETWORK, port, "tun_flags").exists())
         tagged = {vlans[port] for port in uplinks if port in vlans}
-        mtu = int((device / "mtu").read_text(encoding="ascii"))
+        mtu = min(int(Path(NETWORK, one, "mtu").read_text(encoding="ascii")) for one in (device.name, *uplinks))
         dead = tuple(port for port in uplinks if not has_carrier(port))
         found.append(Lan(device.name, mtu, uplinks, tuple(sorted(tagged)), dead, link_up(device.name)))
     return tuple(found)

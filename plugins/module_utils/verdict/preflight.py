@@ -70,6 +70,7 @@ def _between(wanted: Wanted, holder: Observation, standby: Observation, *, stric
     for host, address in ((here, wanted.address), (there, wanted.peer_address)):
         rows += [*link.address(host, address, strict=strict), *link.link_speed(host, address)]
         rows += encryption.certificate(host, address, needed=needed, dry=wanted.dry)
+    rows += link.same_family(wanted.address, wanted.peer_address)
     return [*rows, *link.ports(wanted, holder, standby)]
 
 

@@ -66,6 +66,20 @@ def address(host: Host, wanted: str | None, *, strict: bool = True) -> list[Requ
     return row.found(wanted)
 
 
+def same_family(address: str | None, peer_address: str | None) -> list[Requirement]:
+    """Both IPv4, or both IPv6: a host that connects from an address of the other kind is not known as the peer."""
+    row = Row("address family", None, "that of both replication addresses")
+    if not (address and peer_address):
+        return row.found(None)
+    kinds = [f"IPv{6 if ':' in one else 4}" for one in (address, peer_address)]
+    if len(set(kinds)) > 1:
+        row.wrong(
+            f"{address} is an {kinds[0]} address, and {peer_address} an {kinds[1]} address",
+            "Give both hosts addresses of one network with colo_address: each connects from its own",
+        )
+    return row.found(kinds[0])
+
+
 def link_speed(host: Host, wanted: str | None) -> list[Requirement]:
     """A fast link below the replication address; a note where it is slow."""
     row, speed = Row("link speed", host, f"{GOOD_SPEED} Mbit/s or more"), host.speed(wanted)

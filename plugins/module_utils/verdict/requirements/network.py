@@ -11,6 +11,8 @@ from ...record.pair import DROP, MAX_NICS, REFUSE, TREATMENTS
 from ...record.wanted import Wanted
 from .row import Requirement, Row
 
+BRIDGED = "bridge"  # the forward mode of a network of libvirt's that is a LAN of others
+
 
 def nics(domain: Domain, seen: Observation) -> list[Requirement]:
     """No more NICs than a pair's ports are for, and each on a bridge."""
@@ -81,17 +83,48 @@ def nftables(wanted: Wanted, host: Host) -> list[Requirement]:
 def networks(domain: Domain, here: Host, there: Host) -> list[Requirement]:
     """What a NIC's network comes to there; and for every NIC, whether its bridge leads to as much as here."""
     row = Row("networks", there, "such as lead as far as here")
-    known = {network.name: network for network in there.networks or ()}
+    own, known = _by_name(here), _by_name(there)
     for nic in domain.nics:
         bridge = nic.bridge
         if nic.network is not None and there.networks is not None:
             network = known.get(nic.network)
             if not _usable(row, nic, network, there):
                 continue
+            if nic.network in own and not _same_mode(row, nic, (here, own[nic.network]), (there, network)):
+                continue
             bridge = network.bridge
         _leads_as_far(row, nic, (here, nic.bridge), (there, bridge))
     _other_bridge(row, domain, known, there)
     return row.found(None if there.networks is None else "they do")
+
+
+def _by_name(host: Host) -> dict[str, Network]:
+    return {network.name: network for network in host.networks or ()}
+
+
+def _same_mode(row: Row, nic: Nic, here: tuple[Host, Network], there: tuple[Host, Network]) -> bool:
+    (home, own), (other, network) = here, there
+    which = f"network {nic.network}, which NIC {nic.mac} is on,"
+    if own.forward != network.forward:
+        words = f"{which} {_mode(network, other)}, and {_mode(own, home)}"
+        row.wrong(words, "Define it there as here (virsh net-dumpxml): a promoted guest would not be reached")
+        return False
+    if own.forward != BRIDGED:
+        words = f"{which} is each host's own: it {_leads(own)}"
+        row.note(
+            words,
+            "Give both the same addresses; if other machines use the guest, a bridge of their LAN: connections through its "
+            "host end at a failover",
+        )
+    return True
+
+
+def _mode(network: Network, host: Host) -> str:
+    return f"in {host.name} it {_leads(network)}"
+
+
+def _leads(network: Network) -> str:
+    return f"has forward mode {network.forward}" if network.forward else "leads nowhere"
 
 
 def _usable(row: Row, nic: Nic, network: Network | None, there: Host) -> bool:

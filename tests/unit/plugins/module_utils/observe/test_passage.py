@@ -53,3 +53,29 @@ def test_without_ping_nothing_is_known(said, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(module, "run", route)
     assert module.passage("10.0.0.2") is None
+
+
+@pytest.mark.parametrize(
+    ("at_first", "later", "takes", "found"),
+    [
+        (None, 1400, 1400, Passage(1400, passes=True)),  # a router says so when the first echo comes
+        (1400, 1400, 1400, Passage(1400, passes=True)),  # the route has it
+        (None, None, 1400, Passage(9000, passes=False)),  # it is lost without a word
+        (None, 1400, 1300, Passage(9000, passes=False)),
+    ],
+)
+def test_less_than_the_link_takes_will_do_where_tcp_is_told_of_it(
+    said, monkeypatch: pytest.MonkeyPatch, at_first: int | None, later: int | None, takes: int, found: Passage
+) -> None:
+    known = iter([at_first, later])
+
+    def run(*command: str) -> str:
+        if command[0] == "ip":
+            mtu = next(known)
+            return f'[{{"dev": "br0", "metrics": [{{"mtu": {mtu}}}]}}]' if mtu else '[{"dev": "br0"}]'
+        if "-s" in command and int(command[command.index("-s") + 1]) + 28 > takes:
+            raise ColoError("Message too long")
+        return ""
+
+    monkeypatch.setattr(module, "run", run)
+    assert module.passage("10.0.0.2") == found

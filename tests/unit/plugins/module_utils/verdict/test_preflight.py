@@ -192,6 +192,12 @@ def leads_to(pair: Pair, lan: Lan | None = None, **changes: Any) -> Pair:
     return nic(pair, network="lan").there(networks=(network,), lans=lans)
 
 
+def modes(pair: Pair, here: str | None, there: str | None) -> Pair:
+    """The first NIC on a network of another forward mode on each host."""
+    own = Network("lan", True, "br0", here)
+    return leads_to(pair.here(networks=(own,)), forward=there)
+
+
 def listens(pair: Pair, address: str | None, port: int | None) -> Pair:
     return pair.domain(listens=(Listen("VNC", address, port),))
 
@@ -324,6 +330,16 @@ MORE: list[Violation] = [
     ("encryption", NOTE, lambda p: p.wants(tls=OFF), "colo_tls is off: replication is neither encrypted nor"),
     ("certificate", WRONG, lambda p: p.certified(problem="no key"), "kvm2 has no certificate: no key"),
     ("certificate authority", WRONG, lambda p: p.certified(authority="b"), "are of different authorities"),
+    (
+        "address family",
+        WRONG,
+        lambda p: p.wants(address="fd00::1").here(addresses=("fd00::1",)),
+        "an IPv6 address, and",
+    ),
+    ("networks", WRONG, lambda p: modes(p, "bridge", None), "in kvm2 it leads nowhere, and in kvm1 it has forward"),
+    ("networks", WRONG, lambda p: modes(p, "bridge", "nat"), "in kvm2 it has forward mode nat, and in kvm1"),
+    ("networks", NOTE, lambda p: modes(p, "nat", "nat"), "network lan, which NIC"),
+    ("networks", NOTE, lambda p: modes(p, None, None), "is on, is each host's own: it leads nowhere"),
     ("way back", WRONG, lambda p: at_node(p, "libvirt-9-odd"), "the guest uses block node libvirt-9-odd, and once"),
 ]
 
@@ -373,6 +389,26 @@ def said_less(host: Host) -> Host:
         host.name, host.machine_id, host.libvirt, replace(host.emulator, machines=()), host.memory_available,
         host.addresses, bridges=host.bridges,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "seen", "words"),
+    [
+        ("/srv/none/x.qcow2", {}, "kvm2 has no directory /srv/none, where /srv/none/x.qcow2 would be made"),
+        ("/dev/vms/web1", {}, "kvm2 has no device /dev/vms/web1, and none is made"),
+        ("/srv/images", {"exists": True}, "/srv/images exists and is not ours"),
+        (f"{HOME}/vdb.qcow2", {}, f"{HOME}/vdb.qcow2 would be an image of disk vda as well"),
+        (f"{HOME}/vdb.hidden.qcow2", {}, f"{HOME}/vdb.hidden.qcow2 would be an image of disk vda as well"),
+    ],
+)
+def test_a_path_at_which_no_copy_could_be_made_is_refused(path: str, seen: dict[str, Any], words: str) -> None:
+    first, *others = WANTED.disks
+    wanted = replace(WANTED, disks=(replace(first, path=path), *others))
+    images = {path: Image(path, **{"exists": False, **seen}), f"{HOME}/vdb.qcow2": Image(f"{HOME}/vdb.qcow2", False)}
+    files = {where: False for where in wishes.sights(wanted, FIT.primary).files if where.startswith("/srv")}
+    there = FIT.seen_there(images=images, files={KERNEL: True, **files})
+    (wrong,) = [row for row in preflight.of_pair(wanted, there.primary, there.standby) if row.state == WRONG]
+    assert (wrong.requirement, wrong.found) == ("images", words)
 
 
 def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:

@@ -1,0 +1,48 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
+from ansible_collections.lockstep.colo.plugins.module_utils.host import links
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import surroundings
+
+SYSTEM = "/sys/class/net"
+
+
+def without_vlans(*_command: str) -> str:
+    raise ColoError("no ip")
+
+
+@pytest.fixture(name="net")
+def devices_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr(surroundings, "NETWORK", str(tmp_path))
+    monkeypatch.setattr(links, "Path", lambda first, *others: Path(str(first).replace(SYSTEM, str(tmp_path)), *others))
+    monkeypatch.setattr(surroundings, "run", without_vlans)
+    return tmp_path
+
+
+def device(net: Path, name: str, mtu: int, *, carrier: str = "1") -> None:
+    (net / name).mkdir()
+    for file, text in (("mtu", mtu), ("carrier", carrier), ("flags", "0x1003")):
+        (net / name / file).write_text(f"{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("bridge", "uplink", "tap", "found"),
+    [(1500, 1500, 1500, 1500), (9000, 1500, 9000, 1500), (1500, 9000, 1500, 1500), (9000, 9000, 1500, 9000)],
+)
+def test_what_a_bridge_leads_to_takes_no_more_than_its_uplinks(
+    net: Path, bridge: int, uplink: int, tap: int, found: int
+) -> None:
+    device(net, "br0", bridge)
+    (net / "br0" / "bridge").mkdir()
+    (net / "br0" / "brif" / "eth0").mkdir(parents=True)
+    (net / "br0" / "brif" / "vnet0").mkdir()
+    device(net, "eth0", uplink)
+    device(net, "vnet0", tap)
+    (net / "vnet0" / "tun_flags").write_text("0x1002\n")
+    (lan,) = surroundings.lans()
+    assert (lan.mtu, lan.uplinks, lan.dead, lan.up) == (found, ("eth0",), (), True)
