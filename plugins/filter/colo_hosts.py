@@ -49,6 +49,7 @@ from ansible import context
 from ansible.errors import AnsibleFilterError
 
 PAIRS = "colo_pairs"
+EVERYTHING = frozenset(("always", "tagged"))  # tags that leave nothing where they are skipped: each play has always
 
 
 def colo_hosts(within_limit: list[str], groups: dict[str, list[str]], group: str = PAIRS) -> str:
@@ -59,6 +60,11 @@ def colo_hosts(within_limit: list[str], groups: dict[str, list[str]], group: str
         raise AnsibleFilterError(
             "No pair is looked at: a playbook of this collection cannot begin in its middle. Nothing was done. Leave "
             "out --start-at-task: every run goes on from what it finds."
+        )
+    if skipped := EVERYTHING.intersection(context.CLIARGS.get("skip_tags") or ()):  # then Ansible ends with 0
+        raise AnsibleFilterError(
+            f"No pair is looked at: --skip-tags {min(skipped)} leaves nothing of a playbook of this collection. Nothing was "
+            "done. Leave it out, and see that ansible.cfg has no such tag in its section tags."
         )
     for name in (PAIRS, group):
         if not groups.get(name):

@@ -93,6 +93,28 @@ def test_a_playbook_that_begins_in_its_middle_is_not_green(collections):
     refused(play(collections, "status", GOOD, "--start-at-task", "nothing"), "cannot begin in its middle")
 
 
+@pytest.mark.parametrize(
+    ("playbook", "skipped"),
+    [*((playbook, "always") for playbook in PLAYBOOKS), ("status", "tagged"), ("status", "some,always")],
+)
+def test_a_playbook_of_which_all_is_skipped_is_not_green(collections, playbook, skipped):
+    refused(play(collections, playbook, GOOD, "--skip-tags", skipped), "leaves nothing of a playbook")
+
+
+@pytest.mark.parametrize(
+    ("inventory", "limit", "says"),
+    [
+        (GOOD, "all:!web1", LIMIT),
+        (GOOD, "!colo_pairs", LIMIT),
+        (GOOD, "kvm", LIMIT),
+        (GOOD.replace(PAIRS, "{}"), "all", GROUP),
+    ],
+    ids=["all but the pair", "no pairs", "the hosts", "a group of none"],
+)
+def test_no_limit_leaves_a_green_nothing(collections, inventory, limit, says):
+    refused(play(collections, "status", inventory, "--limit", limit), says)
+
+
 def test_the_syntax_of_a_playbook_can_be_checked_without_an_inventory(collections):
     run = play(collections, "deploy", "", "--syntax-check")
     assert run.returncode == 0, run.stdout + run.stderr
