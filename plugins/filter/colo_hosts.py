@@ -63,8 +63,8 @@ def colo_hosts(within_limit: list[str], groups: dict[str, list[str]], group: str
         )
     if skipped := EVERYTHING.intersection(context.CLIARGS.get("skip_tags") or ()):  # then Ansible ends with 0
         raise AnsibleFilterError(
-            f"No pair is looked at: --skip-tags {min(skipped)} leaves nothing of a playbook of this collection. Nothing was "
-            "done. Leave it out, and see that ansible.cfg has no such tag in its section tags."
+            f"No pair is looked at: --skip-tags {min(skipped)} leaves nothing of a playbook of this collection. "
+            "Nothing was done. Leave it out, and see that ansible.cfg has no such tag in its section tags."
         )
     for name in (PAIRS, group):
         if not groups.get(name):

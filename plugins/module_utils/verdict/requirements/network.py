@@ -113,8 +113,8 @@ def _same_mode(row: Row, nic: Nic, here: tuple[Host, Network], there: tuple[Host
         words = f"{which} is each host's own: it {_leads(own)}"
         row.note(
             words,
-            "Give both the same addresses; if other machines use the guest, a bridge of their LAN: connections through its "
-            "host end at a failover",
+            "Give both the same addresses; if other machines use the guest, a bridge of their LAN, since connections "
+            "through its host end at a failover",
         )
     return True
 

@@ -50,7 +50,82 @@ def filtered(name: str, driver: str) -> Observation:
     return chain({name: Node(driver, OTHER_THAN_THE_HEADER, 1, {"file": "libvirt-2-format"})}, name)
 
 
+def onto(seen: Observation, top: str, **nodes: Node) -> Observation:
+    """The same guest with these nodes as well, and vda at ``top``."""
+    named = {name.replace("_", "-"): node for name, node in nodes.items()}
+    disks = tuple(replace(disk, node=top) if disk.target == "vda" else disk for disk in seen.domain.disks)
+    monitor = replace(seen.monitor, nodes={**seen.monitor.nodes, **named})
+    return replace(seen, domain=replace(seen.domain, disks=disks), monitor=monitor)
+
+
+def at_path(source: str, driver: str = "file") -> Observation:
+    """vda at another path, and raw, for which libvirt 11.3 makes no format node."""
+    seen = recorded("described-primary")
+    monitor = replace(
+        seen.monitor, nodes={name: node for name, node in seen.monitor.nodes.items() if name != "libvirt-2-format"}
+    )
+    disks = (replace(seen.domain.disks[0], source=source, format="raw"), *seen.domain.disks[1:])
+    seen = replace(seen, monitor=monitor, domain=replace(seen.domain, disks=disks))
+    return onto(seen, "libvirt-2-storage", libvirt_2_storage=Node(driver, source, 1))
+
+
+def same_base() -> Observation:
+    """Both disks are overlays of one image, of which libvirt makes a node for each."""
+    seen = chain()
+    below = {"file": "libvirt-1-storage", "backing": "libvirt-4-format"}
+    return onto(
+        seen,
+        "libvirt-2-format",
+        libvirt_1_format=Node("qcow2", OTHER_THAN_THE_HEADER, 1, below),
+        libvirt_4_format=Node("qcow2", BASE, 1, {"file": "libvirt-4-storage"}),
+        libvirt_4_storage=Node("file", BASE, 1),
+    )
+
+
+def filters_over_filters() -> Observation:
+    """copy_on_read over a throttle over the slice of a raw image."""
+    return onto(
+        raw_slice(),
+        "libvirt-CoR-vda",
+        libvirt_5_filter=Node("throttle", OTHER_THAN_THE_HEADER, 1, {"file": "libvirt-2-slice"}),
+        **{"libvirt-CoR-vda": Node("copy-on-read", OTHER_THAN_THE_HEADER, 1, {"file": "libvirt-5-filter"})},
+    )
+
+
+def data_in_another_file() -> Observation:
+    """By the image's own header, of which libvirt 9.0 knows nothing: QEMU opens it by itself."""
+    return onto(
+        chain(),
+        "libvirt-2-format",
+        libvirt_2_format=Node(
+            "qcow2", OTHER_THAN_THE_HEADER, 1, {"data-file": "#block77", "file": "libvirt-2-storage"}
+        ),
+        **{"#block77": Node("file", "/var/lib/libvirt/images/web1.data", 1)},
+    )
+
+
+def base_is_a_disk_too() -> Observation:
+    """The image below vda is in the guest as well, as a disk that it only reads."""
+    seen = onto(
+        chain(),
+        "libvirt-2-format",
+        libvirt_9_format=Node("qcow2", BASE, 1, {"file": "libvirt-9-storage"}),
+        libvirt_9_storage=Node("file", BASE, 1),
+    )
+    first = seen.domain.disks[0]
+    cdrom = replace(
+        first, target="sdc", alias="sata0-0-2", device="cdrom", readonly=True, source=BASE, node="libvirt-9-format"
+    )
+    return replace(seen, domain=replace(seen.domain, disks=(*seen.domain.disks, cdrom)))
+
+
 SHAPES = {
+    "both disks over one base": same_base(),
+    "filters over filters over a slice": filters_over_filters(),
+    "data in another file": data_in_another_file(),
+    "its base is a disk of the guest's": base_is_a_disk_too(),
+    "a path with a colon, a comma and a blank": at_path("/srv/vm: web1,x/a b.img"),
+    "a logical volume": at_path("/dev/vms/web1", "host_device"),
     "relative backing file": chain(),
     "copy_on_read": filtered("libvirt-CoR-vda", "copy-on-read"),
     "throttlefilters": filtered("libvirt-5-filter", "throttle"),
