@@ -34,6 +34,10 @@ class ColoError(Exception):
         self.domain = self.domain or domain
         return self
 
+    def add(self, sentence: str) -> None:
+        """Say one sentence more behind the remedy."""
+        self.remedy = f"{self.remedy.rstrip('.')}. {sentence}" if self.remedy else sentence
+
     def __str__(self) -> str:
         place = ", ".join(
             f"{kind} {value}"

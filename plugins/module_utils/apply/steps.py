@@ -32,6 +32,7 @@ POLL = 0.05
 SLOW_POLL = 0.5  # for what takes longer than a second
 WHOLE_CHECKPOINTS = 1
 PAUSED = "pre-switchover"  # of a migration: the memory is sent, and only the entry into lockstep is left
+AFTER_A_FAILURE = "See with lockstep.colo.status how the pair is; once the cause is mended, run again"
 REMEDIES = {
     "connected": "Look at the firewalls of both hosts and the network between: the standby connects with the primary's "
     "replication address, on TCP ports of the pair's block",
@@ -104,8 +105,8 @@ class Apply:
                 return outcome
             except ColoError as error:
                 error.what = f"{step.title}: {error.what}"
-                if isinstance(error, LibvirtError) and error.errno in NO_ROOM:
-                    error.remedy = error.remedy or "Free space there, and run again"
+                full = isinstance(error, LibvirtError) and error.errno in NO_ROOM
+                error.remedy = error.remedy or ("Free space there, and run again" if full else AFTER_A_FAILURE)
                 raise
             except OSError as error:  # as an error of ours, so that it is mended like one
                 raise ColoError(f"{step.title}: {error}", remedy="Run again once the host is in order") from error
@@ -288,7 +289,8 @@ class Apply:
         if seen.count < WHOLE_CHECKPOINTS:
             raise Timeout(
                 f"no checkpoint was completed within {timeout:g} s, though both sides say colo",
-                remedy="The guest may be stopped: its layers or its proxy differ on the two hosts",
+                remedy="The guest's layers or its proxy differ on the two hosts: lockstep.colo.status may say where; "
+                "run lockstep.colo.unprotect, then deploy",
             )
         self.outcome.checkpoints = seen
 

@@ -215,7 +215,11 @@ class _Worker:
         try:
             self._pipe.send((method, arguments))
             if not self._pipe.poll(deadline):
-                raise Timeout(f"libvirt did not answer {method} within {deadline:g} s")
+                raise Timeout(
+                    f"libvirt did not answer {method} within {deadline:g} s",
+                    remedy="See on this host whether it answers others (virsh list), and what its journal says "
+                    "(libvirtd or virtqemud); then run again",
+                )
             outcome, value = self._pipe.recv()
         except (EOFError, OSError):
             raise ColoError(f"the process that speaks to libvirt died during {method}", remedy="Run again") from None

@@ -40,7 +40,10 @@ def by_storage(monitor: Monitor, disk: Disk) -> str:
     found = [name for name in libvirts if name not in below and _storage(monitor.nodes, name) == disk.source]
     if len(found) != 1:
         raise ColoError(
-            f"cannot tell which block node is {disk.source}: {', '.join(sorted(found)) or 'none'}", disk=disk.target
+            f"cannot tell which block node is {disk.source}: {', '.join(sorted(found)) or 'none'}",
+            remedy="Please report this, with the domain's XML and what virsh qemu-monitor-command --hmp DOMAIN "
+            "'info block -n' says",
+            disk=disk.target,
         )
     return found[0]
 

@@ -170,7 +170,11 @@ def _first_ports(hypervisor: Hypervisor, name: str | None) -> Iterable[int]:
             try:
                 yield record_xml.from_xml(text).first_port
             except VocabularyError as error:
-                raise ColoError(f"the record of domain {other} is damaged: {error}", domain=other) from None
+                raise ColoError(
+                    f"the record of another pair of this host, that of domain {other}, is damaged: {error}",
+                    remedy=f"Correct it (virsh edit {other}), or take it out of that domain's metadata, and run again",
+                    domain=other,
+                ) from None
 
 
 def _glimpse(found: dict[str, Any] | None) -> Domain | None:

@@ -75,7 +75,8 @@ def _standby_problems(seen: Observation, peer: Observation) -> Iterator[Problem]
         if peer.monitor is None or not (peer.monitor.colo == "secondary" or states.listens(peer)):
             yield Problem(
                 f"the standby on {peer.host.name} is no longer in lockstep",
-                "Until a failover is run the clients are frozen as well: fence that host and run colo_failover here",
+                "Clients may be frozen for it: lockstep.colo.unprotect frees the guest. Is that host lost? Fence it, "
+                "and run lockstep.colo.failover",
             )
     elif peer.monitor is None or peer.monitor.status != states.INCOMING or not states.listens(peer):
         yield Problem(f"no standby listens on {peer.host.name}", "Run colo_pair with role secondary there first")

@@ -68,7 +68,10 @@ def doubts(
         return
     record = seen.record
     if record is None:
-        yield Problem("the domain is not part of a pair: there is nothing to fail over", "Check the name")
+        yield Problem(
+            "the domain is not part of a pair: there is nothing to fail over",
+            "Check the name; a domain of no pair is started with virsh start",
+        )
         return
     if record.role == "alone":
         return  # done already, or to be finished: the fence was asked for then

@@ -122,6 +122,6 @@ def _free_the_guest(
             if not apply.outcome.pivoted:
                 seen = observe()
                 break
-        error.remedy = f"{error.remedy} {guest.in_words(seen)}".strip()
+        error.add(guest.in_words(seen))
     except ColoError as second:
-        error.remedy = f"{error.remedy} Going back failed as well: {second}. Look at the guest now".strip()
+        error.add(f"Going back failed as well: {second}. Look at the guest now")

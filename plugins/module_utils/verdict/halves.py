@@ -27,7 +27,10 @@ def role_problems(seen: Observation, role: str) -> Iterator[Problem]:
     if seen.record is None:
         yield Problem("the domain is not prepared: it has no record of a pair", f"Run colo_disk with role {role} first")
     elif seen.record.role != role:
-        yield Problem(f"the domain is the {seen.record.role} of its pair, not the {role}", "Check which host is which")
+        yield Problem(
+            f"the domain is the {seen.record.role} of its pair, not the {role}",
+            "See with lockstep.colo.status which host is which",
+        )
 
 
 def peer_problems(record: Record, peer: Observation) -> Iterator[Problem]:
@@ -38,7 +41,7 @@ def peer_problems(record: Record, peer: Observation) -> Iterator[Problem]:
         yield Problem(
             f"the records differ: generation {record.generation} and ports from {record.first_port} here, "
             f"{peer.record.generation} and {peer.record.first_port} on {peer.host.name}",
-            "Run colo_disk on the primary, then on the secondary",
+            "Run lockstep.colo.deploy, which writes both (or colo_disk on the primary, then on the secondary)",
         )
 
 

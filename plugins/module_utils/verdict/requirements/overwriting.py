@@ -50,7 +50,11 @@ def standbys_domain(holder: Observation, standby: Observation) -> list[Requireme
     elif there.record is None:
         row.wrong(f"{host} has this domain already, and not from a pair", "Undefine it there if it is not needed")
     elif there.record.role != "secondary" and there.active:
-        row.wrong(f"the domain runs on {host} as {there.record.role}", "Two guests must not run: find the right one")
+        row.wrong(
+            f"the domain runs on {host} as {there.record.role}",
+            "Two guests must not run: see with lockstep.colo.status whose copy is the newest, and end the other (virsh "
+            "destroy)",
+        )
     return row.found(there.record.role if there.record else "none")
 
 
@@ -108,7 +112,7 @@ def _marker(row: Row, standby: Observation, newest_generation: int) -> None:
     elif marker.role != "secondary" and marker.generation >= newest_generation:
         row.wrong(
             f"the images in {standby.directory} are of generation {marker.generation}, not older than the primary's",
-            "Find out which copy is the newest before anything is overwritten",
+            "See with lockstep.colo.status which copy is the newest, before anything is overwritten",
         )
 
 

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.apply import steps as apply_module
 from ansible_collections.lockstep.colo.plugins.module_utils.apply.steps import Apply
-from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, LibvirtError, QmpError, Timeout
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import (
+    ColoError,
+    CommandFailed,
+    LibvirtError,
+    QmpError,
+    Timeout,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.host import (
     files,
     half_notes,
@@ -141,6 +147,22 @@ def test_a_record_whose_marker_is_written_does_not_wait_for_room(
     with pytest.raises(LibvirtError, match=r"record it: .*web1\.xml\.new") as raised:
         run(recording, *steps)
     assert ("Free space there" in raised.value.remedy) is (errno == 28)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        QmpError("stop", "GenericError", "no"),
+        LibvirtError("qmp", 1, "no"),
+        CommandFailed("qemu-img create failed: no"),
+        Timeout("not within 3 s"),
+    ],
+)
+def test_a_step_that_fails_says_what_to_do_next(clock: Clock, error: ColoError) -> None:
+    with pytest.raises(ColoError) as raised:
+        run(Recording(stop=error), qmp("let it stand still", "stop"))
+    assert raised.value.what.startswith("let it stand still: ")
+    assert "lockstep.colo.status" in raised.value.remedy
 
 
 def test_a_step_that_fails_half_way_has_changed_something(clock: Clock) -> None:

@@ -283,7 +283,7 @@ def test_a_primary_whose_standby_was_ended_lets_its_guest_go_and_begins_again_wi
 
 def test_a_primary_whose_standby_is_gone_is_left_to_a_fence() -> None:
     gone = replace(LISTENING, monitor=None, domain=replace(LISTENING.domain, state="shutoff"))
-    with pytest.raises(Refusal, match=r"no longer in lockstep. .*fence that host and run colo_failover"):
+    with pytest.raises(Refusal, match=r"no longer in lockstep. .*lockstep.colo.unprotect frees the guest"):
         protect.primary(WANTED, recorded("protected-primary"), gone)
 
 

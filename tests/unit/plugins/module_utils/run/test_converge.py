@@ -115,7 +115,7 @@ def test_a_failure_half_way_is_rescued_from_what_is_seen_then_and_still_a_failur
         asked.append((before.host.memory_available, now.host.memory_available))
         return Plan((qmp("free it", "cont"),), WANTED)
 
-    with pytest.raises(ColoError, match=r"fail: no.*The domain does not run on kvm1"):
+    with pytest.raises(ColoError, match=r"fail: no.*run again\. The domain does not run on kvm1"):
         go(recording, eyes, lambda _seen: FAILING, rescue=rescue)
     assert recording.commands == ["stop", "migrate", "cont"]
     assert asked == [(1, 2)]
