@@ -107,10 +107,12 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
 
 
 def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[str]]:
-    """The phase of both halves together, and why it is less than the holder's own."""
+    """The phase of both halves together, and why it is no better, as far as a look at one half does not say it."""
     state = phase(holder, other)
+    if state == "stalled":
+        return state, [_standing_still(holder)]
     if state != "protected":
-        return state, []
+        return state, list(_deserted(state, holder, other))
     if other is None or phase(other) != "protected":
         where = other.host.name if other else "the other host"
         return "degraded", [f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen"]
@@ -121,6 +123,21 @@ def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[
         )
         return "syncing", [words]
     return state, []
+
+
+def _standing_still(holder: Observation) -> str:
+    watched = holder.checkpoints
+    seen = (
+        f"no checkpoint was completed in {watched.seconds:.0f} s" if watched else f"QEMU says {holder.monitor.status}"
+    )
+    return f"{holder.host.name}: the pair is in lockstep, and stands still ({seen}): clients may be frozen"
+
+
+def _deserted(state: str, holder: Observation, other: Observation | None) -> Iterator[str]:
+    """What is known of a standby by what is not there."""
+    ended = other is not None and not (other.domain and other.domain.active)
+    if state == "degraded" and holder.record.role == "primary" and ended:
+        yield f"no standby runs on {other.host.name}, and clients may be frozen for that"
 
 
 def _about_the_copies(state: str, holder: Observation, other: Observation | None) -> Iterator[str]:

@@ -44,6 +44,19 @@ def test_every_next_playbook_exists_and_only_a_protected_pair_has_none(name: str
     assert not found.next or (PLAYBOOKS / f"{found.next}.yml").exists()
 
 
+HALVES = {role: [name for name in NAMES if name.endswith(f"-{role}")] for role in ("primary", "secondary")}
+
+
+@pytest.mark.parametrize("primary", [*HALVES["primary"], None])
+def test_no_pair_is_degraded_or_stalled_without_a_word(primary: str | None) -> None:
+    one, silent = recorded(primary) if primary else None, []
+    for secondary in [*HALVES["secondary"], None]:
+        found = pair.pair(one, recorded(secondary) if secondary else None)
+        if found.phase in ("degraded", "stalled") and not found.problems:
+            silent.append((secondary, found.phase))
+    assert silent == []
+
+
 def ended(seen: Observation, by: str, *last: str) -> Observation:
     domain = replace(seen.domain, state="shutoff", live_xml=None, live_record=None, ended_by=by, last_words=last)
     return replace(seen, domain=domain, monitor=None, peer_sockets=())
