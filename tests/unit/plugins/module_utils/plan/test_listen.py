@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import received, states
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import own_node, received, states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Checkpoints,
     Heard,
@@ -196,6 +196,37 @@ def test_a_standby_that_waits_and_does_not_listen_is_renewed(kind: str) -> None:
     deaf = replace(seen, host=replace(seen.host, ports=tuple(one for one in seen.host.ports if one != port)))
     assert not plan_standby.secondary(WANTED, seen, recorded("described-primary")).steps
     plan = plan_standby.secondary(WANTED, deaf, recorded("described-primary"))
+    assert plan.steps[0].title == "end the standby that is no use"
+
+
+def _without(seen: Observation, what: str) -> Observation:
+    """A standby that listens, out of which somebody took one thing."""
+    monitor, first = seen.monitor, seen.domain.disks[0]
+    parts = {part.name for part in states.proxy_parts(seen)}
+    chardev = next(name for name in monitor.chardevs if name in parts)
+    filters = next(name for name in monitor.objects if name in parts)
+    libvirts = replace(first, node=own_node.libvirt_node(monitor, first))
+    changes = {
+        "an export": {"exports": monitor.exports[1:]},
+        "x-colo": {"migration": replace(monitor.migration, capabilities=())},
+        "a socket of the proxy": {"chardevs": {k: v for k, v in monitor.chardevs.items() if k != chardev}},
+        "a filter": {"objects": {k: v for k, v in monitor.objects.items() if k != filters}},
+        "the wait for its guest": {"migration": replace(monitor.migration, status="none")},
+        "the layers under a disk": {},
+    }
+    domain = replace(seen.domain, disks=(libvirts, *seen.domain.disks[1:])) if what.startswith("the layers") else None
+    return replace(seen, monitor=replace(monitor, **changes[what]), domain=domain or seen.domain)
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["an export", "x-colo", "a socket of the proxy", "a filter", "the wait for its guest", "the layers under a disk"],
+)
+def test_a_standby_that_lacks_one_thing_is_renewed(what: str) -> None:
+    """QEMU says inmigrate all the same, and its port may be open."""
+    lacking = _without(recorded("listening-secondary"), what)
+    assert lacking.monitor.status == states.INCOMING
+    plan = plan_standby.secondary(WANTED, lacking, recorded("described-primary"))
     assert plan.steps[0].title == "end the standby that is no use"
 
 

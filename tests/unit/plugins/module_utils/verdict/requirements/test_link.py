@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Host,
     Observation,
@@ -36,6 +37,15 @@ def test_the_replication_address_must_be_the_hosts_own() -> None:
 def test_an_address_that_needs_a_device_with_it_is_refused() -> None:
     host = replace(HOST, addresses=("10.77.0.1", "fe80::1"))
     assert "fe80::1 of kvm1 is a link-local address" in only(link.address(host, "fe80::1")).what
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["[fd00::1]", "10.77.0.1/24", "::ffff:10.77.0.1", "0.0.0.0", "::", "127.0.0.1", "localhost", "kvm1", "10.77.0.1 "],
+)
+def test_what_a_socket_could_not_be_bound_to_as_it_is_written_is_refused(address: str) -> None:
+    host = replace(HOST, addresses=("10.77.0.1", "fd00::1"))
+    assert f"{address} is not an address of kvm1 (it has: 10.77.0.1, fd00::1)" in only(link.address(host, address)).what
 
 
 def with_ports(*ports: int, reserved: tuple[int, ...] = ()) -> Host:
