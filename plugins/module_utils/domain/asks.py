@@ -44,7 +44,8 @@ def _graphics(graphics: etree._Element) -> Iterator[Listen]:
 
 
 def _port(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() and int(text) else None
+    """None for what libvirt chooses (0 and -1), and for the name of a service."""
+    return tree.number(text, "a port") or None if text and text.isdecimal() else None
 
 
 def network_filters(xml: str) -> list[str]:

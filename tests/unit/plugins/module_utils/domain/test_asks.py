@@ -37,6 +37,10 @@ def domain(devices: str) -> str:
             "<serial type='tcp'><source mode='bind' host='10.0.0.1' service='4555'/></serial>",
             [Listen("serial", "10.0.0.1", 4555)],
         ),
+        (
+            "<serial type='tcp'><source mode='bind' host='::1' service='telnet'/></serial>",
+            [Listen("serial", "::1", None)],
+        ),
         ("<serial type='tcp'><source mode='connect' host='10.0.0.9' service='4555'/></serial>", []),
     ],
 )

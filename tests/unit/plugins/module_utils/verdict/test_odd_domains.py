@@ -1,24 +1,36 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Domains that were once answered by a traceback, by nothing, or by the wrong remedy: each gets its row, or words."""
+"""Domains that were once answered by a traceback, by nothing, or by the wrong remedy: each gets its row, or words.
+
+Those in fixtures/cases were found so; nothing of them was changed.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing, reading
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.described import described
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.standby import standby_of
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.tree import DomainXmlError
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Domain, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import look
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord, Endpoint, Record
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
+from ansible_collections.lockstep.colo.plugins.module_utils.run import result
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight, wishes
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.row import NOTE, WRONG, Requirement
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import QEMU
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import (
+    INACTIVE,
+    QEMU,
+    RUNNING,
+    fixture,
+)
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import FIXTURES, recorded
 from lxml import etree
 
 UUID = "11111111-2222-3333-4444-555555555555"
@@ -68,38 +80,66 @@ def rows(xml: str, **wanted: Any) -> list[Requirement]:
     return [row for row in table if row.state == WRONG and row.requirement in ("devices", "disks")]
 
 
-def disk(source: str, target: str = "vdb", bus: str = "virtio", kind: str = "network") -> str:
-    return (
-        f"<disk type='{kind}' device='disk'><driver name='qemu' type='raw'/>{source}"
-        f"<target dev='{target}' bus='{bus}'/></disk>"
-    )
-
-
-RBD = disk("<source protocol='rbd' name='pool/image'><host name='mon1' port='6321'/></source>")
-VOLUME = disk("<source pool='pool' volume='vol'/>", kind="volume")
-USB = disk("<source file='/i/x.raw'/>", "sdx", "usb", "file")
-
-
-@pytest.mark.parametrize(
-    ("xml", "requirement", "found", "remedy"),
-    [
-        (domain(VOLUME), "disks", "its source is of type volume", "virsh vol-path"),
-        (domain(RBD), "disks", "its source is of type network", "Both hosts would write to the same storage"),
-        (domain(USB), "devices", "disk sdx on the bus usb", "Remove it"),
-        (
-            domain(more=arguments("-drive", "file=/i/data.raw,if=virtio")),
-            "devices",
-            "-drive file=/i/data.raw",
-            "Remove",
-        ),
-        (domain(more=arguments("-device", "nvme,drive=x")), "devices", "-device nvme,drive=x", "colo_devices_unproven"),
-    ],
+CASES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((FIXTURES / "cases").glob("*.xml"))}
+STRAY = (
+    "QEMU takes an argument of no option for a disk image; what it brings is not replicated, and no standby of the "
+    "domain has it"
 )
-def test_it_gets_its_own_row_and_the_right_remedy(xml: str, requirement: str, found: str, remedy: str) -> None:
-    (row,) = rows(xml)
-    assert row.requirement == requirement
-    assert found in row.found
-    assert remedy in row.remedy
+DRIVE = "-drive file=/i/data.raw,if=virtio,format=raw: what it brings is not replicated"
+# All that is wrong with a pair of it: of which requirement, in which words, and what to do.
+ROWS = {
+    "volume": [("disks", "its source is of type volume", "virsh vol-path")],
+    "rbd": [("disks", "its source is of type network", "Both hosts would write to the same storage")],
+    "usb-disk": [("devices", "disk sdx on the bus usb: QEMU cannot give it other layers", "Remove it")],
+    "qemu-drive": [("devices", DRIVE, "Remove it")],
+    "incoming-twice": [
+        ("devices", "-incoming -incoming: a standby waits with -incoming defer", "Remove it"),
+        ("devices", f"qemu:commandline defer: {STRAY}", "Remove it"),
+        ("disks", "no disk is named", "Name each writable disk"),
+    ],
+}
+ENDLESS = {"huge-memory": "memory", "huge-vcpu": "vcpu", "huge-queues": "queues"}
+
+
+def test_each_case_has_its_answer() -> None:
+    assert set(CASES) == {*ROWS, *ENDLESS, "websocket"}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_it_gets_its_own_row_and_the_right_remedy(case: str) -> None:
+    found = rows(CASES[case])
+    for row, (requirement, words, remedy) in zip(found, ROWS[case], strict=True):
+        assert row.requirement == requirement
+        assert words in row.found
+        assert remedy in row.remedy
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+def test_a_case_with_a_number_without_end_is_refused_in_words(case: str) -> None:
+    with pytest.raises(DomainXmlError, match=ENDLESS[case]) as refusal:
+        seen(CASES[case])
+    words = result.failure(refusal.value, "web1", "kvm1")["msg"]
+    assert ENDLESS[case] in words
+    assert len(words) < 300
+
+
+def test_a_standby_of_the_case_with_a_websocket_has_ports_and_sockets_of_its_own() -> None:
+    displays = etree.fromstring(standby_of(CASES["websocket"], standby_record())).findall("devices/graphics")
+    assert [(one.get("port"), one.get("websocket"), one.get("socket")) for one in displays] == [
+        ("-1", "-1", None),
+        (None, None, None),
+    ]
+    assert [dict(listen.attrib) for one in displays for listen in one.iterfind("listen")] == [
+        {"type": "address", "address": "127.0.0.1"},
+        {"type": "socket"},
+    ]
+
+
+def test_a_device_of_qemus_command_line_is_one_that_nobody_has_tried() -> None:
+    (row,) = rows(domain(more=arguments("-device", "nvme,drive=x")))
+    assert row.requirement == "devices"
+    assert "-device nvme,drive=x" in row.found
+    assert "colo_devices_unproven" in row.remedy
 
 
 def test_what_an_operator_names_is_a_note_and_no_refusal() -> None:
@@ -130,19 +170,19 @@ def test_a_number_without_end_is_refused_in_few_words(xml: str, word: str) -> No
     assert len(str(refusal.value)) < 200
 
 
-STRAY = (
-    "QEMU takes an argument of no option for a disk image; what it brings is not replicated, and no standby of the "
-    "domain has it"
-)
+@pytest.mark.parametrize("name", [*INACTIVE, *RUNNING])
+def test_no_number_of_a_domain_without_an_end_ends_in_a_traceback(name: str) -> None:
+    """Each of those in libvirt's own dumps, made endless: as attribute, as text, and in a set."""
+    xml, read = fixture(name), 0
+    for number in re.finditer(r"(?<=[='\">,-])[0-9]+(?=[,'\"<-])", xml):
+        with contextlib.suppress(*result.FAILURES):
+            described(f"{xml[: number.start()]}{HUGE}{xml[number.end() :]}", None)
+        read += 1
+    assert read > 3
 
 
 def test_incoming_twice_is_no_standby() -> None:
-    xml = domain(more=arguments("-incoming", "-incoming", "defer"))
-    assert [row.found.partition(": ")[2] for row in rows(xml)] == [
-        "qemu:commandline -incoming -incoming: a standby waits with -incoming defer",
-        f"qemu:commandline defer: {STRAY}",
-    ]
-    record = standby_record()
+    xml, record = domain(more=arguments("-incoming", "-incoming", "defer")), standby_record()
     assert reading.has_incoming(standby_of(xml, record))
     assert not reading.has_incoming(editing.unprotect(standby_of(xml, record)))
 
