@@ -56,13 +56,10 @@ def _disk_source(element: etree._Element) -> str | None:
     return first_attribute(source, _SOURCE_ATTRIBUTES)
 
 
-def find_disk(root: etree._Element, target: str) -> etree._Element:
-    """The disk with this <target dev>; DomainXmlError when there is none."""
-    for element in root.iterfind("devices/disk"):
-        dev = element.find("target")
-        if dev is not None and dev.get("dev") == target:
-            return element
-    raise DomainXmlError(f"the domain has no disk {target}")
+def disks_by_target(root: etree._Element) -> dict[str, etree._Element]:
+    """The disks by their <target dev>."""
+    found = ((element.find("target"), element) for element in root.iterfind("devices/disk"))
+    return {target.get("dev", ""): element for target, element in found if target is not None}
 
 
 def read_nic(interface: etree._Element) -> NicElement:

@@ -31,20 +31,22 @@ def standby_of(primary_xml: str, record: Record) -> str:
     root = tree.parse(primary_xml)
     before = forget_primary(root)
     forget_run(root)
+    elements = devices.disks_by_target(root)
     for disk in record.disks:
-        _point_disk(root, disk)
+        if disk.target not in elements:
+            raise DomainXmlError(f"the domain has no disk {disk.target}")
+        _point_disk(elements[disk.target], disk)
     for nic in record.nics:
         devices.find_nic(root, nic.mac)
     marks.protect(root, dataclasses.replace(record, incoming_added=True, **before))
     return tree.text(root)
 
 
-def _point_disk(root: etree._Element, record: DiskRecord) -> None:
+def _point_disk(element: etree._Element, record: DiskRecord) -> None:
     """Make a disk of the standby's own image: whole, of a stated format, and of no chain.
 
     A running domain's XML always speaks of the chain; where a persistent one does not, it still does not afterwards.
     """
-    element = devices.find_disk(root, record.target)
     chained = element.find("backingStore") is not None
     path_is_device = record.path.startswith("/dev/")
     element.set("type", "block" if path_is_device else "file")

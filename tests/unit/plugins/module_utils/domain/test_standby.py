@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing, reading
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.described import described
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.standby import standby_of
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.tree import DomainXmlError
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord, Endpoint, NicRecord, Record
@@ -18,6 +20,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_st
     fixture,
     records_of,
 )
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.work import lines_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -193,6 +196,23 @@ def test_an_image_on_a_device_is_of_type_block() -> None:
     disk = DiskRecord("vda", "raw", "/dev/vg/standby", 1, "/s/a", "/s/h")
     found = reading.disks(standby_of(text, record(text, disks=(disk,))))[0]
     assert (found.type, found.source) == ("block", "/dev/vg/standby")
+
+
+def test_twice_as_many_disks_are_twice_the_work() -> None:
+    """It was four times: a standby of 500 took 0.7 s to make, and takes 0.25 s."""
+    few, many = (many_disks(number) for number in (100, 200))
+    assert lines_of(lambda: standby_of(many, record(many))) < 2.2 * lines_of(lambda: standby_of(few, record(few)))
+    assert lines_of(lambda: described(many, many)) < 2.2 * lines_of(lambda: described(few, few))
+
+
+def many_disks(number: int) -> str:
+    root = etree.fromstring(fixture("plain-running.live"))
+    place, one = root.find("devices"), root.find("devices/disk")
+    for more in range(number):
+        another = copy.deepcopy(one)
+        another.find("target").set("dev", f"vdx{more}")
+        place.append(another)
+    return etree.tostring(root, encoding="unicode")
 
 
 @pytest.mark.parametrize("name", ["seclabel", "seclabel-none", "seclabel-static"])
