@@ -24,9 +24,10 @@ _LOG = "/var/log/libvirt/qemu/[^/]+"
 # Where an element's absolute path may lead; the more general row comes last.
 _PLACES = (
     (r"devices/emulator", r"/usr/(bin|libexec|local/bin)/(qemu-system-[a-z0-9_]+|qemu-kvm|kvm)"),
-    (r"os/(kernel|initrd)", "/boot/[^/]+|/var/lib/libvirt/boot/[^/]+"),
+    (r"os/(kernel|initrd|shim)", "/boot/[^/]+|/var/lib/libvirt/boot/[^/]+"),
     (r"os/loader|os/nvram@template", _SYSTEM),
     (r"os/nvram(/source@file)?", "/var/lib/libvirt/qemu/nvram/[^/]+"),
+    (r"sysinfo/entry@file", rf"{_SYSTEM}|/var/lib/libvirt/images/.+\.ign"),  # of Ignition
     (r"devices/disk/source@file", rf"{_SYSTEM}|/var/lib/libvirt/images/.+\.iso"),
     (r"devices/rng/backend", "/dev/(u?random|hwrng)"),
     (r"devices/interface/backend@(tap|vhost)", f"/dev/net/tun|/dev/vhost-net|{re.escape(NO_VHOST)}"),
@@ -34,7 +35,7 @@ _PLACES = (
     (r"devices/[a-z]+/log@file", _LOG),
     (r"devices/(serial|parallel|console|channel|graphics)/.*|devices/graphics@socket", _RUN),
 )
-# Whose texts are no paths, though they may begin with a slash.
+# Whose texts are no paths, though they may begin with a slash. Of sysinfo, a file may be handed to the firmware.
 _WORDS = ("description", "metadata", "title", "resource", "os/cmdline", "seclabel", "sysinfo")
 _IN_ARGUMENT = re.compile(r"/[^,;:\s]*")
 _SHOWN = 200  # characters
@@ -65,6 +66,9 @@ def _paths(root: etree._Element) -> Iterator[tuple[str, str]]:
     for disk in root.iterfind("devices/disk"):
         if disk.find("readonly") is None:  # a standby has images of its own for it
             own |= {element for tag in ("source", "backingStore", "mirror") for element in disk.iterfind(tag)}
+    for entry in root.iterfind("sysinfo/entry[@file]"):
+        if not _in_place("sysinfo/entry@file", entry.get("file")):
+            yield "sysinfo/entry@file", entry.get("file")
     for element, name in _elements(root, "", own):
         texts = [(name, (element.text or "").strip())]
         texts += [(f"{name}@{key}", value) for key, value in element.attrib.items()]

@@ -11,7 +11,7 @@ from .tree import DomainXmlError
 
 MAX_PROCESSOR = 65535  # the kernel's CONFIG_NR_CPUS is 8192 at most
 DEFAULT_PARTITION = "/machine"  # libvirt's
-_TEXTS = ("os/loader", "os/kernel", "os/initrd", "os/dtb", "os/acpi/table", "devices/emulator")
+_TEXTS = ("os/loader", "os/kernel", "os/initrd", "os/shim", "os/dtb", "os/acpi/table", "devices/emulator")
 _ATTRIBUTES = (
     ("os/nvram", "template"),
     ("sysinfo[@type='fwcfg']/entry", "file"),

@@ -12,6 +12,7 @@ from .standby import forget_primary, forget_run
 
 SUFFIX = ".lockstep-trial"
 _WRITTEN = (
+    ("os/nvram/source[@file]", "file"),
     ("devices/*[@type='file']/source[@path]", "path"),  # of serial lines, consoles and channels
     ("devices/*[@type='unix']/source[@mode='bind'][@path]", "path"),
     ("devices/*/log[@file]", "file"),

@@ -49,6 +49,11 @@ def test_what_the_collection_itself_writes_into_a_domain_asks_for_nothing() -> N
     assert foreign_in(edited) == {}
 
 
+def test_what_a_guest_is_told_by_its_firmware_is_its_own() -> None:
+    told = "<entry name='opt/a'>/etc/shadow</entry><entry name='opt/b' file='/var/lib/libvirt/images/web1.ign'/>"
+    assert foreign_in(beside(f"<sysinfo type='fwcfg'>{told}</sysinfo>")) == {}
+
+
 @pytest.mark.parametrize(
     ("xml", "name"),
     [
@@ -73,6 +78,11 @@ def test_what_the_collection_itself_writes_into_a_domain_asks_for_nothing() -> N
             ),
             "path /var/lib/libvirt/images/db.qcow2",
         ),
+        (
+            beside("<sysinfo type='fwcfg'><entry name='opt/a' file='/etc/shadow'/></sysinfo>"),
+            "path /etc/shadow",
+        ),
+        (PLAIN.replace("</os>", "<shim>/etc/shadow</shim></os>"), "path /etc/shadow"),
         (with_device("<console type='file'><source path='/etc/cron.d/x'/></console>"), "path /etc/cron.d/x"),
         (with_device("<serial type='pty'><log file='/etc/cron.d/x'/></serial>"), "path /etc/cron.d/x"),
         (with_device("<serial type='dev'><source path='/dev/sda'/></serial>"), "path /dev/sda"),

@@ -108,7 +108,7 @@ def test_the_files_that_a_start_needs_are_those_that_are_not_replicated() -> Non
 
 def test_firmware_tables_and_devices_of_the_host_are_needed_as_well() -> None:
     text = """<domain>
-      <os><acpi><table type='slic'>/acpi.bin</table></acpi></os>
+      <os><shim>/shim.efi</shim><acpi><table type='slic'>/acpi.bin</table></acpi></os>
       <sysinfo type='fwcfg'><entry name='opt/a' file='/fwcfg'/><entry name='opt/b'>text</entry></sysinfo>
       <sysinfo type='smbios'><entry name='x' file='/no'/></sysinfo>
       <devices>
@@ -123,7 +123,7 @@ def test_firmware_tables_and_devices_of_the_host_are_needed_as_well() -> None:
       </devices></domain>"""
     assert needs.files(text) == [
         "/acpi.bin", "/dev/dri/renderD128", "/dev/dri/renderD129", "/dev/hwrng", "/dev/input/event0",
-        "/dev/input/event1", "/dev/ttyS0", "/down", "/fwcfg", "/rom.bin", "/up",
+        "/dev/input/event1", "/dev/ttyS0", "/down", "/fwcfg", "/rom.bin", "/shim.efi", "/up",
     ]  # fmt: skip
 
 

@@ -42,6 +42,16 @@ def test_it_writes_to_no_file_of_another() -> None:
     assert 'path="/run/d.sock"' in like.xml
 
 
+def test_a_variable_store_that_is_stated_as_a_source_is_another_one_too() -> None:
+    store = "/var/lib/libvirt/qemu/nvram/web1_VARS.qcow2"
+    xml = live("plain-running").replace(
+        "</os>", f"<nvram type='file' format='qcow2'><source file='{store}'/></nvram></os>"
+    )
+    like = trial_of(xml, "web1-trial", UUID)
+    assert like.files == (f"{store}{SUFFIX}",)
+    assert reading.nvram_file(like.xml) == f"{store}{SUFFIX}"
+
+
 def test_the_uuid_in_the_firmwares_tables_is_the_trials() -> None:
     table = "<sysinfo type='smbios'><system><entry name='uuid'>22222222-2222-3333-4444-555555555555</entry></system>"
     xml = live("plain-running").replace("</os>", f"</os>{table}</sysinfo>")
