@@ -52,7 +52,8 @@ class Row:
 
 ROWS = (
     # Everywhere
-    Row("**/address **/alias **/acpi **/boot **/rom", RUN, "where the guest finds a device"),
+    Row("**/address **/alias **/acpi **/boot", RUN, "where the guest finds a device"),
+    Row("**/rom", TAKEN, "a file that both hosts have, or none"),
     Row("**/seclabel **/privateData", TAKEN, "libvirt's own business on each host"),
     Row("**/driver@iommu **/driver@ats **/driver@packed **/driver@page_per_vq", TAKEN, "how a virtio device is seen"),
     Row("**/encryption", REFUSED, "is encrypted: the standby's image would be plain"),
@@ -124,7 +125,9 @@ ROWS = (
     Row("interface/model@type=pcnet|ne2k_pci|vmxnet3|igb", TAKEN, "migratable"),
     Row("interface/model@type=usb-net", REFUSED, _NO_MIGRATION),
     Row("interface/model@type", UNTRIED, "a NIC of this model"),
-    Row("interface/driver interface/driver@name=qemu|vhost interface/driver@queues", RUN),
+    Row("interface/driver interface/driver@name=qemu", RUN),
+    Row("interface/driver@name=vhost", TAKEN, "colo_vhost says what becomes of a NIC that is with the kernel"),
+    Row("interface/driver@queues", TAKEN, "one queue, as without it; several are refused"),
     Row("interface/driver@name=kvm|vfio|xen", REFUSED, _PAST_QEMU),
     Row(
         "interface/driver/** interface/coalesce/** interface/tune/** interface/bandwidth/**", TAKEN, "of the tap device"
@@ -142,10 +145,10 @@ ROWS = (
     Row("interface/ip/** interface/route/** interface/guest/**", REFUSED, _ELSEWHERE),
     Row("interface@managed interface@trustGuestRxFilters", REFUSED, _NO_TAP),
     # Serial lines and channels
-    Row("serial serial/target serial/target@port serial/target@type=isa-serial|serial", RUN),
+    Row("serial serial/target serial/target@port serial/target@type=isa-serial", RUN),
     Row("serial/target/model serial/target/model@name=isa-serial", RUN),
     Row(
-        "serial/target@type=isa-debug|pci-serial|virtio serial/target/model@name=isa-debugcon|pci-serial",
+        "serial/target@type=isa-debug|pci-serial|serial|virtio serial/target/model@name=isa-debugcon|pci-serial",
         TAKEN,
         "migratable",
     ),
@@ -167,10 +170,15 @@ ROWS = (
     Row("channel/target@type=xen", REFUSED, _ELSEWHERE),
     *(
         row
-        for tag in ("serial", "parallel", "console", "channel")
+        for tag, run, others in (
+            ("serial", "pty", "file|unix"),
+            ("parallel", "", "pty|file|unix"),
+            ("console", "pty", "file|unix"),
+            ("channel", "file", "pty|unix"),
+        )
         for row in (
-            Row(f"{tag}@type=pty|file|unix", RUN),
-            Row(f"{tag}@type=null|vc|stdio|pipe|spicevmc|spiceport", TAKEN, "each host has its own end of it"),
+            *([Row(f"{tag}@type={run}", RUN)] if run else []),
+            Row(f"{tag}@type={others}|null|vc|stdio|pipe|spicevmc|spiceport", TAKEN, "each host has its own end of it"),
             Row(f"{tag}@type=dev", TAKEN, "each host has a device of its own there"),
             Row(f"{tag}@type=tcp|udp", UNTRIED, "both hosts would have the connection, and send on it"),
             Row(f"{tag}@type=dbus", UNTRIED, "a channel to a display by D-Bus"),
@@ -286,17 +294,25 @@ ROWS = (
     # Beside the devices
     Row("domain@type=kvm|qemu", RUN),
     Row("domain@type", REFUSED, _ELSEWHERE),
-    Row("os os/type os/type@arch=x86_64 os/type@machine", RUN),
+    Row("os os/type os/type@arch=x86_64 os/type@machine os/kernel os/initrd os/cmdline", RUN),
+    Row("os@firmware=efi os/firmware/** os/loader os/loader@readonly=yes os/loader@type=pflash", RUN),
+    Row("os/nvram os/nvram@template", RUN),
+    Row("os@firmware=bios os/loader@readonly=no os/loader@type=rom os/loader@secure", TAKEN, "part of the machine"),
+    Row("os/loader@stateless os/loader@format", TAKEN, "part of the machine"),
+    Row("os/nvram@format os/nvram@templateFormat", TAKEN, "of each host's own file"),
+    Row("os/nvram@type os/nvram/source/**", TAKEN, "a file of each host; another kind is refused"),
+    Row("os/boot/** os/bootmenu/** os/bios/** os/smbios/** os/acpi/** os/shim", TAKEN, "what the guest boots by"),
+    Row("os/dtb", REFUSED, _NOT_X86),
+    Row("os/init os/initarg os/initdir os/initenv/** os/initgroup os/inituser os/root", REFUSED, _ELSEWHERE),
     Row("os/type@arch=i686", TAKEN, "a guest of the same QEMU"),
     Row("os/type@arch", REFUSED, _NOT_X86),
     Row("os/type@machine=xenfv|xenpv|xenpvh", REFUSED, "only the machine types pc and q35 were tried"),
-    Row("os/** os@firmware", RUN),
-    Row("cpu cpu@mode cpu/model/** cpu/topology/**", RUN),
+    Row("cpu cpu@mode cpu/model/**", RUN),
     Row("cpu@migratable=off", REFUSED, "it has features of the host that cannot be migrated"),
     Row("cpu/numa/cell@memAccess=shared", UNTRIED, "memory that other processes may share"),
     Row("cpu@deprecated_features", REFUSED, _NOT_X86),
     Row("cpu/** cpu@check cpu@match cpu@migratable", TAKEN, "what the guest sees, and the same on both hosts"),
-    Row("features features/acpi features/apic features/pae", RUN),
+    Row("features features/acpi features/apic", RUN),
     Row("features/xen/** features/hap/** features/viridian features/privnet", REFUSED, _ELSEWHERE),
     Row("features/capabilities/**", REFUSED, _ELSEWHERE),
     Row("features/aia/** features/ccf-assist/** features/cfpc/** features/gic/** features/hpt/**", REFUSED, _NOT_X86),
@@ -329,18 +345,23 @@ ROWS = (
     Row(
         "features/pvspinlock/** features/smm/** features/tcg/** features/vmcoreinfo/**", TAKEN, "in the machine's state"
     ),
-    Row("features/vmport/**", TAKEN, "in the machine's state"),
-    Row("clock clock@offset clock/timer/**", RUN),
-    Row("clock@adjustment clock@basis clock@start clock@timezone", TAKEN, "the guest's clock is in its state"),
+    Row("features/pae features/vmport/**", TAKEN, "in the machine's state"),
+    Row("clock clock@offset", RUN),
+    Row(
+        "clock/timer/** clock@adjustment clock@basis clock@start clock@timezone",
+        TAKEN,
+        "the guest's clock is in its state",
+    ),
     Row("launchSecurity/**", REFUSED, "encrypted guest memory cannot be checkpointed"),
     Row("keywrap/**", REFUSED, _NOT_X86),
     Row("domain/bootloader domain/bootloader_args domain/idmap domain/datacenterpath", REFUSED, _ELSEWHERE),
     Row("domain/namespace", REFUSED, _ELSEWHERE),
-    Row("domain/name domain/uuid domain/metadata domain/title domain/description domain/devices", RUN),
-    Row("domain/memory domain/currentMemory domain/vcpu domain/iothreads domain/iothreadids domain/resource", RUN),
-    Row("domain/on_poweroff domain/on_reboot domain/on_crash domain/on_lockfailure domain/seclabel", RUN),
+    Row("domain/name domain/uuid domain/metadata domain/title domain/devices", RUN),
+    Row("domain/memory domain/currentMemory domain/vcpu domain/iothreads domain/iothreadids", RUN),
+    Row("domain/on_poweroff domain/on_reboot domain/on_crash domain/seclabel", RUN),
     Row("domain/vcpus domain/cputune domain/memtune domain/blkiotune domain/numatune", TAKEN, "the host's business"),
-    Row("domain/defaultiothread domain/throttlegroups domain/perf", TAKEN, "the host's business"),
+    Row("domain/defaultiothread domain/throttlegroups domain/perf domain/resource", TAKEN, "the host's business"),
+    Row("domain/description domain/on_lockfailure", TAKEN, "libvirt's own business on each host"),
     Row(
         "domain/maxMemory domain/genid domain/pm domain/sysinfo",
         TAKEN,
