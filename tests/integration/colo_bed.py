@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 import time
@@ -328,7 +329,20 @@ def autopsy(bed: Bed, host: str, case: str) -> None:
     logs = ROOT / "results" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     seen = bed.ssh(host, f"({'; '.join(script)}) 2>&1", check=False)  # the host may be what failed
-    (logs / f"{case}.txt").write_text(seen, encoding="utf-8")
+    (logs / f"{case}.txt").write_text(seen + stacks(bed, host), encoding="utf-8")
+
+
+def stacks(bed: Bed, host: str) -> str:
+    """Where each thread of the host's QEMUs is, which tells what one that hangs waits for; nothing without a gdb."""
+    if not shutil.which("gdb"):
+        return ""
+    told = []
+    for process in hosts.processes(bed.lab, host, "qemu-system"):
+        look = ["gdb", "-batch", "-iex", "set debuginfod enabled off", "-iex", f"set sysroot /proc/{process}/root"]
+        words = [*look, "-p", str(process), "-ex", "thread apply all backtrace 40"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        told.append(f"\n== threads of {process}\n{done.stdout}")
+    return "".join(told)
 
 
 def wait_for(what: str, test: Any, timeout: float = 60) -> None:
