@@ -70,6 +70,11 @@ class Unfinished(Exception):
     """A sync that needs longer than this run waits for it; not a failure."""
 
 
+def _remedy(errno: int | None, otherwise: str) -> str:
+    """What to do about a call of the kernel that failed with that number."""
+    return "Free space there, and run again" if errno in NO_ROOM else otherwise
+
+
 class Apply:
     """Carries out plans for one domain. ``began`` is time.monotonic() of the run's first observation."""
 
@@ -105,11 +110,12 @@ class Apply:
                 return outcome
             except ColoError as error:
                 error.what = f"{step.title}: {error.what}"
-                full = isinstance(error, LibvirtError) and error.errno in NO_ROOM
-                error.remedy = error.remedy or ("Free space there, and run again" if full else AFTER_A_FAILURE)
+                errno = error.errno if isinstance(error, LibvirtError) else None
+                error.remedy = error.remedy or _remedy(errno, AFTER_A_FAILURE)
                 raise
             except OSError as error:  # as an error of ours, so that it is mended like one
-                raise ColoError(f"{step.title}: {error}", remedy="Run again once the host is in order") from error
+                remedy = _remedy(error.errno, "Run again once the host is in order")
+                raise ColoError(f"{step.title}: {error}", remedy=remedy) from error
             ended = time.monotonic()
             outcome.done.append(Done(step.title, round(started - self._began, 4), round(ended - self._began, 4)))
             if step.serves:

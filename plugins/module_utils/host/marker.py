@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import ColoError
 from ..observation.codec import from_data, to_data
@@ -66,7 +67,7 @@ def _written_over(spare: Path, text: bytes) -> bool:
         with open(spare, "r+b") as file:
             if os.fstat(file.fileno()).st_size != MARKER_SIZE:
                 return False
-            _put(file.fileno(), text)
+            _put(file, text)
     except FileNotFoundError:
         return False
     return True
@@ -74,7 +75,7 @@ def _written_over(spare: Path, text: bytes) -> bool:
 
 def _written_anew(path: Path, text: bytes) -> None:
     with open(path, "wb") as file:
-        _put(file.fileno(), text)
+        _put(file, text)
 
 
 def _leave_spare(spare: Path) -> None:
@@ -87,8 +88,15 @@ def _leave_spare(spare: Path) -> None:
             raise
 
 
-def _put(handle: int, text: bytes) -> None:
-    """Written to the device: delayed allocation would find a full file system only after the return."""
-    while text:
-        text = text[os.write(handle, text) :]
-    os.fsync(handle)
+def _put(file: BinaryIO, text: bytes) -> None:
+    """Written to the device: delayed allocation would find a full file system only after the return.
+
+    The kernel does not say in its error which file it is.
+    """
+    try:
+        while text:
+            text = text[os.write(file.fileno(), text) :]
+        os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = file.name
+        raise

@@ -134,6 +134,15 @@ def test_a_failure_of_the_host_is_an_error_with_words_too(clock: Clock, monkeypa
         run(Recording(), Step("take it down", "link", {"device": "t", "up": False}))
 
 
+def test_a_full_file_system_is_named_and_to_be_freed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_given: object, **_more: object) -> None:
+        raise OSError(28, "No space left on device", "/images/colo.json.spare")
+
+    monkeypatch.setattr(links, "set_link", full)
+    with pytest.raises(ColoError, match=r"No space left on device: '/images/colo\.json\.spare'\. Free space there"):
+        run(Recording(), Step("take it down", "link", {"device": "t", "up": False}))
+
+
 @pytest.mark.parametrize(("errno", "marked", "fails"), [(28, True, False), (28, False, True), (30, True, True)])
 def test_a_record_whose_marker_is_written_does_not_wait_for_room(
     clock: Clock, errno: int, marked: bool, fails: bool

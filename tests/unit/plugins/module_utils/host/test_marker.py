@@ -110,6 +110,6 @@ def test_without_a_spare_a_full_file_system_keeps_the_marker_that_was_there(smal
     marker.write(str(small), MARKER)
     (small / marker.SPARE).unlink()
     _fill(small)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left on device: '{small / marker.SPARE}'"):
         marker.write(str(small), NEWER)
     assert marker.read(str(small)) == MARKER
