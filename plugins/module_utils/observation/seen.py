@@ -368,6 +368,7 @@ class Monitor:
     objects: dict[str, str] = field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # of our objects: what can be changed of them
     chardevs: dict[str, str] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()  # those of chardevs that nothing in QEMU reads (any more)
     iothreads: tuple[str, ...] = ()
     # Of a primary in lockstep: why a write did not reach the standby, whose copy lacks it while checkpoints go on.
     lost_writes: str | None = None

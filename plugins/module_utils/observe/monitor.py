@@ -139,6 +139,7 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
     colo = ask("query-colo-status")["mode"]
     objects = _objects(ask("qom-list", path="/objects"))
     block_graph = ask("x-debug-query-block-graph")
+    chardevs = ask("query-chardev")
     monitor = Monitor(
         status=status["status"],
         running=status["running"],
@@ -152,7 +153,8 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
         exports=_exports(ask("query-block-exports")),
         objects=objects,
         settings=_settings(ask, objects),
-        chardevs={item["label"]: item["filename"] for item in ask("query-chardev")},
+        chardevs={item["label"]: item["filename"] for item in chardevs},
+        unread=tuple(item["label"] for item in chardevs if not item["frontend-open"]),
         iothreads=tuple(item["id"] for item in ask("query-iothreads")),
     )
     nodes = {}

@@ -194,7 +194,12 @@ def _remove(seen: Observation, path: str) -> Observation:
 
 
 def _release(seen: Observation, peer: str, ports: list[int]) -> Observation:
-    return replace(seen, peer_sockets=(), stuck_sockets=())
+    """Those of other ports stay: a standby keeps what a primary whose host lost its power has left it."""
+
+    def others(found: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(one for one in found if {int(end.rpartition(":")[2]) for end in one.split()}.isdisjoint(ports))
+
+    return replace(seen, peer_sockets=others(seen.peer_sockets), stuck_sockets=others(seen.stuck_sockets))
 
 
 # QEMU

@@ -146,7 +146,8 @@ def _dismiss(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> 
 
 
 def _object_add(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> Observation:
-    return _with(seen, objects={**monitor.objects, arguments["id"]: arguments["qom-type"]})
+    objects = {**monitor.objects, arguments["id"]: arguments["qom-type"]}
+    return _with(seen, objects=objects, unread=_without(monitor.unread, arguments.get("indev")))
 
 
 def _object_del(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> Observation:
@@ -170,7 +171,11 @@ def _chardev_remove(seen: Observation, monitor: Monitor, arguments: dict[str, An
     left = {name: where for name, where in monitor.chardevs.items() if name != arguments["id"]}
     if not any(map(graph.is_ours, left)):
         seen = _without_ports(seen)
-    return _with(seen, chardevs=left)
+    return _with(seen, chardevs=left, unread=_without(monitor.unread, arguments["id"]))
+
+
+def _without(labels: tuple[str, ...], one: str | None) -> tuple[str, ...]:
+    return tuple(label for label in labels if label != one)
 
 
 def _without_ports(seen: Observation) -> Observation:

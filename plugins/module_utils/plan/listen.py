@@ -34,9 +34,9 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         return _completed(seen, peer)
     # A QEMU that could not flush an image once says so of each flush from then on (block/file-posix.c).
     writable = not (seen.received and seen.received.failed)
-    of_use = whole and writable and not _to_be_compared(wanted, seen, peer)
+    of_use = whole and writable and not _to_be_compared(wanted, seen, peer) and not _holds_on(seen, peer)
     if seen.domain.active and seen.monitor and states.listens(seen) and of_use:
-        return Plan(tuple(_forget_connections(seen, peer)), seen)
+        return Plan((), seen)
     if seen.domain.active and not (_just_started(seen) and whole):
         end = Step("end the standby that is no use", "destroy", pivot=True)
         rest = _after_its_end(wanted, seen, peer)
@@ -210,19 +210,16 @@ def _log(event: str) -> Step:
     return qmp(f"have QEMU log {event}", "trace-event-set-state", arguments)
 
 
-def _forget_connections(seen: Observation, peer: Observation) -> list[Step]:
-    """What a standby that listens takes for connected, and its primary has not (any more).
+def _holds_on(seen: Observation, peer: Observation) -> bool:
+    """Whether a standby that listens takes for connected what its primary has not (any more).
 
     As when the primary's host lost its power: nothing comes over these connections, nor is anything sent before there
-    is a guest, so that this QEMU would never connect with the one that listens there now.
+    is a guest, so that this QEMU would never connect with the one that listens there now. Where they are reset it does,
+    and reads them no more (``states.deaf``).
     """
     here, there = seen.connections or {}, peer.connections
     kinds = {channel.kind for channel in seen.record.channels() if channel.listener == "primary"}
-    left = [kind for kind in kinds if there is not None and here.get(kind, 0) > there.get(kind, 0)]
-    ports = sorted(channel.port for channel in seen.record.channels() if channel.kind in left)
-    address = seen.record.peer.address
-    title = f"reset the connections that {address} has no longer"
-    return [Step(title, "release", {"peer": address, "ports": ports})] if ports else []
+    return there is not None and any(here.get(kind, 0) > there.get(kind, 0) for kind in kinds)
 
 
 def _links_down(seen: Observation) -> list[Step]:

@@ -121,16 +121,17 @@ def add_part(part: Part) -> Step:
 def mend_proxies(seen: Observation) -> list[Step]:
     """What somebody took out of, or changed in, the packet proxies of a pair in lockstep: put back, in its place."""
     parts = states.proxy_parts(seen)
-    return [_mend(seen.monitor, drift, parts) for drift in states.drifted(seen)]
+    return [step for drift in states.drifted(seen) for step in _mend(seen.monitor, drift, parts)]
 
 
-def _mend(monitor: Monitor, drift: Drift, parts: list[Part]) -> Step:
+def _mend(monitor: Monitor, drift: Drift, parts: list[Part]) -> list[Step]:
     part = drift.part
     if drift.key is None:
         later = parts[parts.index(part) + 1 :]
-        return add_part(replace(part, arguments={**part.arguments, **_place(monitor, part, later)}))
+        add = add_part(replace(part, arguments={**part.arguments, **_place(monitor, part, later)}))
+        return [_remove_object(part.name), add] if drift.deaf else [add]
     path = {"path": f"/objects/{part.name}", "property": drift.key, "value": drift.wanted}
-    return qmp(drift.mending, "qom-set", path)
+    return [qmp(drift.mending, "qom-set", path)]
 
 
 def _place(monitor: Monitor, part: Part, later: list[Part]) -> dict[str, str]:
@@ -149,7 +150,11 @@ def remove_objects(monitor: Monitor) -> list[Step]:
     """
     ours = (name for name in monitor.objects if graph.is_ours(name) and name not in channels.CREDENTIALS)
     ours = sorted(ours, key=_order_of_removal)
-    return [qmp(f"remove {name}", "object-del", {"id": name}) for name in ours]
+    return [_remove_object(name) for name in ours]
+
+
+def _remove_object(name: str) -> Step:
+    return qmp(f"remove {name}", "object-del", {"id": name})
 
 
 def _order_of_removal(name: str) -> tuple[int, str]:

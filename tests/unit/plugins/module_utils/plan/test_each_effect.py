@@ -108,7 +108,8 @@ ACTIONS: list[Case] = [
     ("begin_sums", STANDBY, {"port": 21614}, {"host.ports": (21614,)}),
     (
         "release", replace(recorded("protected-primary"), stuck_sockets=recorded("protected-primary").peer_sockets[:1]),
-        {"peer": "10.77.0.2", "ports": [21600]}, {"peer_sockets": (), "stuck_sockets": ()},
+        {"peer": "10.77.0.2", "ports": [21600, 21602, 21603, 21604, 21605]},
+        {"peer_sockets": recorded("protected-primary").peer_sockets[-2:], "stuck_sockets": ()},
     ),
 ]  # fmt: skip
 WAITS: list[Case] = [

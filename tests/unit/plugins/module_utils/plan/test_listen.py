@@ -18,6 +18,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen a
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import protect
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import remarks
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import commands
@@ -118,11 +119,41 @@ def test_what_check_mode_projects_for_a_standby_lets_the_primary_be_planned() ->
 def test_a_standby_does_not_stay_with_connections_that_its_primary_has_lost(
     here: dict[str, int] | None, there: dict[str, int] | None, kinds: set[str]
 ) -> None:
-    """It would wait for ever for a primary that listens anew; seen after the loss of its host in the first sync."""
+    """It would wait for ever for a primary that listens anew; seen after the loss of its host in the first sync.
+
+    Nor are they reset: it would connect anew, and not read what comes.
+    """
     seen = replace(recorded("listening-secondary"), connections=here)
     plan = plan_standby.secondary(WANTED, seen, replace(recorded("described-primary"), connections=there))
-    ports = sorted(channel.port for channel in seen.record.channels() if channel.kind in kinds)
-    assert [(step.action, step.arguments["ports"]) for step in plan.steps] == ([("release", ports)] if kinds else [])
+    assert [step.action for step in plan.steps[:2]] == (["destroy", "start_paused"] if kinds else [])
+
+
+def test_a_standby_that_does_not_read_its_socket_any_more_is_renewed() -> None:
+    """Seen after a sync that a full disk had stopped: the primary let go of it, and hung in the lockstep after that."""
+    seen, peer = recorded("listening-secondary"), recorded("described-primary")
+    assert plan_standby.secondary(WANTED, seen, peer).steps == ()
+    deaf = replace(seen, monitor=replace(seen.monitor, unread=("colo-net0-red-in", "colo-net0-red-out")))
+    plan = plan_standby.secondary(WANTED, deaf, peer)
+    assert [step.action for step in plan.steps[:2]] == ["destroy", "start_paused"]
+
+
+def test_a_socket_that_is_only_written_to_is_none_that_has_to_be_read() -> None:
+    seen = recorded("listening-secondary")
+    unread = replace(seen, monitor=replace(seen.monitor, unread=("colo-net0-red-out",)))
+    assert plan_standby.secondary(WANTED, unread, recorded("described-primary")).steps == ()
+
+
+def test_a_filter_that_does_not_read_its_socket_any_more_is_made_anew_in_its_place() -> None:
+    seen, peer = recorded("protected-secondary"), recorded("protected-primary")
+    deaf = replace(seen, monitor=replace(seen.monitor, unread=("colo-net0-red-in",)))
+    plan = plan_standby.secondary(WANTED, deaf, peer)
+    sent = [(step.arguments["command"], step.arguments["arguments"]) for step in plan.steps]
+    assert [(command, given.get("id"), given.get("position")) for command, given in sent] == [
+        ("object-del", "colo-net0-f-red-in", None),
+        ("object-add", "colo-net0-f-red-in", "id=colo-net0-f-red-out"),
+    ]
+    assert not list(states.drifted(plan.after))
+    assert any("does not read its socket any more" in words for words in remarks.problems(deaf))
 
 
 @pytest.mark.parametrize("lacking", [{"received": Received(failed="EIO")}, {"known_to_lack": True}])
