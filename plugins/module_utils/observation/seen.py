@@ -303,6 +303,7 @@ class Domain:
     saved_by_us: bool = False  # a run of ours made that save and has not restored it
     ended_by: str | None = None  # of a domain that is shut off, libvirt's reason: shutdown, destroyed, crashed, ...
     deleted: tuple[str, ...] = ()  # files that the running QEMU has open and that are no longer there
+    redacted: bool = False  # passwords were taken out of its XML before it was handed on
     last_words: tuple[str, ...] = ()  # of a QEMU that ended other than its guest or a person wanted: its log's end
 
     def __post_init__(self) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..domain import editing as xml
-from ..domain import reading
 from ..domain.standby import standby_of
 from ..lockstep import abilities, channels, graph, own_node, received, states
 from ..lockstep.states import IDLE
@@ -103,7 +102,7 @@ def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) ->
             "Run again, once that run has ended",
         )
     if not seen.domain.active:
-        yield from _source_problems(seen, peer)
+        yield from _source_problems(peer)
         if peer.domain and peer.record:
             yield from halves.unmet(wanted, peer, seen)
         for channel in seen.record.channels():
@@ -111,17 +110,10 @@ def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) ->
                 yield from halves.port_free(seen, channel)
 
 
-def _source_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
+def _source_problems(peer: Observation) -> Iterator[Problem]:
     """Whether a standby can be started from what is known of the primary's running domain."""
-    live = peer.domain.live_xml if peer.domain else None
-    persistent = seen.domain.inactive_xml
-    if live is None:
+    if peer.domain is None or peer.domain.live_xml is None:
         yield guest.off(peer.host.name, "Start it there first")
-    elif reading.has_passwords(persistent) and not reading.has_passwords(live):
-        yield Problem(
-            "the domain has passwords, and peer came without them",
-            "Give as peer the registered result of colo_info with secrets",
-        )
 
 
 def _just_started(seen: Observation) -> bool:

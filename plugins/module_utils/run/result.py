@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..domain.reading import canonical, redacted
+from ..domain.reading import canonical, has_passwords, redacted
 from ..domain.tree import DomainXmlError
 from ..errors import ColoError
 from ..lockstep import graph
@@ -41,9 +41,7 @@ def seen(observation: Observation, *, secrets: bool = False) -> dict[str, Any]:
     """An observation as modules return it: without passwords, unless they are asked for to make a standby."""
     data = to_data(observation)
     if data["domain"] and not secrets:
-        for key in ("inactive_xml", "live_xml", "saved_xml"):
-            if data["domain"].get(key):
-                data["domain"][key] = redacted(data["domain"][key])
+        _redact(data["domain"])
     return {
         "phase": pair.phase(observation),
         "problems": remarks.problems(observation),
@@ -52,6 +50,14 @@ def seen(observation: Observation, *, secrets: bool = False) -> dict[str, Any]:
         "compared": {target: asdict(one) for target, one in observation.compared.items()},
         "observation": data,
     }
+
+
+def _redact(domain: dict[str, Any]) -> None:
+    """Take the passwords out of what is returned of a domain, and say so where there were any."""
+    for key in ("inactive_xml", "live_xml", "saved_xml"):
+        if domain.get(key):
+            domain["redacted"] = domain["redacted"] or has_passwords(domain[key])
+            domain[key] = redacted(domain[key])
 
 
 def unheard(result: Result) -> list[str]:

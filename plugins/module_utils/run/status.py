@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from ..domain.described import read_anew
-from ..domain.reading import has_passwords
 from ..errors import ColoError, Timeout
 from ..host.checkpoints import watch
 from ..host.hypervisor import Hypervisor
@@ -142,11 +141,8 @@ def _with_checkpoint(hypervisor: Hypervisor, domain: str, seen: Observation) -> 
 def _pending(wanted: Wanted, seen: Observation, peer: Observation) -> list[str] | None:
     """What a deployment would do, where the peer has the guest; None where it would refuse.
 
-    None as well where the domain has passwords that the peer's observation came without: they may differ.
+    None as well where the domain has passwords that the peer's observation came without: no standby is made of that.
     """
-    mine, theirs = ([one.domain.inactive_xml] if one.domain else [] for one in (seen, peer))
-    if any(map(has_passwords, mine)) and not any(map(has_passwords, theirs)):
-        return None
     try:
         return [f"{host}: {step.title}" for host, step in pending(wanted, peer, seen)]
     except ColoError:  # with the rows of the preflight, or when it is tried

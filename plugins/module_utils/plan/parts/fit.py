@@ -25,6 +25,11 @@ def of_standby(wanted: Wanted, peer: Observation, xml: str, record: Record) -> I
     """What is against ``xml``, made from the domain of ``peer``, with the images of ``record``."""
     domain = replace(peer.domain, **described(xml, None))
     yield from problems([*devices(wanted, domain, peer), *files_and_rights(wanted, domain, peer)])
+    if peer.domain.redacted and not wanted.dry:
+        yield Problem(
+            "the domain has passwords, and peer came without them: the standby's display would be open to everybody",
+            "Give as peer the registered result of colo_info with secrets",
+        )
     own = {disk.target: disk.path for disk in record.disks}
     for disk in domain.disks:
         if written(disk) and disk.source != own.get(disk.target):

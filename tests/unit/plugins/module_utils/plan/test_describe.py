@@ -209,6 +209,14 @@ def test_what_is_planned_for_a_standby_is_what_was_recorded_afterwards() -> None
     assert after.domain.autostart is False
 
 
+def test_no_standby_is_made_of_a_domain_whose_passwords_stayed_behind() -> None:
+    """Its display would be open to whoever reaches it. A dry run shows no password, and needs none."""
+    redacted = changed(DESCRIBED, redacted=True)
+    with pytest.raises(Refusal, match="peer came without them"):
+        secondary(peer=redacted)
+    assert secondary(peer=redacted, wanted=Wanted(dry=True)).steps
+
+
 def test_a_stated_path_is_used_and_an_image_that_is_there_and_ours_is_kept() -> None:
     wanted = Wanted(disks=(replace(WANTED.disks[0], path="/other/vda.qcow2"), WANTED.disks[1]))
     made = [step.arguments["path"] for step in secondary(wanted=wanted).steps if step.action == "create_image"]

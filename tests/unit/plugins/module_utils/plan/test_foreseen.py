@@ -140,6 +140,7 @@ NOT_COMPARED: dict[type, dict[str, str]] = {
         "foreign listens network_filters live_incoming",
         "libvirt's and the host's account of a QEMU that began or ended": "began nvram_digest tainted ended_by "
         "last_words deleted",
+        "how an observation was handed on, after it was compared": "redacted",
         "the kernel decides when QEMU starts, and the plan without vhost looks again": "vhost",
     },
     Monitor: {

@@ -286,3 +286,10 @@ def test_a_standby_that_another_run_has_brought_into_lockstep_meanwhile_is_not_e
 def test_a_peer_without_the_domain_is_refused_in_words() -> None:
     with pytest.raises(Refusal, match="kvm2 has no record of this pair"):
         plan_standby.secondary(WANTED, recorded("protected-secondary"), recorded("unprotected-secondary"))
+
+
+def test_no_standby_is_started_of_a_domain_whose_passwords_stayed_behind() -> None:
+    there = recorded("described-primary")
+    redacted = replace(there, domain=replace(there.domain, redacted=True))
+    with pytest.raises(Refusal, match="the domain has passwords, and peer came without them"):
+        plan_standby.secondary(WANTED, recorded("described-secondary"), redacted)

@@ -35,6 +35,11 @@ def test_an_observation_is_returned_without_passwords_unless_they_are_asked_for(
     assert json.dumps(result.seen(SEEN, secrets=True)).count(SECRET) == 2
 
 
+def test_an_observation_says_whether_passwords_were_taken_out_of_it() -> None:
+    told = [result.seen(SEEN), result.seen(SEEN, secrets=True), result.seen(recorded("protected-primary"))]
+    assert [one["observation"]["domain"]["redacted"] for one in told] == [True, False, False]
+
+
 def test_a_run_returns_no_password_anywhere() -> None:
     changed = replace(SEEN.domain, inactive_xml=SEEN.domain.inactive_xml.replace("web1", "web2"))
     define = Step("define web1 with the changed XML", "define", {"xml": SEEN.domain.inactive_xml})

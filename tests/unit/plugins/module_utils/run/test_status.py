@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import Timeout
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import THOROUGH, Sights
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Checkpoints,
@@ -19,6 +20,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.run import status
 from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import Request
+from ansible_collections.lockstep.colo.plugins.module_utils.run.result import seen as returned
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 
@@ -145,14 +147,27 @@ def test_what_a_deployment_has_still_to_do_is_told_on_the_standbys_host(asked: d
     assert "pending" not in look(primary)
 
 
-def test_what_is_still_to_do_is_not_known_of_passwords_that_the_peer_came_without(asked: dict[str, Any]) -> None:
-    secret = "<graphics type='vnc' port='-1' autoport='yes' passwd='{}'/></devices>"
+PASSWORD = "<graphics type='vnc' port='-1' autoport='yes' passwd='{}'/></devices>"
 
-    def with_password(seen: Observation, password: str) -> Observation:
-        xml = seen.domain.inactive_xml.replace("</devices>", secret.format(password))
-        return replace(seen, domain=replace(seen.domain, inactive_xml=xml))
 
-    asked["seen"] = with_password(recorded("protected-secondary"), "one")
+def with_password(seen: Observation, password: str) -> Observation:
+    xml = seen.domain.inactive_xml.replace("</devices>", PASSWORD.format(password))
+    return replace(seen, domain=replace(seen.domain, inactive_xml=xml))
+
+
+@pytest.mark.parametrize(
+    ("secrets", "standbys", "pending"),
+    [
+        (True, "one", []),
+        (True, "another", ["kvm2: define web1 with the changed XML"]),
+        (False, "one", None),
+    ],
+)
+def test_of_passwords_it_is_known_what_is_still_to_do_where_the_peer_came_with_them(
+    asked: dict[str, Any], secrets: bool, standbys: str, pending: list[str] | None
+) -> None:
+    asked["seen"] = with_password(recorded("protected-secondary"), standbys)
     disks = (WantedDisk("vda", "qcow2"), WantedDisk("vdb", "qcow2"))
-    primary = replace(recorded("protected-primary"), checkpoints=Checkpoints(1.5, 1))
-    assert look(primary, disks=disks, address="10.77.0.2", peer_address="10.77.0.1")["pending"] is None
+    primary = replace(with_password(recorded("protected-primary"), "one"), checkpoints=Checkpoints(1.5, 1))
+    handed_on = from_data(Observation, returned(primary, secrets=secrets)["observation"])
+    assert look(handed_on, disks=disks, address="10.77.0.2", peer_address="10.77.0.1")["pending"] == pending
