@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
-from colo_bed import VIRSH, Bed, wait_for
+from colo_bed import VIRSH, Bed
 
 URI = "urn:lockstep:colo:1"
 
@@ -62,19 +61,6 @@ def remove_filter(bed: Bed) -> None:
     bed.qmp("kvm1", json.dumps({"execute": "object-del", "arguments": {"id": "colo-net0-f-out"}}))
 
 
-def reset_mirror(bed: Bed) -> None:
-    """The standby connects anew, and its filter does not read what comes."""
-    port = int(re.search(r'first-port="(\d+)"', bed.xml("kvm1"))[1]) + 2
-    bed.ssh("kvm2", f"ss --kill --tcp --numeric 'dport = :{port}'")
-    wait_for("the connection made anew", lambda: not mirror(bed)["filename"].startswith("disconnected:"))
-    assert not mirror(bed)["frontend-open"]
-
-
-def mirror(bed: Bed) -> dict:
-    """The standby's socket by which it gets what clients send."""
-    return next(one for one in bed.qmp("kvm2", "query-chardev")[0] if one["label"] == "colo-net0-red-in")
-
-
 def edit_standby(bed: Bed) -> None:
     xml = bed.xml("kvm2", "--inactive").replace("<title>a guest of the lab</title>", "<title>edited</title>")
     bed.ssh("kvm2", f"{VIRSH} define /dev/stdin", stdin=xml)
@@ -100,7 +86,6 @@ DRIFTS = {
         "set status of rewriter-net0 back from off to on",
     ),
     "filter removed": (remove_filter, "add filter-redirector colo-net0-f-out"),
-    "mirror's connection reset": (reset_mirror, "add filter-redirector colo-net0-f-red-in"),
     "comparison's time-out changed": (
         lambda bed: qom_set(bed, "kvm1", "colo-net0-compare", "compare_timeout", 9000),
         "set compare_timeout of colo-net0-compare back from 9000 to 3000",
