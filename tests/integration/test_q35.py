@@ -52,6 +52,12 @@ def from_backports(bed: Bed, host: str) -> set[str]:
     return {line.split()[0] for line in asked.splitlines() if "~bpo" in line}
 
 
+def failures(bed: Bed, host: str) -> list[str]:
+    """What the guest's kernel said of its own failures while it was on that host, also as a standby."""
+    said = "BUG: |Oops: |general protection fault|Kernel panic|invalid opcode|segfault"
+    return bed.ssh(host, f"grep -aE '{said}' /var/log/libvirt/qemu/web1-console.log || true").splitlines()
+
+
 def test_from_a_refusal_to_a_protected_pair(lab: Bed) -> None:
     """The release's QEMU cannot; then it takes one variable and one cold start."""
     bed, release = lab, {host: {"colo_qemu_from": "stable"} for host in HOSTS}
@@ -114,6 +120,7 @@ def test_a_q35_guest_with_uefi_lives_a_whole_life(lab: Bed, machine: str, tmp_pa
     again = bed.get()
     wait_for("lockstep after the boot", lambda: bed.deploy().changed == 0, timeout=120)
     protected(bed, "kvm2")
+    assert {host: failures(bed, host) for host in HOSTS} == {host: [] for host in HOSTS}
     bed.playbook("switchover", "-e", "colo_guest_host=kvm1").good()
     protected(bed, "kvm1")
     bed.playbook("unprotect", "-e", "colo_guest_host=kvm1").good()

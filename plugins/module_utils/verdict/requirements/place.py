@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ...lockstep import abilities
 from ...observation.seen import Domain, Host, Listen, Observation
 from .row import Requirement, Row
 
@@ -29,9 +30,16 @@ def machine(domain: Domain, there: Host) -> list[Requirement]:
 
 
 def accelerator(domain: Domain, there: Host) -> list[Requirement]:
-    """KVM, where the guest runs by it."""
+    """KVM, where the guest runs by it; one that is emulated is told what its standby is worth."""
     row = Row("accelerator", there, f"that of type {domain.type}")
     if domain.type != "kvm":
+        version = there.emulator.version if there.emulator else ""
+        if domain.type and abilities.executes_stale_code(version):
+            row.note(
+                f"the guest is emulated, and the QEMU {version} of {there.name} executes, in a standby, code that a "
+                "checkpoint has replaced: once the guest has booted in lockstep, the standby's kernel may fail",
+                "Use a domain of type kvm, to which this does not happen",
+            )
         return row.found(domain.type and "QEMU itself")
     if there.kvm is False:
         row.wrong(

@@ -163,6 +163,11 @@ def someone_elses_marker(pair: Pair) -> Pair:
     return pair.seen_there(marker=Marker("another", UUID, 1, "secondary"), directory=HOME)
 
 
+def emulated(pair: Pair, version: str) -> Pair:
+    """A guest that QEMU emulates, where the standby's host has such a QEMU."""
+    return pair.domain(type="qemu").in_qemu(version).qemu_there(version=version)
+
+
 def another_domain(pair: Pair) -> Pair:
     return pair.seen_there(domain=replace(RUNNING.domain, uuid="11111111-2222-3333-4444-555555555555"))
 
@@ -269,6 +274,7 @@ MORE: list[Violation] = [
     ("migration", WRONG, lambda p: blocked(p, "a device"), "QEMU will not migrate this guest: a device"),
     ("nftables", WRONG, lambda p: p.here(nftables=False).wants(uncompared="drop"), "kvm1 has no nftables"),
     ("monitor", WRONG, lambda p: p.in_qemu("10.1.0"), "COLO never begins in QEMU 10.1.0"),
+    ("accelerator", NOTE, lambda p: emulated(p, "11.1.3"), "the QEMU 11.1.3 of kvm2 executes, in a standby, code that"),
     ("QEMU", WRONG, lambda p: p.qemu_there(version="10.0.6"), "COLO never begins in QEMU 10.0.6, which kvm2 has"),
     ("same versions", WRONG, lambda p: p.in_qemu("7.2.22"), "QEMU is 7.2.22 on kvm1 and 10.0.13 on kvm2"),
     ("QEMU", WRONG, lambda p: p.here(emulator=None), "nothing is known of the QEMU binary on kvm1"),
@@ -372,6 +378,12 @@ def test_all_that_is_wrong_on_both_hosts_is_refused_in_one_message() -> None:
     assert {problem.what for problem in refusal.value.problems} == {
         text for text, row in found.items() if row.state == WRONG
     }
+
+
+@pytest.mark.parametrize(("version", "told"), [("10.1.5", False), ("10.2.0", True), ("11.1.3", True)])
+def test_an_emulated_guest_is_told_of_code_that_a_checkpoint_replaces(version: str, told: bool) -> None:
+    rows = {row.requirement: row for row in emulated(FIT, version).rows}
+    assert (rows["accelerator"].state == NOTE) is told
 
 
 def test_a_note_is_no_reason_to_refuse() -> None:
