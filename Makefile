@@ -47,8 +47,9 @@ test-long: venv  ## what takes longer: cycles, matrices, kill points; resumes wh
 pytest: venv  ## unit tests directly, fast; ARGS='-k name -x' for pytest
 	@PYTHONPATH=$(CURDIR)/.cache/collections $(VENV)/bin/python -m pytest tests/unit $(ARGS)
 
-bench: venv  ## ratios against bare QMP, to JSON and a table
+bench: venv  ## ratios against bare QMP, and of TLS against none, to JSON and tables
 	@tests/bench/run
+	@tests/bench/tls
 
 lab-up: venv  ## two hosts and a client, to look around
 	@tests/lab/lab up

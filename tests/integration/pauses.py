@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -35,16 +35,24 @@ def when_protected(bed: Bed) -> float:
 
 def longest(lines: Iterable[str]) -> float:
     """Of the pauses (from STOP to RESUME) of which the last is the one with which lockstep begins."""
-    found, stopped, lockstep = [], None, False
+    found = []
+    for milliseconds, lockstep in each(lines):
+        found.append(milliseconds)
+        if lockstep:
+            return max(found)
+    raise AssertionError(f"the guest did not come to lockstep: {len(found)} pauses")
+
+
+def each(lines: Iterable[str]) -> Iterator[tuple[float, bool]]:
+    """Each pause in milliseconds, and whether lockstep was seen to have begun by then."""
+    stopped, lockstep = None, False
     for name, when, data in filter(None, map(_event, lines)):
         lockstep = lockstep or (name == "MIGRATION" and data["status"] == "colo")
         if name == "STOP":
             stopped = when
         elif name == "RESUME" and stopped:
-            found.append((when - stopped).total_seconds() * 1000)
-            if lockstep:
-                return round(max(found), 1)
-    raise AssertionError(f"the guest did not come to lockstep: {len(found)} pauses")
+            yield round((when - stopped).total_seconds() * 1000, 1), lockstep
+            stopped = None
 
 
 def _event(line: str) -> tuple[str, datetime, Any] | None:
