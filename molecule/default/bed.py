@@ -62,11 +62,8 @@ def main(verb: str, *words: str) -> None:
 
 
 def sparse(bed: Bed) -> None:
-    """The standby's qcow2 images take no more room than the guest's own: holes were copied as holes.
-
-    A raw one is allocated in full, since libvirt opens it without discard, and QEMU then zeroes without unmapping.
-    """
-    for target in (target for target, kind in bed.formats.items() if kind == "qcow2"):
+    """The standby's images take no more room than the guest's own: holes were copied as holes."""
+    for target in bed.formats:
         taken = []
         for host in HOSTS:
             path = bed.images(host)[target].strip()

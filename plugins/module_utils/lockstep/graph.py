@@ -159,7 +159,8 @@ def nbd_layer(node: str, target: str, channel: Channel) -> dict[str, Any]:
     write waits as long for it, and with it whatever changes the layers, unless a job ends that (``release_job_of``).
 
     A hole that the sync finds becomes one there, and so does a stretch of zeros in lockstep: replication, which knows
-    no zeroing, hands it on as data. A discard never comes here: quorum drops it (QEMU 7.2, 10.0 and 11.1).
+    no zeroing, hands it on as data. The standby's images are opened for that (domain/standby.py, standby_to_start). A
+    discard never comes here: quorum drops it (QEMU 7.2, 10.0 and 11.1).
     """
     return {
         "driver": "nbd",

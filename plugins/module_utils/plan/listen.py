@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..domain import editing as xml
-from ..domain.standby import standby_of
+from ..domain.standby import standby_to_start
 from ..lockstep import abilities, channels, graph, own_node, received, states
 from ..lockstep.states import IDLE
 from ..observation.seen import Disk, Observation
@@ -44,7 +44,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     if not seen.domain.active:
         steps += _unfinished(seen)
         # As the guest runs now, which the persistent XML need not say.
-        live = standby_of(peer.domain.live_xml, replace(seen.record, complete=None))
+        live = standby_to_start(peer.domain.live_xml, replace(seen.record, complete=None))
         refuse_if(fit.of_standby(wanted, peer, live, seen.record))
         now = {"uuid": seen.domain.uuid, "xml": live}
         title = "start the standby, paused, waiting for the guest"

@@ -11,7 +11,10 @@ import itertools
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing, reading
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.described import described
-from ansible_collections.lockstep.colo.plugins.module_utils.domain.standby import standby_of
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.standby import (
+    standby_of,
+    standby_to_start,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.tree import DomainXmlError
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord, Endpoint, NicRecord, Record
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import (
@@ -189,6 +192,19 @@ def test_qcow2_options_do_not_go_to_another_format() -> None:
     for option in ("metadata_cache", "discard_no_unref"):
         assert option in as_qcow2
         assert option not in as_raw
+
+
+@pytest.mark.parametrize("name", ["rich.live", "plain-running.live", "standby.live"])
+def test_it_is_started_with_images_in_which_holes_stay_holes(name: str) -> None:
+    text = fixture(name)
+    wanted = record(text)
+    started, persistent = (etree.fromstring(make(text, wanted)) for make in (standby_to_start, standby_of))
+    for target in (disk.target for disk in wanted.disks):
+        now, always = (root.find(f"devices/disk/target[@dev='{target}']/../driver") for root in (started, persistent))
+        assert now.get("discard") == always.get("discard", "unmap")
+        now.attrib.pop("discard")
+        always.attrib.pop("discard", None)
+    assert etree.tostring(started) == etree.tostring(persistent)
 
 
 def test_an_image_on_a_device_is_of_type_block() -> None:
