@@ -64,7 +64,8 @@ _value:
   description:
     - C(holder), the host whose copy is the guest's, or where that is not known the one whose copy the other's would be
       made from, and C(standby), the other.
-    - C(next), what the playbook does now, in its order. Where its own work is not done, its own name is among it.
+    - C(next), what the playbook does now, in its order. Where its own work is not done, its own name is among
+      it; that of switchover is V(change_sides), and status has none.
     - Of that, V(finish), a failover to the holder that was begun is seen to its end before anything else.
     - V(change_sides), the guest is moved to the standby's host; with V(take_over), it has ended at the holder for that.
     - V(resume), a guest is resumed that stands still since a run was cut off, before all is looked at again.
@@ -77,10 +78,10 @@ _value:
     - V(drill), the standby can be tried out, since its pair is V(protected).
     - V(failover), one host answers and the other does not.
     - V(start) and V(unprotect), the domain is started, or made an ordinary one.
-    - To be told, C(phase) and C(problems) as in the verdict of M(lockstep.colo.colo_info); C(answered) and C(silent),
-      the hosts of which there is an observation, the holder first, and those of which there is none; C(uuid) of the
-      domain, C(roles) by host, C(guarded), the hosts whose watchers are told to guard it, C(disks), and C(generation)
-      of the newest copy. What is not known is V(unknown) or null.
+    - To be told, C(verdict) as that of M(lockstep.colo.colo_info); C(answered) and C(silent), the hosts of which there
+      is an observation, the holder first, and those of which there is none; C(uuid) of the domain, C(roles) by host,
+      C(guarded), the hosts whose watchers are told to guard it, C(disks), and C(generation) of the newest copy. What is
+      not known is V(unknown) or null.
   type: dict
 """
 
@@ -116,8 +117,7 @@ def colo_verdict(
     record, seen = newest.record if newest else None, dict(zip(names, (one, other), strict=True))
     return {
         **to_data(course(playbook, names, (one, other), held, wishes)),
-        "phase": verdict.phase,
-        "problems": list(verdict.problems),
+        "verdict": to_data(verdict),
         "uuid": next((half.domain.uuid for half in seen.values() if half and half.domain), None),
         "guarded": [name for name, half in seen.items() if _guarded(half)],
         "roles": {name: _role(half) for name, half in seen.items()},

@@ -232,8 +232,9 @@ pending:
   description:
     - What M(lockstep.colo.colo_disk) and M(lockstep.colo.colo_pair) would do on both hosts until the pair is what the
       options say, in order. Empty where nothing is to be changed, and where O(peer) has seen a whole checkpoint.
-    - None where one of them would refuse, and of a domain with passwords where O(peer) came without them.
-  returned: when O(peer) has the guest and O(disks) are given
+    - None where one of them would refuse, of a domain with passwords where O(peer) came without them, and without
+      O(disks).
+  returned: when O(peer) is given
   type: list
   elements: str
   sample: ["kvm1: set the longest time between two checkpoints"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.verdict.course impor
 from jinja2 import nodes
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
-FILES = sorted(
-    path for name in ("host", "pair", "failover", "report") for path in (ROLES / name / "tasks").rglob("*.yml")
-)
+FILES = sorted(ROLES.glob("*/tasks/**/*.yml"))
 # What an observation and a verdict are made of, and what comes of holding one against what is wanted: to be told to
 # people, and by no role to be decided on.
 DECIDES = frozenset(
@@ -32,6 +31,7 @@ DECIDES = frozenset(
 NEXT = re.compile(r"'(\w+)' (?:not )?in colo_verdict\.next\b|colo_verdict\.next \| default\(\['all'\]\) \| length > 0")
 BELOW = frozenset(("record", "handed_over"))  # not even told: the verdict has what there is to say of them
 CONDITIONS = ("when", "that", "failed_when", "changed_when", "until")
+FILE_NAMES = ("ansible.builtin.include_tasks", "ansible.builtin.import_tasks", "tasks_from")  # that are looked for
 CHOOSERS = frozenset(
     {"ternary", "select", "reject", "selectattr", "rejectattr", "sort", "dictsort", "groupby", "max", "min"}
 )
@@ -87,6 +87,8 @@ def choices(tree: nodes.Node) -> Iterator[nodes.Node]:
             yield node
         elif isinstance(node, nodes.For) and node.test:
             yield node.test
+        elif isinstance(node, nodes.Getitem) and not isinstance(node.arg, nodes.Const | nodes.Name):
+            yield node.arg  # one of several, by what is seen; of hosts it is the one that a variable names
 
 
 def values(found: Any, key: str = "", hangs_on_it: bool = False) -> Iterator[tuple[str, str, bool]]:
@@ -124,10 +126,34 @@ def _without_exempt(value: str) -> str:
     return NEXT.sub("true", value)
 
 
+def told_in(tasks: Any) -> set[str]:
+    """Variables made of what is not to be decided on."""
+    return {name for name, value in named(tasks) if DECIDES & {*looked_at(parsed(value))}}
+
+
+@cache
+def told_anywhere() -> frozenset[str]:
+    """Those that the tasks of any role set for the others, but for those that name a host."""
+    tasks = [task for path in FILES for task in _each(yaml.safe_load(path.read_text(encoding="utf-8")))]
+    set_for_others = [{key: value} for task in tasks for key, value in task.items() if key != "vars"]
+    return frozenset(told_in(set_for_others) - {"colo_from", "colo_to", "colo_lost"})
+
+
+def _each(found: Any) -> Iterator[dict[str, Any]]:
+    """Every task, also of blocks."""
+    if isinstance(found, dict):
+        yield found
+        for key in ("block", "rescue", "always"):
+            yield from _each(found.get(key))
+    elif isinstance(found, list):
+        for one in found:
+            yield from _each(one)
+
+
 def decisions(text: str) -> list[str]:
     """What the tasks of a file decide on other than by asking the verdict, and what they look into below it."""
     tasks = yaml.safe_load(text)
-    told = {name for name, value in named(tasks) if DECIDES & {*looked_at(parsed(value))}}
+    told = told_in(tasks) | told_anywhere()
     return [value for key, value, hangs_on_it in values(tasks) if _decides(key, value, hangs_on_it, told)]
 
 
@@ -136,6 +162,7 @@ def _decides(key: str, value: str, hangs_on_it: bool, told: set[str]) -> bool:
     if key == "verified":
         return True
     tree = parsed(value)
+    hangs_on_it = hangs_on_it or (key in FILE_NAMES and "{{" in value)
     if hangs_on_it:
         chosen = [tree, parsed("{{ (" + _without_exempt(value) + ") }}")] if "{{" not in value else [tree]
     else:
@@ -176,6 +203,11 @@ def test_a_role_reads_the_verdict_and_nothing_below_it(path: Path) -> None:
         ('loop: "{{ colo_verdict.guarded }}"', False),
         ("failed_when: colo_healthy is not success", False),
         ("verified: true", True),
+        ('ansible.builtin.include_tasks: "{{ colo_verdict.phase }}.yml"', True),
+        ("state: \"{{ {'stale': 'absent'}[colo_seen.phase] }}\"", True),
+        ("state: \"{{ ['absent', 'present'][colo_seen.protected | int] }}\"", True),
+        ('peer: "{{ colo_seen[colo_to] }}"', False),
+        ("when: colo_told == 'stale'", True),
         ("state: expendable", False),
         ('generation: "{{ colo_verdict.generation }}"', False),
         ("failed_when: colo_healthy is not success or colo_healthy.verdict.phase != 'protected'", True),

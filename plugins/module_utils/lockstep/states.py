@@ -183,8 +183,8 @@ def deaf(monitor: Monitor, part: Part) -> bool:
     """Whether a filter does not read its socket any more, for it was closed once.
 
     QEMU connects such a socket anew, and nothing else shows that what comes over it is not taken (net/filter-mirror.c;
-    our measurement: 10.0). When the kernel's buffers are full (180 kB) the other end waits in a write, and its guest and
-    monitor with it.
+    our measurement: 10.0). When the kernel's buffers are full (180 kB) the other end waits in a write, and its guest
+    and monitor with it.
     """
     return part.object and has(monitor, part) and part.arguments.get("indev") in monitor.unread
 

@@ -77,8 +77,8 @@ def status(hypervisor: Hypervisor, request: Request, ask: Ask = PLAINLY) -> dict
         found["sync"][name]["rate"] = rate
     if ask.verdict:
         found |= _judged(wanted, seen, peer)
-    if wanted.disks and peer:
-        found["pending"] = _pending(wanted, seen, peer)
+    if peer:
+        found["pending"] = _pending(wanted, seen, peer) if wanted.disks else None
     return found
 
 

@@ -33,7 +33,7 @@ FAILOVER = "failover"  # serve from the host that answers
 
 _PROTECT = (RESUME, FREE, REFUSE_RENEWAL, RENEW, REFUSE_VHOST, TAKE_OFF_VHOST, DEPLOY)
 
-# By the playbook: what it may have to do, in its order. Its own work has its name.
+# By the playbook: what it may have to do, in its order. Its own work has its name, but that of switchover.
 COURSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "deploy": (FINISH, *_PROTECT),

@@ -22,9 +22,10 @@ from .requirements.row import Requirement
 class Verdict:
     """What a pair comes to.
 
-    ``phase`` is one of record.pair.PHASES; ``holder`` the host whose copy is the guest's. In plain words: ``problems``,
-    about each of which something is to be done, and ``notes``, which are harmless. ``next`` is the playbook that leads
-    on from here; empty where there is nothing to do. ``protected``: the loss of either host costs no write.
+    ``phase`` is one of record.pair.PHASES, or ``unknown`` where no host told anything; ``holder`` the host whose copy
+    is the guest's. In plain words: ``problems``, about each of which something is to be done, and ``notes``, which are
+    harmless. ``next`` is the playbook that leads on from here; empty where there is nothing to do. ``protected``: the
+    loss of either host costs no write.
     """
 
     phase: str
@@ -89,6 +90,8 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
     ``unmet``: what the hosts have not (any more) of what a pair needs, for which a new standby would be refused.
     """
     seen = [half for half in (one, another) if half is not None]
+    if not seen:
+        return Verdict("unknown", None, next="status")
     holder = holder_of(seen)
     if holder is None:
         return _without_holder(seen, len(seen) < 2)

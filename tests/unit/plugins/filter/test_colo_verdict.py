@@ -43,7 +43,7 @@ def test_what_the_standbys_host_was_held_against_says_what_is_next(says: dict[st
     seen = {"kvm1": result("protected-primary"), "kvm2": {**result("protected-secondary"), **says}}
     found = colo_verdict(seen, "kvm1", "kvm2", "deploy", guest_host="", tls_renew=True, vhost="refuse")
     assert found["next"] == next_words
-    assert (found["holder"], found["standby"], found["phase"]) == ("kvm1", "kvm2", "protected")
+    assert (found["holder"], found["standby"], found["verdict"]["phase"]) == ("kvm1", "kvm2", "protected")
 
 
 def test_what_is_not_known_is_refused_in_words() -> None:

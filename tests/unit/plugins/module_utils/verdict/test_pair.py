@@ -74,7 +74,7 @@ PAIRS = [
     ("stale-primary", "failed-over-secondary", "failed_over", "kvm2"),
     ("failed-over-primary", "stale-secondary", "failed_over", "kvm2"),
     ("powered-off-primary", "stale-secondary", "powered_off", "kvm2"),
-    (None, None, "unprotected", None),
+    (None, None, "unknown", None),
 ]
 
 
