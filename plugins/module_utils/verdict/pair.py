@@ -77,7 +77,8 @@ def _without_checkpoints(seen: Observation) -> bool:
 def _secondary_phase(seen: Observation) -> str:
     monitor = seen.monitor
     if monitor.colo == "secondary":
-        whole = seen.peer_sockets and not channels.cut(seen) and not any(current.lacks(seen))
+        hears = not channels.cut(seen) and not any(drift.deaf for drift in states.drifted(seen))
+        whole = seen.peer_sockets and hears and not any(current.lacks(seen))
         return "protected" if whole else "degraded"
     if monitor.status == states.INCOMING:
         return "listening"

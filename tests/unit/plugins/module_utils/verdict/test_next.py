@@ -27,7 +27,7 @@ NEXT = [
     ("peer-frozen-primary", "degraded-unasked-secondary", "unprotect"),
     ("peer-frozen-primary", None, "failover"),
     ("powered-off-primary", "stale-secondary", "start"),
-    (None, None, "deploy"),
+    (None, None, "status"),
 ]
 
 

@@ -104,6 +104,14 @@ def test_a_pair_whose_standby_may_not_be_promoted_is_not_protected() -> None:
     assert "the standby on kvm2 may not be promoted" in found.problems[-1]
 
 
+def test_a_pair_whose_standby_does_not_read_its_packets_is_not_protected() -> None:
+    primary, standby = recorded("protected-primary"), recorded("protected-secondary")
+    deaf = replace(standby, monitor=replace(standby.monitor, unread=("colo-net0-red-in",)))
+    found = pair.pair(primary, deaf)
+    assert (found.phase, found.protected, found.next) == ("degraded", False, "deploy")
+    assert any("does not read its socket any more" in words for words in found.problems)
+
+
 def test_two_guests_are_named() -> None:
     found = pair.pair(recorded("protected-primary"), recorded("failed-over-secondary"))
     assert found.holder == "kvm2"
