@@ -26,6 +26,25 @@ def standby_of(primary_xml: str, record: Record) -> str:
     The primary's persistent XML makes the persistent one. The live XML, which has the addresses, the CPU and the
     machine version that the running guest has seen, makes the one that the standby is started with.
     """
+    return tree.text(_standby_of(primary_xml, record))
+
+
+def standby_to_start(live_xml: str, record: Record) -> str:
+    """The standby of a guest as it runs, its images opened so that a hole of the copy becomes one here.
+
+    libvirt opens an image without discard unless the domain asks for it, and QEMU then zeroes without unmapping: a raw
+    one is allocated in full (our measurement, QEMU 10.0.13, 256 MiB: 1032 blocks became 524,296, and 1024 so). It is
+    not in the standby's persistent domain, which is that of the primary.
+    """
+    root = _standby_of(live_xml, record)
+    elements = devices.disks_by_target(root)
+    for disk in record.disks:
+        driver = elements[disk.target].find("driver")
+        driver.set("discard", driver.get("discard", "unmap"))
+    return tree.text(root)
+
+
+def _standby_of(primary_xml: str, record: Record) -> etree._Element:
     if record.role != "secondary":
         raise DomainXmlError(f"a standby's record is that of a secondary, not role {record.role}")
     root = tree.parse(primary_xml)
@@ -39,22 +58,7 @@ def standby_of(primary_xml: str, record: Record) -> str:
     for nic in record.nics:
         devices.find_nic(root, nic.mac)
     marks.protect(root, dataclasses.replace(record, incoming_added=True, **before))
-    return tree.text(root)
-
-
-def standby_to_start(live_xml: str, record: Record) -> str:
-    """The standby of a guest as it runs, its images opened so that a hole of the copy becomes one here.
-
-    libvirt opens an image without discard unless the domain asks for it, and QEMU then zeroes without unmapping: a raw
-    one is allocated in full (our measurement, QEMU 10.0.13, 256 MiB: 1032 blocks became 524,296, and 1024 so). It is
-    not in the standby's persistent domain, which is that of the primary.
-    """
-    root = tree.parse(standby_of(live_xml, record))
-    elements = devices.disks_by_target(root)
-    for disk in record.disks:
-        driver = elements[disk.target].find("driver")
-        driver.set("discard", driver.get("discard", "unmap"))
-    return tree.text(root)
+    return root
 
 
 def _point_disk(element: etree._Element, record: DiskRecord) -> None:

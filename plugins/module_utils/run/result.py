@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..domain.reading import canonical, has_passwords, redacted
+from ..domain.reading import canonical, redacted, without_passwords
 from ..domain.tree import DomainXmlError
 from ..errors import ColoError
 from ..lockstep import graph
@@ -56,8 +56,8 @@ def _redact(domain: dict[str, Any]) -> None:
     """Take the passwords out of what is returned of a domain, and say so where there were any."""
     for key in ("inactive_xml", "live_xml", "saved_xml"):
         if domain.get(key):
-            domain["redacted"] = domain["redacted"] or has_passwords(domain[key])
-            domain[key] = redacted(domain[key])
+            domain[key], had_some = without_passwords(domain[key])
+            domain["redacted"] = domain["redacted"] or had_some
 
 
 def unheard(result: Result) -> list[str]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from ..observation.seen import Observation
 from .copies import given_away, guests_host
-from .pair import pair, phase
+from .pair import deserted, pair, phase
 from .requirements.encryption import Encryption
 from .vhost import Vhost
 
@@ -163,10 +163,7 @@ def _stands_still(case: Case) -> bool:
 
 
 def _is_deserted(case: Case) -> bool:
-    if not _known(case) or case.standby is None or (case.standby.domain and case.standby.domain.active):
-        return False
-    in_pair = case.holder.record.role == "primary" and case.holder.domain.active
-    return in_pair and phase(case.holder) in ("degraded", "stalled")
+    return _known(case) and deserted(case.holder, case.standby)
 
 
 def _outdates(case: Case) -> bool:

@@ -85,6 +85,16 @@ def _secondary_phase(seen: Observation) -> str:
     return "degraded"
 
 
+def deserted(holder: Observation, other: Observation | None) -> bool:
+    """Whether a primary's clients may be frozen because its standby, which was looked for, has ended."""
+    return _ended(other) and phase(holder) in ("degraded", "stalled") and holder.record.role == "primary"
+
+
+def _ended(half: Observation | None) -> bool:
+    """Whether no guest runs there, as far as anything was seen."""
+    return half is not None and not (half.domain and half.domain.active)
+
+
 def pair(one: Observation | None, another: Observation | None, unmet: Iterable[Requirement] = ()) -> Verdict:
     """The verdict over a pair; None for a host that could not be reached. Which is which the records say.
 
@@ -99,8 +109,7 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
     other = next((one for one in seen if one is not holder), None)
     halves = [holder] if other is None else [holder, other]
     state, doubts = _of_both(holder, other)
-    ended = other is not None and not (other.domain and other.domain.active)
-    problems = [words for half in halves for words in remarks.problems(half, peer_ended=ended)]
+    problems = [words for half in halves for words in remarks.problems(half, peer_ended=_ended(other))]
     problems += [*doubts, *_about_the_copies(state, holder, other)]
     notes = (*(words for half in halves for words in remarks.notes(half)), *remarks.older_certificates(halves))
     leads_on = next_playbook(state, holder, other)
@@ -116,7 +125,7 @@ def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[
     if state == "stalled":
         return state, [_standing_still(holder)]
     if state != "protected":
-        return state, list(_deserted(state, holder, other))
+        return state, [_without_standby(other)] if deserted(holder, other) else []
     if other is None or phase(other) != "protected":
         where = other.host.name if other else "the other host"
         return "degraded", [f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen"]
@@ -137,11 +146,8 @@ def _standing_still(holder: Observation) -> str:
     return f"{holder.host.name}: the pair is in lockstep, and stands still ({seen}): clients may be frozen"
 
 
-def _deserted(state: str, holder: Observation, other: Observation | None) -> Iterator[str]:
-    """What is known of a standby by what is not there."""
-    ended = other is not None and not (other.domain and other.domain.active)
-    if state == "degraded" and holder.record.role == "primary" and ended:
-        yield f"no standby runs on {other.host.name}, and clients may be frozen for that"
+def _without_standby(other: Observation) -> str:
+    return f"no standby runs on {other.host.name}, and clients may be frozen for that"
 
 
 def _about_the_copies(state: str, holder: Observation, other: Observation | None) -> Iterator[str]:
