@@ -39,6 +39,7 @@ SEEN = {
     "{pair} serves{from_}, unprotected": "report/summary.py: the verdict, unless clients were seen not to reach it",
     "{pair} {runs}unprotected": "report/summary.py: the domain was seen to run",
     "{pair} {runs}unprotected, and clients do not": "report/summary.py: the domain was seen to run",
+    "the guest was free to serve after {} ms": "run/cluster.py: served_after, of a step that was carried out",
     "the guest is free to serve, ": "report/timeline.py: served_after, of a step that was carried out",
 }
 # What is to be done, or what would be so if something else were: nothing is claimed to be so.
@@ -46,6 +47,7 @@ NOT_CLAIMED = (
     "wait until the guest runs by itself",
     "let the guest go on",
     "Let the guest go on alone",  # what a run is for
+    "has the guest go on from the other host once",  # what the resource agent is for
     "that the guest runs by itself",
     "as soon as the guest runs here",
     "If the guest runs on {}",

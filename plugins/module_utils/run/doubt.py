@@ -14,7 +14,7 @@ from ..observation.depth import SILENT
 from ..observation.seen import Heard, Observation
 from ..observe import silence
 from ..plan import survive
-from ..verdict.fence import CONFIRMED, SAID, Fence
+from ..verdict.fence import CLUSTER, CONFIRMED, SAID, Fence
 from ..verdict.problem import refuse_if
 
 Look = Callable[[str], Observation]  # at a depth
@@ -30,7 +30,7 @@ class Found:
     waits: bool = False
 
     def add_to(self, seen: Observation) -> Observation:
-        """A later look, with what was found. Only a person is held up for the answer."""
+        """A later look, with what was found. Only a person, and a cluster, are held up for the answer."""
         if self.began is None:
             return seen
         known = self.answers is not None and (self.waits or self.answers.done())
@@ -48,8 +48,9 @@ def of_fence(look: Look, fence: Fence | None, unfenced: bool, peer: Observation 
     said = fence is not None and fence.ground in SAID
     if seen.record and said:
         answers = ThreadPoolExecutor(1).submit(silence.answers, seen.record)
-    if seen.record and seen.record.role == "secondary":
+    by_cluster = fence is not None and fence.ground == CLUSTER
+    if seen.record and (seen.record.role == "secondary" or by_cluster):
         heard = silence.heard(seen.record)
-    found = Found(began, heard, answers, waits=said and fence.ground == CONFIRMED)
+    found = Found(began, heard, answers, waits=by_cluster or (said and fence.ground == CONFIRMED))
     refuse_if(survive.doubts(found.add_to(seen), fence, unfenced, peer, within))
     return found

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..observation.cluster import Cluster
 from ..observation.seen import Observation
 from ..observation.word import Half
 from . import channels
+from .current import ago
 from .problem import Problem
 
 COMMAND = "command"  # a command took the power, and another verified that it is gone
@@ -19,8 +21,11 @@ CONFIRMED = "confirmed"  # a person says that the host has no power
 ENDED = "ended"  # the other host was seen: its QEMU has ended, and its copy is given up
 DRILL = "drill"  # the other host was seen: its standby is cut off the network, and may not be promoted
 TOLD = "told"  # the other host's watcher says that its QEMU has ended, and this host's has lost the connection
-GROUNDS = (COMMAND, CONFIRMED, ENDED, DRILL, TOLD)
-SAID = (COMMAND, CONFIRMED)  # what the other host itself does not show
+CLUSTER = "cluster"  # the cluster manager has fenced the other host since this one heard from it last
+GROUNDS = (COMMAND, CONFIRMED, ENDED, DRILL, TOLD, CLUSTER)
+SAID = (COMMAND, CONFIRMED, CLUSTER)  # what the other host itself does not show
+FRESH = 300.0  # seconds; older fencings are of a loss that is over
+CLOCK = 1.0  # seconds by which the time of a fencing may be told too early: of whole ones
 ACCEPT = "-e colo_i_accept_that_two_guests_may_run=true"
 
 
@@ -30,8 +35,8 @@ class Fence:
 
     ``proof``: of a command, how the one ended that verified the loss of power, as Ansible registers it.
     ``confirmed``: of a person, the name of the host that the person vouches for. ``told``: what the other host's
-    watcher said. What the other host shows is proven from its observation. ``dry``: in a check mode, in which no
-    command is run. ``method``: in words, for a report.
+    watcher said. ``cluster``: what this host's cluster manager says. What the other host shows is proven from its
+    observation. ``dry``: in a check mode, in which no command is run. ``method``: in words, for a report.
     """
 
     host: str
@@ -41,12 +46,15 @@ class Fence:
     confirmed: str = ""
     dry: bool = False
     told: Half | None = None
+    cluster: Cluster | None = None
 
 
 def holds(fence: Fence) -> bool:
     """Whether what was said is so, of a ground that is said and not seen."""
     if fence.ground == CONFIRMED:
         return fence.confirmed == fence.host
+    if fence.ground == CLUSTER:
+        return not any(_not_fenced(fence.host, fence.cluster))
     return fence.ground == COMMAND and (fence.dry or _succeeded(fence.proof or {}))
 
 
@@ -69,6 +77,8 @@ def objections(seen: Observation, fence: Fence | None, peer: Observation | None)
         yield _not_down(there.host)
     elif fence.host != there.host:
         yield Problem(f"{fence.host} was fenced, and the peer is {there.host}", "Fence the right host")
+    elif fence.ground == CLUSTER:
+        yield from _not_fenced(there.host, fence.cluster) if not holds(fence) else _heard_since(seen, fence.cluster)
     elif fence.ground in SAID:
         yield from _not_proven(seen, fence)
     elif fence.ground == TOLD:
@@ -99,6 +109,54 @@ def _not_proven(seen: Observation, fence: Fence) -> Iterator[Problem]:
             "still write and answer",
             "Take the power from it, or fence it with a command that verifies; or let the control node reach it (-e "
             f"colo_doubt_timeout=10), which then ends its guest there. If you know that it runs no guest: {ACCEPT}",
+        )
+
+
+def _not_fenced(host: str, cluster: Cluster | None) -> Iterator[Problem]:
+    """Why the cluster manager does not vouch for the end of ``host``."""
+    node = cluster.node(host) if cluster else None
+    if cluster is None:
+        yield Problem(f"the cluster has said nothing of {host}", "See whether Pacemaker runs on this host")
+    elif not cluster.fences:
+        yield Problem(
+            "the cluster does not fence (stonith-enabled is false): that it calls a host lost proves nothing",
+            "Give it a fencing device, and set stonith-enabled",
+        )
+    elif not cluster.quorate:
+        yield Problem(
+            "this side of the cluster has no quorum", f"Fence {host} yourself, and run lockstep.colo.failover"
+        )
+    elif node is None:
+        yield Problem(
+            f"the cluster has no node {host}", "Name the nodes of the cluster as the inventory names the hosts"
+        )
+    elif node.online:
+        yield Problem(f"{host} is a member of the cluster, so it runs", "Nothing, if its guest is well")
+    elif node.unclean or cluster.fenced(host) is None:
+        yield Problem(
+            f"the cluster has not fenced {host}",
+            f"See what crm_mon says of its fencing devices; or fence {host} yourself, and run lockstep.colo.failover",
+        )
+
+
+def _heard_since(seen: Observation, cluster: Cluster) -> Iterator[Problem]:
+    """Why a fencing that the cluster manager calls a success did not end what is heard of the other host.
+
+    Where nothing tells when it was heard last, as of a standby whose connections are gone, it must be a fresh one.
+    """
+    there, fenced = seen.record.peer, cluster.fenced(seen.record.peer.host)
+    silent = seen.heard.seconds + CLOCK if seen.heard else FRESH
+    if fenced.seconds > silent:
+        last = f"{ago(seen.heard.seconds)} ago" if seen.heard else "at a time that is not known"
+        yield Problem(
+            f"{there.host} was fenced {ago(fenced.seconds)} ago, and was heard last {last}: it may have come back",
+            f"See what {there.host} does; fence it (stonith_admin --fence {there.host}) if it is lost",
+        )
+    elif seen.peer_answers:
+        yield Problem(
+            f"{there.host} answers on {there.address}, though the cluster says that it was fenced: its fencing device "
+            "may not do what it says",
+            "Take the power from it yourself, and run lockstep.colo.failover; then see to the device",
         )
 
 

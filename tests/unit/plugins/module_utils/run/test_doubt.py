@@ -8,10 +8,16 @@ import threading
 from typing import Any
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.cluster import Cluster, Fencing, Node
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.run import doubt
 from ansible_collections.lockstep.colo.plugins.module_utils.run.doubt import Found
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import COMMAND, CONFIRMED
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import (
+    CLUSTER,
+    COMMAND,
+    CONFIRMED,
+    Fence,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import fenced, recorded
 
@@ -64,3 +70,14 @@ def test_what_was_found_before_anything_was_reset_stays_known(monkeypatch: pytes
 def test_a_primary_has_not_to_have_heard_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     Lost(monkeypatch, answers=False).let.set()
     assert of_fence(CONFIRMED, recorded("protected-again-primary")).heard is None
+
+
+def test_a_cluster_is_held_up_for_the_answer_and_for_what_a_primary_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = Lost(monkeypatch, answers=True)
+    threading.Timer(0.1, lost.let.set).start()
+    fenced_now = Cluster(True, True, (Node("kvm2", online=False),), (Fencing("kvm2", "off", 0.5),))
+    ground, primary = Fence("kvm2", CLUSTER, cluster=fenced_now), recorded("protected-primary")
+    with pytest.raises(Refusal, match=r"answers on 10\.77\.0\.2, though the cluster says that it was fenced"):
+        doubt.of_fence(lambda _depth: primary, ground, False, None, 300)
+    lost.value = False
+    assert doubt.of_fence(lambda _depth: primary, ground, False, None, 300).heard == HEARD

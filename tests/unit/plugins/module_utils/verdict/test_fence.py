@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.cluster import Cluster, Fencing, Node
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.survive import failover
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence, remarks
@@ -162,3 +163,55 @@ def test_a_word_and_the_loss_of_the_connection_together_are_believed() -> None:
 )
 def test_neither_alone_nor_a_word_about_something_else_is(seen: Observation, half: Half | None, words: str) -> None:
     assert words in why(seen, told(half))
+
+
+FENCED = Cluster(
+    quorate=True, fences=True, nodes=(Node("kvm1", online=False), Node("kvm2", online=True)),
+    fencings=(Fencing("kvm1", "off", 2.0), Fencing("kvm1", "off", 7000.0), Fencing("kvm2", "off", 1.0)),
+)  # fmt: skip
+SILENT = replace(STANDBY, heard=Heard("then", 5.0))
+
+
+def by_cluster(cluster: Cluster | None) -> Fence:
+    return Fence("kvm1", ground=fence.CLUSTER, cluster=cluster)
+
+
+def test_a_fencing_by_the_cluster_is_believed_where_nothing_was_heard_since() -> None:
+    assert why(SILENT, by_cluster(FENCED)) == ""
+    assert why(replace(SILENT, peer_answers=False), by_cluster(FENCED)) == ""
+    assert fence.urgent(by_cluster(FENCED), False)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        (None, "has said nothing of kvm1"),
+        (replace(FENCED, fences=False), "stonith-enabled is false"),
+        (replace(FENCED, quorate=False), "no quorum"),
+        (replace(FENCED, nodes=FENCED.nodes[1:]), "has no node kvm1"),
+        (replace(FENCED, nodes=(Node("kvm1", online=True),)), "is a member of the cluster"),
+        (replace(FENCED, nodes=(Node("kvm1", online=False, unclean=True),)), "has not fenced kvm1"),
+        (replace(FENCED, fencings=FENCED.fencings[2:]), "has not fenced kvm1"),
+    ],
+)
+def test_what_the_cluster_has_not_done_is_not_believed(cluster: Cluster | None, words: str) -> None:
+    assert words in why(SILENT, by_cluster(cluster))
+    assert not fence.urgent(by_cluster(cluster), False), "no run is ended for it"
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (replace(SILENT, heard=Heard("just now", 0.5)), "was fenced 2 s ago, and was heard last 0 s ago"),
+        (replace(SILENT, peer_answers=True), "its fencing device may not do what it says"),
+    ],
+)
+def test_a_fencing_device_that_lies_is_found_out(seen: Observation, words: str) -> None:
+    assert words in why(seen, by_cluster(FENCED))
+
+
+def test_an_old_fencing_is_of_an_earlier_loss() -> None:
+    old = replace(FENCED, fencings=(Fencing("kvm1", "off", 400.0),))
+    assert "was fenced 6 min 40 s ago" in why(SILENT, by_cluster(old))
+    assert "at a time that is not known" in why(replace(SILENT, heard=None), by_cluster(old))
+    assert why(replace(SILENT, heard=None), by_cluster(FENCED)) == ""
