@@ -11,7 +11,7 @@ from ..errors import ColoError
 from ..lockstep import abilities, states, uncompared
 from ..observation.depth import WHOLE_DOMAIN
 from ..observation.seen import STOPPED_BY_A_DISK, Domain, Observation
-from ..record.pair import ALLOW, OFF, REQUIRED
+from ..record.pair import ALLOW, EXCEPT_PROXY, OFF, REQUIRED
 from . import channels, current, reach
 from .requirements import encryption
 
@@ -168,10 +168,11 @@ def _encryption(seen: Observation) -> Iterator[str]:
         return
     if record.tls != REQUIRED:
         clear = encryption.IN_CLEAR if record.tls == OFF else encryption.PROXY_IN_CLEAR
-        yield (
-            f"{clear} (colo_tls was {record.tls} when the pair was formed); deploy with -e colo_tls=required -e "
-            "colo_tls_renew=true forms it anew"
-        )
+        most = EXCEPT_PROXY if abilities.withholds_encrypted(abilities.running(seen)) else REQUIRED
+        more = f"deploy with -e colo_tls={most} -e colo_tls_renew=true forms it anew"
+        if record.tls == most:
+            more = "this QEMU withholds packets that come encrypted, and QEMU 8.0 or later, as Debian 13 has, does not"
+        yield f"{clear} (colo_tls was {record.tls} when the pair was formed); {more}"
     if record.tls == OFF:
         return
     if known is not None and known.problem:

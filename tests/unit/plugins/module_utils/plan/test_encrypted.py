@@ -262,6 +262,21 @@ def test_by_choice_packets_go_in_clear_and_nothing_else() -> None:
     assert (row.state, "formed with colo_tls except_proxy" in row.found) == ("note", True)
 
 
+@pytest.mark.parametrize(
+    ("version", "formed", "words"),
+    [
+        ("10.0.13", recorded, "deploy with -e colo_tls=required -e colo_tls_renew=true"),
+        ("10.0.13", proxy_in_clear, "deploy with -e colo_tls=required -e colo_tls_renew=true"),
+        ("7.2.22", recorded, "deploy with -e colo_tls=except_proxy -e colo_tls_renew=true"),
+        ("7.2.22", proxy_in_clear, "QEMU 8.0 or later, as Debian 13 has, does not"),
+    ],
+)
+def test_a_remark_advises_no_more_tls_than_the_qemu_that_runs_can_have(version: str, formed: Any, words: str) -> None:
+    (note,) = (each for each in remarks.notes(in_qemu(formed("protected-primary"), version)) if "colo_tls was" in each)
+    assert words in note
+    assert note.count("colo_tls=") == words.count("colo_tls=")
+
+
 def test_the_choice_is_in_the_record_for_a_survivor_without_an_inventory() -> None:
     record = proxy_in_clear("protected-primary").record
     assert record_xml.from_xml(record_xml.to_xml(record)) == record
