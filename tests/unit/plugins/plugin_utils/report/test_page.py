@@ -130,6 +130,11 @@ def test_both_pictures_are_there_where_something_changed() -> None:
     assert rendered(still).count("<figure>") == 1
 
 
+def test_a_pair_without_tls_is_called_one() -> None:
+    pair = {"runbook": "deploy", "pair": "web1", "after": cases.side("protected-primary", "protected-secondary")}
+    assert "replication is neither encrypted nor authenticated" in words(rendered(pair))
+
+
 def test_what_was_not_given_is_said() -> None:
     found = words(rendered(CASES["nothing"]))
     assert "It is not known how web1 is now." in found
