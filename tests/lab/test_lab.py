@@ -150,11 +150,12 @@ def test_the_shim_is_for_tcg_alone():
     assert "qemu:commandline" not in guest.domain_xml(guest.Guest(), kvm=True)
 
 
-def test_the_layers_of_both_suites_lie_side_by_side():
-    release, newer = (rootfs.stack(Lab(), bare=False, suite=suite) for suite in rootfs.SUITES)
+def test_the_layers_of_all_suites_lie_side_by_side():
+    release, newer, older = (rootfs.stack(Lab(), bare=False, suite=suite) for suite in rootfs.SUITES)
     assert release[-1] == newer[-1], "the release without QEMU is the same"
     assert not set(release[:-1]) & set(newer)
-    assert rootfs.repository(Lab(), rootfs.SUITE) != rootfs.repository(Lab(), rootfs.BACKPORTS)
+    assert not set(older) & {*release, *newer}
+    assert len({rootfs.repository(Lab(), suite) for suite in rootfs.SUITES}) == len(rootfs.SUITES)
 
 
 def test_a_guest_that_uefi_cannot_boot_is_refused():

@@ -25,8 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / "results" / "logs"
 
-# Debian 13 with the QEMU of its backports.
+# Debian 13 with the QEMU of its backports, and Debian 12.
 BACKPORTS = "LOCKSTEP_LAB_SUITE=trixie-backports tests/integration/run tests/integration/test_q35.py"
+BOOKWORM = "LOCKSTEP_LAB_SUITE=bookworm tests/integration/run tests/integration/test_debian12.py -m long"
 STAGES: dict[str, list[str]] = {
     "lint": [
         "ruff check .",
@@ -48,6 +49,7 @@ STAGES: dict[str, list[str]] = {
     "long": [
         "tests/integration/run -m long",
         f"{BACKPORTS} -m 'long or not long'",
+        BOOKWORM,
         "tests/long/losses",
         "tests/long/switchovers",
         "tests/long/cycles",

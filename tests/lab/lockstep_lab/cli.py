@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--suite",
         default=os.environ.get("LOCKSTEP_LAB_SUITE", rootfs.SUITE),
-        help=f"what the hosts are made from: {' or '.join(rootfs.SUITES)}, which is the same with backports' QEMU",
+        help=f"what the hosts are made from: {', '.join(rootfs.SUITES)}; the second is the first with backports' QEMU",
     )
     up.add_argument(
         "--instances",

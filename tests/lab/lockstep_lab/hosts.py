@@ -304,7 +304,8 @@ def _access(lab: Lab) -> None:
         f"  ProxyCommand ip netns exec {lab.client_ns} nc %h %p\n",
     )
     # Bookworm's QEMU withholds large packets that come encrypted, and is refused without a choice.
-    tls = "    colo_tls: except_proxy\n" if "bookworm" in str(lab.facts().get("instances")) else ""
+    of_suites = f"{lab.facts()['suite']} {lab.facts().get('instances')}"
+    tls = "    colo_tls: except_proxy\n" if rootfs.OLDER in of_suites else ""
     qemu = "    colo_qemu_from: backports\n" if lab.facts()["suite"] == rootfs.BACKPORTS else ""
     hosts = "".join(
         f"    {host}: {{ansible_host: {address}, colo_address: {address}}}\n" for host, address in HOSTS.items()

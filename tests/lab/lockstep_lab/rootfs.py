@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -23,7 +24,8 @@ from .common import Lab, LabError, mounts, remove_tree, run, say, write
 
 SUITE = "trixie"
 BACKPORTS = f"{SUITE}-backports"
-SUITES = (SUITE, BACKPORTS)  # of hosts: both are of the first, and those of the second have its backports' QEMU
+OLDER = "bookworm"
+SUITES = (SUITE, BACKPORTS, OLDER)  # of hosts: those of the second are of the first, with its backports' QEMU
 FROM_BACKPORTS = "src:qemu src:seabios"  # QEMU, and the firmware that it depends on in a newer version
 BASE = [
     "systemd-sysv",
@@ -93,11 +95,22 @@ def key(*parts: object) -> str:
     return hashlib.sha256(json.dumps([RECIPE, SUITE, *parts]).encode()).hexdigest()[:12]
 
 
+def release(suite: str) -> str:
+    """The Debian that hosts of a suite are."""
+    return suite.removesuffix("-backports")
+
+
 def layer_path(lab: Lab, name: str, suite: str = SUITE) -> Path:
     """Where a layer lies; its name changes with what it is made from."""
-    packages = [BASE, FULL, EXTRA, DEVICES, *([suite, FROM_BACKPORTS] if suite == BACKPORTS else [])]
-    made_from = {"base": [BASE], "full": packages, "apt": [REPOSITORY_FORM, *packages]}[name]
+    base = [BASE, *([release(suite)] if release(suite) != SUITE else [])]
+    packages = [*base, FULL, *_fetched(suite), *([suite, FROM_BACKPORTS] if suite == BACKPORTS else [])]
+    made_from = {"base": base, "full": packages, "apt": [REPOSITORY_FORM, *packages]}[name]
     return lab.cache / "layers" / f"{name}-{key(*made_from)}"
+
+
+def _fetched(suite: str) -> list[list[str]]:
+    """Lists of packages that hosts of a suite find in their repository, beside what they have."""
+    return [EXTRA] if release(suite) == OLDER else [EXTRA, DEVICES]  # its QEMU has no modules of that name
 
 
 def repository(lab: Lab, suite: str = SUITE) -> Path:
@@ -112,6 +125,8 @@ def stack(lab: Lab, *, bare: bool, suite: str = SUITE) -> list[Path]:
 
 def build(lab: Lab, suite: str = SUITE) -> None:
     """Make the layers that are missing; about two minutes when there is nothing."""
+    if release(suite) != SUITE:
+        build(lab)  # the guest's kernel, and the guest that tries KVM, are of it
     apt, full, base = stack(lab, bare=False, suite=suite)
     if all(path.exists() for path in (base, full, apt)) and any((lab.cache / "kernel").glob("*.deb")):
         return
@@ -119,8 +134,8 @@ def build(lab: Lab, suite: str = SUITE) -> None:
     log = lab.cache / "build.log"
     log.write_text("", encoding="utf-8")
     if not base.exists():
-        say(f"building layer base: Debian {SUITE} with ssh and Python (about 40 s; log: {log})")
-        _build_base(base, log)
+        say(f"building layer base: Debian {release(suite)} with ssh and Python (about 40 s; log: {log})")
+        _build_base(base, suite, log)
     if not full.exists() or not any((lab.cache / "kernel").glob("*.deb")):
         say(f"building layer full: libvirt, QEMU of {suite} and the guest's kernel package (about 60 s)")
         _build_full(lab, suite, log)
@@ -144,10 +159,10 @@ def _layers_of(facts: Path) -> list[str]:
     return list(json.loads(facts.read_text(encoding="utf-8")).get("layers", []))
 
 
-def _build_base(base: Path, log: Path) -> None:
+def _build_base(base: Path, suite: str, log: Path) -> None:
     making = base.with_name("making-base")
     remove_tree(making)
-    bootstrap(making, SUITE, BASE, MASKED, log)
+    bootstrap(making, release(suite), BASE, MASKED, log)
     making.rename(base)
 
 
@@ -174,13 +189,15 @@ def _build_full(lab: Lab, suite: str, log: Path) -> None:
     making.mkdir()
     with apt_chroot(lab, base, making, repository(lab, suite), log) as (root, apt_get):
         # Downloaded before the installation, so that a bare host finds everything that it may ask for.
-        apt_get("install", "--download-only", *FULL, *EXTRA, *DEVICES)
+        all_of_them = [*FULL, *itertools.chain(*_fetched(suite))]
+        apt_get("install", "--download-only", *all_of_them)
         if suite == BACKPORTS:  # beside the suite's own QEMU, which bare hosts may begin with
             _add_backports(root)
             apt_get("update")
-            apt_get("install", "--download-only", *FULL, *EXTRA, *DEVICES)
+            apt_get("install", "--download-only", *all_of_them)
         apt_get("install", *FULL)
-        _download_kernel(root, KERNEL, lab.cache / "kernel", log)
+        if release(suite) == SUITE:
+            _download_kernel(root, KERNEL, lab.cache / "kernel", log)
         # The two hosts are one machine to dmidecode; to libvirt they have to be two.
         with (root / "etc/libvirt/libvirtd.conf").open("a", encoding="utf-8") as handle:
             handle.write(
@@ -257,12 +274,12 @@ def apt_chroot(
 
 def _build_apt(lab: Lab, suite: str, log: Path) -> None:
     debs, apt = repository(lab, suite), layer_path(lab, "apt", suite)
-    index(debs, SUITE)
+    index(debs, release(suite))
     making = apt.with_name("making-apt")
     remove_tree(making)
     making.mkdir()
     with chroot(lab, [layer_path(lab, "base", suite)], making, binds={debs: REPOSITORY}) as root:
-        use_repository(root, SUITE)
+        use_repository(root, release(suite))
         run(["chroot", root, "apt-get", "-q", "update"], timeout=120, log=log)
     making.rename(apt)
 
