@@ -21,6 +21,7 @@ control.leave([str(ROOT / ".cache/venv/bin/python"), "-B", __file__, *sys.argv[1
 
 import pauses  # noqa: E402
 import survivor  # noqa: E402
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import channels  # noqa: E402
 from colo_bed import ONE_DISK, OTHER, TWO_DISKS, Bed  # noqa: E402
 from lockstep_lab import probe  # noqa: E402
 from lockstep_lab.common import HOSTS  # noqa: E402
@@ -39,7 +40,10 @@ def main(verb: str, *words: str) -> None:
     elif verb == "guest":
         # An emulated host has no time for more, with the guest's own work beside it.
         bed.fresh_guest(disks=bed.disks, nics=len(bed.disks), rate=50 if instances else 0)
-        notes.write_text(json.dumps({"before": bed.xml("kvm1", "--inactive")}), encoding="utf-8")
+        known = {"before": bed.xml("kvm1", "--inactive"), "refused": []}
+        if instances:
+            known["refused"] = sorted(set().union(*survivor.refused(bed, "kvm1").values()))
+        notes.write_text(json.dumps(known), encoding="utf-8")
         record(bed, "kvm1", acks)
     elif verb == "lose":
         time.sleep(5)  # some checkpoints under full load
@@ -47,6 +51,11 @@ def main(verb: str, *words: str) -> None:
             assert probe.acknowledged(acks, number), f"nothing is being written to {target}"
         sparse(bed)
         known = noted(notes)
+        for host in HOSTS:
+            keys = set(channels.CREDENTIALS) - set(bed.graph(host)["objects"])
+            assert not keys, f"QEMU on {host} is without {keys}"
+            if instances:
+                survivor.confined(bed, host, set(known["refused"]))
         known["stood_still"] = pauses.when_protected(bed)
         known["lost"], known["moment"] = words[0], bed.power_off(words[0])
         notes.write_text(json.dumps(known), encoding="utf-8")
@@ -93,8 +102,8 @@ def verify(bed: Bed, acks: Path, known: dict) -> None:
     survivor.ordinary(bed, host, known["before"])
     print(f"{host}: the persistent XML is that of an ordinary domain")
     if bed.lab.facts().get("instances"):
-        survivor.confined(bed, host)
-        print(f"{host}: AppArmor is enforcing")
+        survivor.confined(bed, host, set(known["refused"]))
+        print(f"{host}: AppArmor is enforcing, and refused QEMU nothing that an ordinary guest may")
     survivor.snapshots(bed, host)
     print(f"{host}: snapshot and blockcommit work")
     survivor.saves(bed, host)

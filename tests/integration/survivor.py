@@ -57,11 +57,27 @@ def ordinary(bed: Bed, host: str, before: str) -> None:
     assert reading.canonical(now) != reading.canonical(other), "compares nothing"
 
 
-def confined(bed: Bed, host: str) -> None:
-    """AppArmor holds the guest's QEMU, and does not only complain."""
+def confined(bed: Bed, host: str, ordinary: set[str]) -> None:
+    """AppArmor holds the guest's QEMU, does not only complain, and refused it nothing that an ``ordinary`` one may."""
     label = bed.ssh(host, "cat /proc/$(cat /run/libvirt/qemu/web1.pid)/attr/current").strip()
     assert label.startswith("libvirt-"), label
     assert label.endswith("(enforce)"), label
+    bed.ssh(host, f"aa-exec -p {label.split()[0]} -- cat /etc/shadow", check=False)
+    seen = refused(bed, host)
+    assert "cat" in seen, "the journal does not tell what is refused, so that this check cannot fail"
+    more = set().union(*(names for program, names in seen.items() if program != "cat")) - ordinary
+    assert not more, f"{host}: AppArmor refused {more}"
+
+
+def refused(bed: Bed, host: str) -> dict[str, set[str]]:
+    """By program, what AppArmor refused it in the name of a guest since the host booted; numbers are left out."""
+    journal = 'journalctl -b -o cat | grep -a \'apparmor="DENIED".*profile="libvirt-\' || true'
+    found: dict[str, set[str]] = {}
+    for line in bed.ssh(host, journal).splitlines():
+        words = dict(re.findall(r'(\w+)="([^"]*)"', line))
+        what = f"{words.get('operation', '')} {words.get('name') or words.get('capname', '')}"
+        found.setdefault(words.get("comm", ""), set()).add(re.sub(r"\d+", "N", what))
+    return found
 
 
 def snapshots(bed: Bed, host: str) -> None:
