@@ -7,22 +7,20 @@ The tests build on each other. The firewall is off but in the last one, so that 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import certificates
 import pytest
-from ansible_collections.lockstep.colo.plugins.plugin_utils import authority
 from colo_bed import ROOT, Bed, wait_for
 from lockstep_lab import probe
-from lockstep_lab.common import CLIENT_ADDRESS, HOSTS
+from lockstep_lab.common import HOSTS
 
 STRANGER = Path(__file__).with_name("stranger.py")
 OPEN = {host: {"colo_firewall": "none"} for host in HOSTS}
 DOCUMENTED = {"kvm2": {21600: "migration", 21601: "nbd"}, "kvm1": {21602: "mirror", 21603: "compare"}}
-AN_HOUR_AGO = -1 / 48  # as days in force, of a certificate that was made an hour ago
 SLOWLY = ("-e", "colo_sync_speed=1048576")
 STORM = 15  # seconds
 
@@ -31,20 +29,12 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def shown(lab: Bed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Certificates that no channel may take, though each is right but in one thing."""
+    """What no channel may take, on hosts without a firewall and with a fresh guest."""
     lab.ssh("kvm1", "systemctl disable --now lockstep-colo-firewall.service", check=False)
     lab.ssh("kvm2", "systemctl disable --now lockstep-colo-firewall.service", check=False)
     lab.prepare(OPEN).good()
     lab.fresh_guest(rate=50)
-    home = tmp_path_factory.mktemp("strangers")
-    for copy in ("known", "ended"):
-        shutil.copytree(lab.lab.state / "colo-ca", home / copy)
-    made = {"of another host of the authority": authority.certify(str(home / "known"), "kvm9", CLIENT_ADDRESS, 100, 10)}
-    for host, address in HOSTS.items():
-        made[f"of another {host}"] = authority.certify(str(home / "other"), host, address, 100, 10)
-        shutil.rmtree(home / "ended" / host)
-        made[f"of {host}, ended"] = authority.certify(str(home / "ended"), host, address, AN_HOUR_AGO, 10)
-    return {name: one.certificate.parent for name, one in made.items()}
+    return certificates.untaken(lab, tmp_path_factory.mktemp("strangers"))
 
 
 def listening(bed: Bed, host: str) -> list[tuple[str, int]]:
@@ -171,7 +161,7 @@ def test_where_nothing_keeps_it_out_a_storm_is_not_felt(lab: Bed, shown: dict[st
     assert lab.get() == boot
     wait_for("the pair to be protected as before", lambda: phase(lab) == "protected", 90)
     lab.power_off("kvm1")
-    lab.failover("kvm1").good()
+    lab.failover("kvm1", "-e", "colo_lost=kvm1").good()
     assert lab.get(patience=60) == boot
 
 
