@@ -93,9 +93,19 @@ def _act(action: str, domain: str, environment: Mapping[str, str]) -> int:
         if found.why and CODE_OF[found.state] == DEGRADED_PROMOTED:
             _exit_reason(found.why)
         return CODE_OF[found.state]
-    elif action == "notify" and environment.get("OCF_RESKEY_CRM_meta_notify_type") == "post":
-        half.look()  # what has happened to the other host it learns by looking, not from the notification
+    elif action == "notify" and _other_is_stopped(environment):
+        half.notified()
     return SUCCESS
+
+
+def _other_is_stopped(environment: Mapping[str, str]) -> bool:
+    """Whether a notification says that an instance was stopped, as that of a host is once it was fenced.
+
+    It is an occasion to look: what has become of the other host is not learned from it. Whoever waits for a promotion
+    waits for each notification.
+    """
+    told = [environment.get(f"OCF_RESKEY_CRM_meta_notify_{what}") for what in ("type", "operation")]
+    return told == ["post", "stop"]
 
 
 def _patience(environment: Mapping[str, str]) -> float:

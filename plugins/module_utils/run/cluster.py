@@ -63,6 +63,14 @@ class Half:
                 self._say(str(error))
             return self._tell(self._seen(hypervisor, QUICK))
 
+    def notified(self) -> None:
+        """Where the cluster has fenced the standby's host: go on alone, at once.
+
+        A QEMU that waits for that host is not asked how it is, for which a promotion would wait.
+        """
+        with Hypervisor(self._settings.uri) as hypervisor:
+            self._go_on_alone(hypervisor, "primary")
+
     def promote(self, seconds: float) -> None:
         """Have the guest serve from here, or see that it does; tried again for ``seconds``.
 

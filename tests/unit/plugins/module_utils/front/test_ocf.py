@@ -44,6 +44,11 @@ def half(monkeypatch: pytest.MonkeyPatch) -> type[Half]:
     return Half
 
 
+def notify(kind: str, operation: str) -> int:
+    told = {"OCF_RESKEY_CRM_meta_notify_type": kind, "OCF_RESKEY_CRM_meta_notify_operation": operation}
+    return call("notify", **told)
+
+
 def call(action: str, **told: str) -> int:
     return ocf.main([action], {"OCF_RESKEY_domain": "web1", **told})
 
@@ -65,11 +70,12 @@ def test_each_action_asks_one_thing_and_succeeds(action: str, asked: list[object
 
 
 def test_a_notification_is_an_occasion_to_look_and_nothing_else() -> None:
-    told = {"OCF_RESKEY_CRM_meta_notify_type": "pre", "OCF_RESKEY_CRM_meta_notify_operation": "demote"}
-    assert call("notify", **told) == ocf.SUCCESS
-    assert ASKED == ["web1"]
-    assert call("notify", **{**told, "OCF_RESKEY_CRM_meta_notify_type": "post"}) == ocf.SUCCESS
-    assert ASKED[1:] == ["web1", ("look",)]
+    for kind, operation in (("pre", "demote"), ("post", "demote"), ("pre", "stop"), ("post", "promote")):
+        assert notify(kind, operation) == ocf.SUCCESS
+    assert set(ASKED) == {"web1"}
+    ASKED.clear()
+    assert notify("post", "stop") == ocf.SUCCESS
+    assert ASKED == ["web1", ("notified",)]
 
 
 @pytest.mark.parametrize(("state", "code"), [("promoted", 8), ("degraded", 191), ("unpromoted", 0), ("stopped", 7)])
@@ -87,7 +93,7 @@ def test_a_failure_is_one_line_and_never_has_the_host_fenced(
     half: type[Half], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], action: str
 ) -> None:
     monkeypatch.setattr(half, "error", ColoError("libvirt does not answer", remedy="See\nwhy"))
-    code = call(action, OCF_RESKEY_CRM_meta_notify_type="post")
+    code = notify("post", "stop") if action == "notify" else call(action)
     told = capsys.readouterr().err
     assert "Traceback" not in told
     if action in ("monitor", "promote", "start"):

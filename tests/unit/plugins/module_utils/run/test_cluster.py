@@ -44,7 +44,8 @@ class World:
         self.said: list[str] = []
         monkeypatch.setattr(cluster, "run_directory", lambda: tmp_path)
         monkeypatch.setattr(cluster, "Hypervisor", lambda _uri: contextlib.nullcontext())
-        monkeypatch.setattr(cluster, "observe", lambda *_where: self.seen)
+        self.depths: list[str] = []
+        monkeypatch.setattr(cluster, "observe", self.observe)
         monkeypatch.setattr(cluster.silence, "heard", lambda _record: self.heard)
         monkeypatch.setattr(cluster.cluster, "cluster", lambda: self.cluster)
         monkeypatch.setattr(cluster.cluster, "prefer", self.scores.append)
@@ -52,6 +53,10 @@ class World:
         monkeypatch.setattr(cluster.goals, "reach", self.reach)
         monkeypatch.setattr(cluster, "AGAIN", 0.01)
         self.half = cluster.Half("web1", self.said.append)
+
+    def observe(self, _hypervisor: Any, _domain: str, _directory: str, depth: str) -> Observation:
+        self.depths.append(depth)
+        return self.seen
 
     def reach(self, name: str, asked: Any, **_how: Any) -> Result:
         self.reached.append((name, asked.role, asked.fence.ground, asked.fence.host))
@@ -68,6 +73,14 @@ def test_a_primary_goes_on_alone_once_the_standbys_host_is_fenced(world: World) 
     world.seen, world.cluster = PRIMARY, fenced(LOST)
     world.half.look()
     assert world.reached == [("surviving", "primary", CLUSTER, LOST)]
+
+
+def test_it_does_so_when_it_is_notified_and_asks_no_qemu_before(world: World) -> None:
+    world.seen, world.cluster = PRIMARY, fenced(LOST)
+    world.half.notified()
+    assert world.reached == [("surviving", "primary", CLUSTER, LOST)]
+    assert world.depths == ["silent"]
+    assert world.scores == []
 
 
 @pytest.mark.parametrize(
