@@ -18,6 +18,8 @@ from typing import Any
 
 SOURCE = Path(__file__).resolve().parent.parent
 HOSTS = {"kvm1": "10.77.0.1", "kvm2": "10.77.0.2"}
+WITNESS = "witness"  # a third host, bare, for the quorum device of a cluster: see cluster.py
+ADDRESSES = {**HOSTS, WITNESS: "10.77.0.3"}
 CLIENT_ADDRESS = "10.77.0.100"
 CLIENT_ADDRESS_2 = "10.77.1.100"
 CLIENT_ADDRESS_6 = "fd77::100"
@@ -125,6 +127,10 @@ class Lab:
             return dict(json.loads((self.state / "lab.json").read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise LabError(f"the lab {self.name} is not up; run `lab up`") from None
+
+    def is_bare(self, host: str) -> bool:
+        """Whether a host begins with ssh and Python alone."""
+        return host == WITNESS or bool(self.facts()["bare"])
 
     def remember(self, **facts: Any) -> None:
         """Add to what `up` wrote down."""

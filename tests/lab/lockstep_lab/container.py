@@ -25,7 +25,7 @@ def prepare(lab: Lab, host: str) -> None:
     for name in ("upper", "work", "root"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     if str(root) not in mounts():
-        layers = rootfs.stack(lab, bare=bool(lab.facts()["bare"]), suite=lab.facts()["suite"])
+        layers = rootfs.stack(lab, bare=lab.is_bare(host), suite=lab.facts()["suite"])
         rootfs.mount_overlay(layers, directory / "upper", directory / "work", root)
     if not identity.known(host, root):
         identity.write_into(lab, host, root)

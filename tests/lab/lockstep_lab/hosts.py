@@ -10,19 +10,19 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
 from . import accel, container, diskimage, guestimage, instance, network, rootfs
-from .common import HOSTS, Lab, LabError, remove_tree, run, say, write
+from .common import ADDRESSES, HOSTS, Lab, LabError, remove_tree, run, say, write
 
 
 def check_name(host: str) -> str:
     """Refuse what is not a host of the lab."""
-    if host not in HOSTS:
-        raise LabError(f"no host {host!r}; hosts are {', '.join(HOSTS)}")
+    if host not in ADDRESSES:
+        raise LabError(f"no host {host!r}; hosts are {', '.join(ADDRESSES)}")
     return host
 
 
@@ -106,7 +106,7 @@ def boot(lab: Lab, host: str) -> None:
         say(f"{host}: starting")
         machine.prepare(lab, host)
         _start(lab, host, machine.command(lab, host), machine.ENVIRONMENT)
-    _wait(lab, host, bare=bool(lab.facts()["bare"]), timeout=machine.BOOT_TIMEOUT)
+    _wait(lab, host, bare=lab.is_bare(host), timeout=machine.BOOT_TIMEOUT)
 
 
 def _start(lab: Lab, host: str, command: list[str], environment: dict[str, str]) -> None:
@@ -132,7 +132,7 @@ def _start(lab: Lab, host: str, command: list[str], environment: dict[str, str])
 
 def _wait(lab: Lab, host: str, *, bare: bool, timeout: float) -> None:
     """Until ssh answers, br0 has its address and libvirtd serves."""
-    tests = f"ip -br address show br0 | grep -q {HOSTS[host]}/"
+    tests = f"ip -br address show br0 | grep -q {ADDRESSES[host]}/"
     if not bare:
         tests += " && virsh -q -c qemu:///system version >/dev/null"
     deadline = time.monotonic() + timeout
@@ -150,7 +150,7 @@ def _wait(lab: Lab, host: str, *, bare: bool, timeout: float) -> None:
             answer = str(error)
             continue
         if done.returncode == 0:
-            say(f"{host}: up (ssh{'' if bare else ', libvirtd'}, br0 {HOSTS[host]})")
+            say(f"{host}: up (ssh{'' if bare else ', libvirtd'}, br0 {ADDRESSES[host]})")
             return
         answer = (done.stdout + done.stderr).strip()
         time.sleep(0.3)
@@ -245,10 +245,10 @@ def set_cut(lab: Lab, host: str, value: bool, *, carrier: bool = False) -> None:
 # --- both hosts ------------------------------------------------------------------------------------------------------
 
 
-def both(action: Callable[[str], None]) -> None:
-    """Do something to both hosts at the same time."""
-    with ThreadPoolExecutor(len(HOSTS)) as pool:
-        for done in [pool.submit(action, host) for host in HOSTS]:
+def both(action: Callable[[str], None], of: Iterable[str] = HOSTS) -> None:
+    """Do something to both hosts, or those ``of`` a list, at the same time."""
+    with ThreadPoolExecutor(len(ADDRESSES)) as pool:
+        for done in [pool.submit(action, host) for host in of]:
             done.result()
 
 
@@ -295,7 +295,7 @@ def _access(lab: Lab) -> None:
     if not key.exists():
         run(["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-C", lab.name, "-f", key])
     patience = 30 if lab.facts().get("instances") else 5  # seconds; an emulated host may be busy for long
-    entries = "".join(f"Host {host}\n  HostName {address}\n" for host, address in HOSTS.items())
+    entries = "".join(f"Host {host}\n  HostName {address}\n" for host, address in ADDRESSES.items())
     write(
         lab.ssh_config,
         f"{entries}Host *\n  User root\n  IdentityFile {key}\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n"
@@ -333,7 +333,7 @@ kvm:
 
 def _forget(lab: Lab) -> None:
     """Remove the hosts' disks and everything else that `up` made."""
-    for host in HOSTS:
+    for host in ADDRESSES:
         rootfs.unmount_tree(lab.host_root(host))
     remove_tree(lab.state)
 
@@ -357,7 +357,7 @@ def down(lab: Lab, *, purge: bool) -> None:
         shutil.rmtree(f"/run/systemd/nspawn/propagate/{lab.host_ns(host)}", ignore_errors=True)
         shutil.rmtree(f"/run/systemd/nspawn/unix-export/{lab.host_ns(host)}", ignore_errors=True)
 
-    both(stop)
+    both(stop, ADDRESSES)
     network.remove_all(lab)
     _forget(lab)
     say("the lab is down")

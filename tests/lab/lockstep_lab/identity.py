@@ -8,12 +8,12 @@ import uuid
 from pathlib import Path
 
 from . import rootfs
-from .common import CLIENT_ADDRESS, HOSTS, Lab, run, write
+from .common import ADDRESSES, CLIENT_ADDRESS, Lab, run, write
 
 
 def write_into(lab: Lab, host: str, root: Path) -> None:
     """Make the file system at `root` this host; the host's name is written last, so it says that the rest is there."""
-    names = "".join(f"{address} {name}\n" for name, address in HOSTS.items())
+    names = "".join(f"{address} {name}\n" for name, address in ADDRESSES.items())
     write(root / "etc/hosts", f"127.0.0.1 localhost\n{names}{CLIENT_ADDRESS} client\n")
     write(root / "etc/machine-id", f"{uuid.uuid4().hex}\n", 0o444)
     (root / "etc/resolv.conf").unlink(missing_ok=True)

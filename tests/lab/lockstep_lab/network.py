@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .common import CLIENT_ADDRESS, CLIENT_ADDRESS_2, CLIENT_ADDRESS_6, HOSTS, SOURCE, Lab, LabError, run
+from .common import ADDRESSES, CLIENT_ADDRESS, CLIENT_ADDRESS_2, CLIENT_ADDRESS_6, SOURCE, Lab, LabError, run
 
 _BRIDGE = ["type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"]
 
@@ -69,7 +69,7 @@ def make_host(lab: Lab, host: str) -> None:
     _ip(namespace, "link", "add", "br0", *_BRIDGE)
     _ip(namespace, "link", "set", "br0", "address", bridge_address(host))
     _ip(namespace, "link", "set", "lan0", "master", "br0", "up")
-    _ip(namespace, "address", "add", f"{HOSTS[host]}/24", "dev", "br0")
+    _ip(namespace, "address", "add", f"{ADDRESSES[host]}/24", "dev", "br0")
     _ip(namespace, "link", "set", "br0", "up")
     mend(lab, host)
 
@@ -83,7 +83,7 @@ def make_tap(lab: Lab, host: str) -> None:
 
 def bridge_address(host: str) -> str:
     """The MAC address of a host's br0: with one of its own the bridge keeps it when taps join."""
-    return f"52:54:77:00:00:{int(HOSTS[host].rsplit('.', 1)[1]):02x}"
+    return f"52:54:77:00:00:{int(ADDRESSES[host].rsplit('.', 1)[1]):02x}"
 
 
 def remove_host(lab: Lab, host: str) -> None:
@@ -117,7 +117,7 @@ def joined(lab: Lab, host: str) -> bool:
 
 def remove_all(lab: Lab) -> None:
     """Remove every namespace of the lab."""
-    for host in HOSTS:
+    for host in ADDRESSES:
         remove_host(lab, host)
     for namespace in (lab.client_ns, lab.lan_ns):
         if namespace in namespaces():
