@@ -95,6 +95,14 @@ options:
       path:
         description: The standby's image. By default in O(directory), or where this host had the disk before.
         type: path
+      overwrite:
+        description:
+          - Whether an image that is at that path, and not the collection's, becomes the standby's. What is in it is
+            lost.
+          - For a copy of the disk that was brought there, of which O(resync=changed) makes a whole one. It has to be of
+            the disk's format and size, and nobody may have it open.
+        type: bool
+        default: false
   address:
     description: This host's address for replication. Sockets listen on it alone.
     type: str

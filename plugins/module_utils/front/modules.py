@@ -60,6 +60,7 @@ DISK = {
     "target": {"type": "str", "required": True},
     "format": {"type": "str", "required": True, "choices": ["raw", "qcow2"]},
     "path": {"type": "path"},
+    "overwrite": {"type": "bool", "default": False},
 }
 WANTED = {
     "disks": {"type": "list", "elements": "dict", "options": DISK, "default": []},
@@ -208,7 +209,7 @@ def wanted(params: dict[str, Any], check: bool = False) -> Wanted:
     """The part of the options that says what a pair is to be."""
     given = {key: params[key] for key in WISHES if params.get(key) is not None}
     given |= {key: canonical(given[key]) for key in ("address", "peer_address") if key in given}
-    disks = tuple(WantedDisk(disk["target"], disk["format"], disk["path"]) for disk in params.get("disks") or ())
+    disks = tuple(WantedDisk(**disk) for disk in params.get("disks") or ())
     unproven = tuple(params.get("devices_unproven") or ())
     return Wanted(disks=disks, devices_unproven=unproven, dry=check, **given)
 

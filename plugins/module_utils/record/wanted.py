@@ -12,11 +12,15 @@ from .pair import DIRECTORY, FULL, REFUSE, REQUIRED
 
 @dataclass(frozen=True)
 class WantedDisk:
-    """A disk to replicate. ``path`` is the image on the standby; None: in the collection's directory."""
+    """A disk to replicate. ``path`` is the image on the standby; None: in the collection's directory.
+
+    ``overwrite``: one that is at that path, and not the collection's, may become the standby's.
+    """
 
     target: str
     format: str
     path: str | None = None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from .requirements.disks import written
 
 def recorded(wanted: Wanted, record: Record) -> Wanted:
     """What the primary's record says is wanted; of ``wanted`` only where the standby's images shall be counts."""
-    paths = {disk.target: disk.path for disk in wanted.disks}
-    disks = tuple(WantedDisk(disk.target, disk.format, paths.get(disk.target)) for disk in record.disks)
+    given = {disk.target: disk for disk in wanted.disks}
+    disks = tuple(replace(given.get(one.target, WantedDisk(one.target, "")), format=one.format) for one in record.disks)
     known = {
         "address": record.local.address,
         "peer_address": record.peer.address,

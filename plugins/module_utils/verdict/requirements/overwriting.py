@@ -60,7 +60,9 @@ def standbys_domain(holder: Observation, standby: Observation) -> list[Requireme
 
 def images(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
     """Whether the standby's may be written, or made: each is the copy of one of the holder's."""
-    row = Row("images", standby.host, "none yet, or the pair's own and older")
+    row = Row("images", standby.host, "none yet, the pair's own and older, or one that may be overwritten")
+    writable = {disk.path for disk in wanted.disks if disk.overwrite}
+    writable |= set(standby.marker.paths if standby.marker else ())
     sources, made = originals.sources(wanted, holder), _standbys_disks(wanted, holder, standby)
     _marker(row, standby, copies.generation_when_described(holder))
     _apart(row, made)
@@ -70,7 +72,8 @@ def images(wanted: Wanted, holder: Observation, standby: Observation) -> list[Re
             if image is None or size is None:
                 continue
             if image.exists:
-                _image(row, standby, image, (kind, size), disk.target, holder.images.get(source.path))
+                what = Image(path, True, kind, size)
+                _image(row, image, what, disk.target, holder.images.get(source.path), path in writable)
             else:
                 _to_be_made(row, standby, path, disk.target)
     return row.found("nothing that would be lost")
@@ -116,10 +119,8 @@ def _marker(row: Row, standby: Observation, newest_generation: int) -> None:
         )
 
 
-def _image(
-    row: Row, standby: Observation, image: Image, needed: tuple[str, int], target: str, source: Image | None
-) -> None:
-    """``needed``: format and virtual size in bytes. ``source``: the holder's image, of which this is to be a copy."""
+def _image(row: Row, image: Image, needed: Image, target: str, source: Image | None, writable: bool) -> None:
+    """``source``: the holder's image, of which this is to be a copy. ``writable``: ours, or offered."""
     path = image.path
     if _same_file(image, source):
         row.wrong(
@@ -127,13 +128,18 @@ def _image(
             "A standby needs a copy of its own: state another path",
             target,
         )
-    elif standby.marker is None or path not in standby.marker.paths:
-        row.wrong(f"{path} exists and is not ours", "Move it away, or state another path", target)
+    elif not writable:
+        row.wrong(
+            f"{path} exists and is not ours",
+            "Move it away, or state another path; where you brought it there for the standby, state overwrite for it",
+            target,
+        )
     elif image.in_use:
         row.wrong(f"{path} is in use by another process", "End what uses it", target)
-    elif (image.format, image.virtual_size) != needed:
+    elif (image.format, image.virtual_size) != (needed.format, needed.virtual_size):
         row.wrong(
-            f"{path} is {image.format} of {image.virtual_size} bytes, and {needed[0]} of {needed[1]} bytes is needed",
+            f"{path} is {image.format} of {image.virtual_size} bytes, and {needed.format} of {needed.virtual_size} "
+            "bytes is needed",
             "Remove it, so that it is made anew",
             target,
         )

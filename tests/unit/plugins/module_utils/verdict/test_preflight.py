@@ -403,6 +403,41 @@ def said_less(host: Host) -> Host:
     )  # fmt: skip
 
 
+def wrong_images(pair: Pair) -> list[str]:
+    return [row.found for row in pair.rows if (row.requirement, row.state) == ("images", WRONG)]
+
+
+BROUGHT = Image("/srv/web1.qcow2", True, "qcow2", 64 * MIB, inode=5, allocated=32 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "seen", "words"),
+    [
+        (True, {}, ()),
+        (False, {}, ("/srv/web1.qcow2 exists and is not ours",)),
+        (True, {"in_use": True}, ("/srv/web1.qcow2 is in use by another process",)),
+        (True, {"virtual_size": 32 * MIB}, (f"is qcow2 of {32 * MIB} bytes, and qcow2 of {64 * MIB} bytes",)),
+        (True, {"format": "raw"}, ("/srv/web1.qcow2 is raw of",)),
+    ],
+    ids=["offered", "only named", "in use", "another size", "another format"],
+)
+def test_an_image_that_was_brought_there_becomes_the_standbys_where_that_is_stated(
+    overwrite: bool, seen: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    first, *others = WANTED.disks
+    wanted = replace(WANTED, disks=(replace(first, path=BROUGHT.path, overwrite=overwrite), *others))
+    there = {BROUGHT.path: replace(BROUGHT, **seen)}
+    found = wrong_images(FIT.wants(disks=wanted.disks).seen_there(images=there))
+    assert len(found) == len(words)
+    assert all(expected in one for one, expected in zip(found, words, strict=True))
+
+
+def test_what_may_be_overwritten_is_the_image_alone_and_not_what_lies_beside_it() -> None:
+    first, *others = FIT.wanted.disks
+    pair = image_in_the_way(FIT.wants(disks=(replace(first, overwrite=True), *others)))
+    assert ["vda.active.qcow2 exists and is not ours" in one for one in wrong_images(pair)] == [True]
+
+
 @pytest.mark.parametrize(
     ("path", "seen", "words"),
     [
