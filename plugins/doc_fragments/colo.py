@@ -73,6 +73,12 @@ options:
         description: Seconds that the two wait for each other. Nothing is changed when they pass.
         type: float
         default: 60
+      note:
+        description:
+          - Whether both note what spares the next copy something, with O(resync=changed) of M(lockstep.colo.colo_pair);
+            the same for both. The guest stands still, and writes all down, right before it is ended.
+        type: bool
+        default: false
 """
 
     WANTED = r"""

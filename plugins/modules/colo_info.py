@@ -209,7 +209,9 @@ compared:
   description:
     - For each disk whose last copying from this host sent only what differs, C(size) of the disk, and C(compared),
       C(moved) and C(saved) in bytes, C(at) the time (UTC) that they are of.
-    - V(compared) counts what the guest wrote meanwhile, too; V(saved) is what the standby had.
+    - C(compared) counts what the guest wrote meanwhile, too; C(saved) is what the standby had.
+    - C(way) is V(compared), or V(written) where it was known what was written since both were the same. Of that C(left)
+      is not on the standby yet.
   returned: always
   type: dict
   sample:
@@ -219,6 +221,8 @@ compared:
       compared: 269877248
       moved: 3080192
       saved: 266797056
+      way: compared
+      left:
 verdict:
   description:
     - Phase, holder of the guest, problems and harmless notes of the pair, as C(next) the playbook that leads on from

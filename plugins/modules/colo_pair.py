@@ -60,6 +60,8 @@ options:
       - How disks are copied to a standby that has images already, as after a failover. State the same for both roles.
       - V(changed) compares each disk with the standby's by sums of 64 KiB each and sends only what differs. Both are
         read in whole, each on its own host, each time; nothing else that is known of a copy is believed.
+      - After a change of sides, of which both images are known to have been the same and nobody has touched them, it
+        sends what was written since, and reads nothing else.
       - V(full) sends everything.
     type: str
     default: full
@@ -141,7 +143,9 @@ compared:
   description:
     - For each disk whose last copying from this host sent only what differs, C(size) of the disk, and C(compared),
       C(moved) and C(saved) in bytes, C(at) the time (UTC) that they are of.
-    - V(compared) counts what the guest wrote meanwhile, too; V(saved) is what the standby had.
+    - C(compared) counts what the guest wrote meanwhile, too; C(saved) is what the standby had.
+    - C(way) is V(compared), or V(written) where it was known what was written since both were the same. Of that C(left)
+      is not on the standby yet.
   returned: success
   type: dict
   sample:
@@ -151,6 +155,8 @@ compared:
       compared: 269877248
       moved: 3080192
       saved: 266797056
+      way: compared
+      left:
 steps:
   description: What was to be done, in order, in plain words.
   returned: success

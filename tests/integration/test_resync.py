@@ -71,6 +71,9 @@ def nothing_is_left_and_both_are_the_same(bed: Bed) -> None:
     """Of a guest on kvm2 that has a standby on kvm1 again; both QEMUs are ended for that."""
     assert not [name for name in bed.graph("kvm2")["nodes"] if name.endswith("-copy")]
     assert processes(bed, "kvm2", "sieve") == 0
+    exports, nodes = bed.qmp("kvm2", "query-block-exports", "query-named-block-nodes")
+    assert exports == []
+    assert not [bitmap for node in nodes for bitmap in node.get("dirty-bitmaps", ()) if bitmap.get("name")]
     stop_both(bed, "kvm2", "kvm1")
     assert contents(bed, "kvm1") == contents(bed, "kvm2")
 
@@ -107,6 +110,36 @@ def test_only_what_differs_is_sent_and_both_are_the_same(lost: Bed, tmp_path: Pa
     probe.stop(lost.lab)
     for number, (target, path) in enumerate(lost.images("kvm1").items()):
         here = checker.check(lost.lab, "kvm1", path.strip(), tmp_path, disk=number)
+        assert here["ok"], (target, {key: here[key] for key in here if key not in ("lost", "holes")})
+
+
+@pytest.fixture(name="protected")
+def a_pair_that_has_written(lab: Bed, tmp_path: Path) -> Bed:
+    """In lockstep on kvm1, and what the guest has written is on both."""
+    lab.fresh_guest(disks=TWO_DISKS, rate=200)
+    for host in OTHER:
+        lab.ssh(host, "rm -f /run/lockstep-colo/*.copied")
+    lab.deploy("--limit", "kvm,web1").good()
+    probe.start(lab.lab, tmp_path)
+    wait_for("enough on both disks to be worth it", lambda: least(lab, "kvm2") > 2 * resync.WORTH_IT, timeout=240)
+    return lab
+
+
+@pytest.mark.long
+def test_after_a_change_of_sides_what_was_written_is_sent_alone(protected: Bed, tmp_path: Path) -> None:
+    boot = protected.get()
+    run = protected.playbook("switchover", "-e", "colo_guest_host=kvm2", "-e", "colo_resync=changed").good()
+    print(run.said)
+    told = copied(protected, "kvm2")
+    print(told)
+    assert {target: (one["way"], one["left"]) for target, one in told.items()} == dict.fromkeys(
+        protected.formats, ("written", 0)
+    )
+    assert protected.get(patience=240) == boot
+    nothing_is_left_and_both_are_the_same(protected)
+    probe.stop(protected.lab)
+    for number, (target, path) in enumerate(protected.images("kvm1").items()):
+        here = checker.check(protected.lab, "kvm1", path.strip(), tmp_path, disk=number)
         assert here["ok"], (target, {key: here[key] for key in here if key not in ("lost", "holes")})
 
 

@@ -13,12 +13,25 @@ from typing import Any
 
 from ..errors import ColoError, LibvirtError, Timeout
 from ..host import files as host
-from ..host import frames, half_notes, leaving, links, processes, qemu_process, sieve, sockets, sums, until_reboot
+from ..host import (
+    frames,
+    half_notes,
+    leaving,
+    left_images,
+    links,
+    processes,
+    qemu_process,
+    sieve,
+    sockets,
+    sums,
+    until_reboot,
+)
 from ..host import marker as marker_file
 from ..host.checkpoints import watch
 from ..host.files import NO_ROOM
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import AFTER_THAT, DISCONNECTED, STOPPED_BY_A_DISK, Announced, Checkpoints
+from ..plan.parts.written import GRANULARITY
 from ..plan.plan import Plan
 from ..plan.step import Step
 from ..record.half_notes import HalfNote
@@ -31,6 +44,9 @@ from .moving import Moving
 POLL = 0.05
 SLOW_POLL = 0.5  # for what takes longer than a second
 WHOLE_CHECKPOINTS = 1
+COPYING = ("ready", "sent")  # waits that go on without the run
+SETTLED = "paused"  # QEMU's run state once a guest stands still, and all that it has written is written down
+SETTLING, SETTLED_WITHIN = 10, 3.0  # attempts, and seconds for each
 PAUSED = "pre-switchover"  # of a migration: the memory is sent, and only the entry into lockstep is left
 AFTER_A_FAILURE = "See with lockstep.colo.status how the pair is; once the cause is mended, run again"
 REMEDIES = {
@@ -85,6 +101,7 @@ class Apply:
         self._began = began
         self._isolated: Isolated | None = None
         self._moving = Moving()
+        self._left: dict[str, left_images.Stamp] = {}
 
     def __enter__(self) -> Apply:
         return self
@@ -158,7 +175,7 @@ class Apply:
         self.hypervisor.set_autostart(self.domain, on)
 
     def _start_paused(self, _step: Step, uuid: str, xml: str) -> None:
-        with until_reboot.start_permit(uuid):
+        with until_reboot.start_permit(uuid), left_images.opening(uuid):
             self.hypervisor.start_paused(xml)
         half_notes.forget(half_notes.LACKING, self.domain)  # said of the one before it
 
@@ -220,11 +237,49 @@ class Apply:
         sieve.end(uuid)
 
     def _hand_over(
-        self, step: Step, uuid: str, address: str, port: int, token: str, credentials: str | None = None
+        self,
+        step: Step,
+        uuid: str,
+        address: str,
+        port: int,
+        token: str,
+        images: list[str],
+        credentials: str | None = None,
     ) -> None:
         with handover.call(address, port, step.timeout, credentials) as tell:
+            self._left = self._settled(images) if images else {}
             qemu_process.kill_emulator(self.domain, uuid, step.timeout)
             tell(token)
+
+    def _settled(self, images: list[str]) -> dict[str, left_images.Stamp]:
+        """Have the guest stand still, with all that it has written on both disks, and say how its images are then.
+
+        Nothing where that does not come: its QEMU is ended all the same. A checkpoint may have it go on, once more.
+        """
+        with contextlib.suppress(ColoError, OSError):
+            for _attempt in range(SETTLING):
+                self.hypervisor.qmp(self.domain, "stop", {}, deadline=SETTLED_WITHIN)
+                if self._ask("query-status")["status"] == SETTLED:
+                    lost = self._ask("query-xen-replication-status")["error"]
+                    return {} if lost else left_images.stamps(images)
+                time.sleep(POLL)
+        return {}
+
+    def _note_left(self, _step: Step, uuid: str, generation: int) -> None:
+        """That there is no note only costs time later on."""
+        with contextlib.suppress(OSError):
+            left_images.note(uuid, generation, self._left)
+
+    def _note_writes(self, _step: Step, name: str) -> None:
+        """Have QEMU note in a bitmap what is written to each disk that it exports; without one, disks are compared."""
+        with contextlib.suppress(ColoError):
+            files = self._files()
+            for export in self._ask("query-block-exports"):
+                node = export["node-name"]
+                while node in files and node.startswith("#"):  # a filter of QEMU's replication, which goes with it
+                    node = files[node]
+                where = {"node": node, "name": name, "granularity": GRANULARITY}
+                self.hypervisor.qmp(self.domain, "block-dirty-bitmap-add", where)
 
     def _end_emulator(self, step: Step, uuid: str) -> None:
         processes.end_emulators(uuid, step.timeout)
@@ -285,7 +340,7 @@ class Apply:
         while (state := reached(**arguments)) is not None:
             waited = time.monotonic() - begun
             if waited > step.timeout:
-                if until == "ready":
+                if until in COPYING:
                     raise Unfinished
                 raise Timeout(f"not within {step.timeout:g} s ({state})", remedy=REMEDIES.get(until, ""))
             self.hypervisor.events(self.domain, POLL if waited < 1 else SLOW_POLL)
@@ -354,6 +409,16 @@ class Apply:
             self._moving.see(state, time.monotonic(), speed)
         return state
 
+    def _until_sent(self, jobs: list[str], uuid: str, targets: list[str], speed: int = 0) -> str | None:
+        self._see_that_no_disk_failed()
+        self._until_jobs(jobs, ("ready",))
+        left = {target: noted.left if (noted := sieve.noted(uuid, target)) else None for target in targets}
+        if not any(one is None or one for one in left.values()):
+            return None
+        state = ", ".join(f"{target}: {'?' if one is None else one} bytes left" for target, one in left.items())
+        self._moving.see(state, time.monotonic(), speed)
+        return state
+
     def _until_connected(self, names: list[str]) -> str | None:
         found = {item["label"]: item["filename"] for item in self._ask("query-chardev")}
         apart = [name for name in names if found.get(name, DISCONNECTED).startswith(DISCONNECTED)]
@@ -376,8 +441,12 @@ class Apply:
 
     def _until_committed(self, layers: dict[str, str]) -> str | None:
         """The commit that follows a failover is in no job list; it is over when the layer lies on the disk itself."""
-        found = self._ask("x-debug-query-block-graph")
-        names = {item["id"]: item["name"] for item in found["nodes"]}
-        files = {names[edge["parent"]]: names[edge["child"]] for edge in found["edges"] if edge["name"] == "file"}
+        files = self._files()
         busy = [above for above, overlay in layers.items() if files.get(above) == overlay]
         return f"{', '.join(busy)} still merge" if busy else None
+
+    def _files(self) -> dict[str, str]:
+        """Each block node that has a child ``file``, by its name, and which one that is."""
+        found = self._ask("x-debug-query-block-graph")
+        names = {item["id"]: item["name"] for item in found["nodes"]}
+        return {names[edge["parent"]]: names[edge["child"]] for edge in found["edges"] if edge["name"] == "file"}

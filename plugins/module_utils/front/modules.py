@@ -75,6 +75,7 @@ UNCOMPARED = {"uncompared": {"type": "str", "default": DEFAULTS.uncompared, "cho
 HANDOVER_OPTIONS = {
     "token": {"type": "str", "required": True, "no_log": True},
     "timeout": {"type": "float", "default": Handover.timeout},
+    "note": {"type": "bool", "default": Handover.note},
 }
 HANDOVER = {"handover": {"type": "dict", "options": HANDOVER_OPTIONS}}
 STATE = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}

@@ -9,6 +9,9 @@ is sent again each time: nothing is known any more of what is there. All else is
 the guest writes meanwhile, and when both are the same. So nothing stands in the guest's path that does not in a full
 copy, and one that ends in the middle is a copy that has failed.
 
+Where it is known what was written since both were the same, QEMU mirrors only what is written from now on, and the
+process itself reads and sends the rest (written.py).
+
 It ends with QEMU's connection, and where that never comes.
 """
 
@@ -28,9 +31,10 @@ from typing import Any
 
 from ..observation.codec import from_data, to_data
 from ..observation.seen import Compared
-from ..record.pair import RUN_DIRECTORY
+from ..record.pair import COMPARED, RUN_DIRECTORY, WRITTEN
 from . import detached, mutual_tls, nbd, until_reboot
 from .sums import CLUSTER, HOLE, SUM, clusters, sum_of
+from .written import Piece, Written
 
 CONNECTING = 10.0  # seconds for the other host to answer
 FIRST_SUM = 30.0  # seconds for it to say the first of its sums
@@ -80,7 +84,8 @@ def copy(arguments: dict[str, Any], ready: Any) -> None:
     """Take on ``socket`` what is written to disk ``target`` of ``size`` bytes, and send to ``address`` what differs.
 
     ``port`` is that of the standby's exports, of which one is ``export``; ``sums`` that of sums.py. ``credentials``:
-    the directory of certificates, or None. ``uuid``: the domain's.
+    the directory of certificates, or None. ``uuid``: the domain's. ``written``, where what was written is sent, and
+    nothing compared: the arguments of ``Written``.
     """
     address, credentials = arguments["address"], arguments["credentials"]
     plain = socket.create_connection((address, arguments["port"]), CONNECTING)
@@ -89,8 +94,10 @@ def copy(arguments: dict[str, Any], ready: Any) -> None:
     if size != arguments["size"]:
         raise OSError(f"the standby's disk has {size} bytes, not {arguments['size']}")
     nbd.flush(remote)  # so that who reads the image itself finds what was written before
-    sums = _asked(arguments)
+    known = arguments.get("written")
+    sums = _asked(arguments) if known is None else None
     until_reboot.run_directory()  # for the note
+    forget(arguments["uuid"], arguments["target"])
     path = arguments["socket"]
     Path(path).unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as server:
@@ -107,7 +114,8 @@ def copy(arguments: dict[str, Any], ready: Any) -> None:
             Path(path).unlink(missing_ok=True)
     client.settimeout(CONNECTING)
     nbd.offer(client, size)
-    _Sieve(client, remote, sums, size, note_path(arguments["uuid"], arguments["target"])).run()
+    written = None if known is None else Written(**known)
+    _Sieve(client, remote, sums, size, note_path(arguments["uuid"], arguments["target"]), written).run()
 
 
 def _asked(arguments: dict[str, Any]) -> socket.socket | None:
@@ -127,10 +135,10 @@ def _asked(arguments: dict[str, Any]) -> socket.socket | None:
 
 
 class _Request:
-    """One of QEMU's: answered once all that was sent on for it is."""
+    """One of QEMU's, answered once all that was sent on for it is; or a ``piece`` of what was written."""
 
-    def __init__(self, handle: int, flags: int) -> None:
-        self.handle, self.flags = handle, flags & nbd.TO_DISK
+    def __init__(self, handle: int, flags: int, piece: Piece | None = None) -> None:
+        self.handle, self.flags, self.piece = handle, flags & nbd.TO_DISK, piece
         self.left, self.error, self.data = 0, 0, b""
 
 
@@ -138,10 +146,16 @@ class _Sieve:
     """What is done between the handshakes and the end of a connection; one thread, which waits in one place."""
 
     def __init__(
-        self, client: socket.socket, remote: socket.socket, sums: socket.socket | None, size: int, note: Path
+        self,
+        client: socket.socket,
+        remote: socket.socket,
+        sums: socket.socket | None,
+        size: int,
+        note: Path,
+        written: Written | None = None,
     ) -> None:
         self._client, self._remote, self._sums = client, remote, sums
-        self._size, self._note = size, note
+        self._size, self._note, self._written = size, note, written
         self._known = bytearray()  # the sums, as far as they have come
         self._sent = bytearray(clusters(size))  # which clusters were sent once
         self._unsent: deque[memoryview] = deque()
@@ -152,6 +166,7 @@ class _Sieve:
         self._heard = b""
         self._last_sum = self._last_note = time.monotonic()
         self._counts = {"compared": 0, "moved": 0, "saved": 0}
+        self._source: socket.socket | None = None  # what was written is read from there
 
     def run(self) -> None:
         """Serve until one of both ends hangs up."""
@@ -164,6 +179,8 @@ class _Sieve:
                 self._do_without()
             self._serve()
         finally:
+            if self._written is not None:
+                self._written.close()
             self._take_leave()
             self._write_note()
 
@@ -178,13 +195,15 @@ class _Sieve:
 
     def _serve(self) -> None:
         poll = select.poll()
+        if self._written is not None:
+            poll.register(self._written.woken, select.POLLIN)
         while True:
             full = self._waiting > UNSENT
             poll.register(self._client, GONE | (0 if full else select.POLLIN))
             poll.register(self._remote, GONE | select.POLLIN | (select.POLLOUT if self._unsent else 0))
             if self._sums is not None:
                 poll.register(self._sums, GONE | select.POLLIN)
-            found = dict(poll.poll(0 if any(self._decidable(*one[1:3]) for one in self._parked) else NOTED * 1000))
+            found = dict(poll.poll(0 if any(self._goes(*one[1:3]) for one in self._parked) else NOTED * 1000))
             sums = self._sums
             if sums is not None and found.get(sums.fileno()) and not self._take_sums(sums):
                 poll.unregister(sums)
@@ -192,6 +211,7 @@ class _Sieve:
             if found.get(self._remote.fileno()):
                 self._send()
                 self._take_replies()
+            self._take_written(poll, found)
             at = found.get(self._client.fileno(), 0)
             if at & select.POLLIN:
                 self._take_request()
@@ -224,7 +244,7 @@ class _Sieve:
     def _take_parked(self) -> None:
         """One of those for which the sums have come; a write of the guest may wait behind it."""
         for one in self._parked:
-            if self._decidable(*one[1:3]):
+            if self._goes(*one[1:3]):
                 self._parked.remove(one)
                 self._write(*one)
                 return
@@ -237,6 +257,13 @@ class _Sieve:
 
     def _decidable(self, at: int, length: int) -> bool:
         return self._sums is None or clusters(at + length) * SUM <= len(self._known)
+
+    def _goes(self, at: int, length: int) -> bool:
+        """Whether what was parked may be written now."""
+        return self._decidable(at, length) and not self._held(at, length)
+
+    def _held(self, at: int, length: int) -> bool:
+        return self._written is not None and self._written.holds(at, length)
 
     def _waits(self, at: int, length: int) -> bool:
         """Whether it is the mirror's, and its sums are about to come.
@@ -257,6 +284,39 @@ class _Sieve:
             return part is None or part == ZEROS[:length]
         return part is not None and known == sum_of(part)
 
+    # What was written before
+
+    def _take_written(self, poll: select.poll, found: dict[int, int]) -> None:
+        written = self._written
+        if written is None:
+            return
+        if self._source is None and found.get(written.woken):
+            poll.unregister(written.woken)
+            self._source = written.begin()
+            self._counts["saved"] = self._size - written.total
+            poll.register(self._source, select.POLLIN)
+        elif self._source is not None and found.get(self._source.fileno()):
+            for piece, data in written.come():
+                self._send_piece(piece, memoryview(data))
+        if self._source is not None and not written.left:
+            poll.unregister(self._source)  # QEMU takes its export back now
+            self._source = None
+            written.close()
+        elif self._waiting <= UNSENT:
+            written.ask()
+
+    def _send_piece(self, piece: Piece, data: memoryview) -> None:
+        """Its clusters of zeros become holes."""
+        request = _Request(0, 0, piece)
+        request.left += 1
+        ends = piece.at + piece.length
+        for begins in range(piece.at, ends, CLUSTER):
+            upto = min(begins + CLUSTER, ends)
+            part = data[begins - piece.at : upto - piece.at]
+            self._pass(request, piece.at, begins, upto, None if part == ZEROS[: len(part)] else data)
+        self._counts["compared"] += piece.length
+        request.left -= 1
+
     # What QEMU asks for
 
     def _take_request(self) -> None:
@@ -269,7 +329,7 @@ class _Sieve:
             if at + length > self._size:
                 request.error = nbd.EIO
                 self._reply(request)
-            elif self._waits(at, length):
+            elif self._waits(at, length) or self._held(at, length):
                 self._parked.append((request, at, length, data))
             else:
                 self._write(request, at, length, data)
@@ -291,6 +351,8 @@ class _Sieve:
 
     def _write(self, request: _Request, at: int, length: int, data: bytearray | None) -> None:
         """Send on what differs, each stretch of clusters in one; a reply once the other end has replied to all."""
+        if self._written is not None:
+            self._written.mirrored(at, length)
         view = None if data is None else memoryview(data)
         begins, where = None, at
         request.left += 1  # so that no reply goes out before all is sent on
@@ -380,6 +442,13 @@ class _Sieve:
         return True
 
     def _reply(self, request: _Request) -> None:
+        if request.piece is not None and self._written is not None:
+            if request.error:
+                raise OSError(request.error, "the standby could not write")
+            self._written.sent(request.piece)
+            if not self._written.left:
+                self._write_note()
+            return
         self._client.sendall(nbd.REPLY.pack(nbd.ANSWERED, request.error, request.handle) + request.data)
 
     def _write_note(self) -> None:
@@ -387,7 +456,8 @@ class _Sieve:
         self._last_note = time.monotonic()
         partial = self._note.with_suffix(".partial")
         with contextlib.suppress(OSError):
-            note = Compared(datetime.now(UTC).isoformat(timespec="seconds"), self._size, **self._counts)
+            how = {"way": COMPARED} if self._written is None else {"way": WRITTEN, "left": self._written.left}
+            note = Compared(datetime.now(UTC).isoformat(timespec="seconds"), self._size, **self._counts, **how)
             partial.write_text(json.dumps(to_data(note)), encoding="ascii")
             partial.replace(self._note)
 

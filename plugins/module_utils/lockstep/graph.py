@@ -106,6 +106,11 @@ def export(target: str) -> str:
     return f"{PREFIX}{target}-export"
 
 
+def written(target: str) -> str:
+    """The export, and its id, from which a process of this host reads what was written (bitmaps.py)."""
+    return f"{PREFIX}{target}-written"
+
+
 def is_ours(node: str) -> bool:
     """Whether a node, object, socket or job is of the collection, by its name."""
     return node.startswith(PREFIX)

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..record.pair import Record
+from ..record.pair import COMPARED, Record
 from .automation import Automation
 from .depth import ASKS_QEMU, THOROUGH
 from .format import number
@@ -343,6 +343,13 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Bitmap:
+    """A dirty bitmap of ours on a block node: whether it still takes up what is written there."""
+
+    recording: bool
+
+
+@dataclass(frozen=True)
 class Migration:
     """QEMU's migration, as query-migrate and its kin have it; the checkpoint delay in milliseconds."""
 
@@ -371,6 +378,7 @@ class Monitor:
     chardevs: dict[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()  # those of chardevs that nothing in QEMU reads (any more)
     iothreads: tuple[str, ...] = ()
+    bitmaps: dict[str, dict[str, Bitmap]] = field(default_factory=dict)  # of ours: node name -> name -> bitmap
     # Of a primary in lockstep: why a write did not reach the standby, whose copy lacks it while checkpoints go on.
     lost_writes: str | None = None
 
@@ -446,13 +454,27 @@ class Received:
 
 @dataclass(frozen=True)
 class Compared:
-    """How far the last copying of a disk is, or came, that sent a standby only what differs. Bytes, but ``at``."""
+    """How far the last copying of a disk is, or came, that sent a standby only what differs.
+
+    Bytes, but ``at`` and ``way``: one of pair's COMPARED and WRITTEN.
+    """
 
     at: str  # when that was noted, UTC, ISO 8601
     size: int  # of the disk
     compared: int  # more than ``size`` by what the guest wrote meanwhile
     moved: int
     saved: int  # that the standby had, and so were not sent
+    way: str = COMPARED
+    left: int | None = None  # that were written since both were the same and are not on the standby yet; None: unknown
+
+
+@dataclass(frozen=True)
+class Left:
+    """Images that the guest's QEMU left here whole and flushed when the guest went to the other host, in the pair's
+    ``generation``, and to which nobody has written since; a QEMU that waits for its primary may have them open."""
+
+    generation: int
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -480,6 +502,7 @@ class Observation:
     latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few
     heard: Heard | None = None  # of a standby; None: unknown
     compared: dict[str, Compared] = field(default_factory=dict)  # by disk; since this host was started
+    left: Left | None = None  # None: none, or not looked for
     trial: Trial | None = None  # None: not tried
     announced: tuple[Announced, ...] = ()  # of a guest that is to be reached here
     # Of a standby whose connections for its disks have ended in part: for how many seconds its primary's checkpoints

@@ -31,6 +31,8 @@ OBJECTS = ("filter-mirror", "filter-redirector", "filter-rewriter", "colo-compar
 CAPABILITIES = (X_COLO, PAUSE)
 CHANGES = (  # the commands of plans; a test holds them against those
     "announce-self",
+    "block-dirty-bitmap-disable",
+    "block-dirty-bitmap-remove",
     "block-export-add",
     "block-job-cancel",
     "block-job-set-speed",

@@ -14,7 +14,18 @@ from typing import Any
 from ..domain import editing, reading
 from ..domain.described import described
 from ..errors import ColoError
-from ..host import automation, frames, half_notes, leaving, links, qemu_process, sieve, sockets, until_reboot
+from ..host import (
+    automation,
+    frames,
+    half_notes,
+    leaving,
+    left_images,
+    links,
+    qemu_process,
+    sieve,
+    sockets,
+    until_reboot,
+)
 from ..host import files as host
 from ..host import marker as marker_file
 from ..host.hypervisor import Hypervisor
@@ -111,6 +122,7 @@ def _with_equipment(seen: Observation, directory: str, sights: Sights) -> Observ
         heard=silence.heard(seen.record) if _is_standby(seen) else None,
         announced=_places(seen),
         compared=dict(_compared(seen)),
+        left=left_images.left(domain.uuid) if domain and seen.record else None,
     )
 
 

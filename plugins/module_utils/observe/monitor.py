@@ -12,9 +12,10 @@ from typing import Any
 
 from ..errors import LibvirtError, QmpError, Timeout
 from ..host.hypervisor import Hypervisor
+from ..lockstep import graph
 from ..lockstep.proxy import SETTINGS
 from ..observation.depth import ASKS_QEMU, BRIEF, GIVEN_UP, THOROUGH
-from ..observation.seen import Domain, Job, Migration, Monitor, Node, Observation
+from ..observation.seen import Bitmap, Domain, Job, Migration, Monitor, Node, Observation
 
 # Every QMP command an observation sends. None of them changes anything; the no-change test holds libvirtd's log
 # against this list.
@@ -139,6 +140,7 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
     colo = ask("query-colo-status")["mode"]
     objects = _objects(ask("qom-list", path="/objects"))
     block_graph = ask("x-debug-query-block-graph")
+    named = ask("query-named-block-nodes", flat=True)
     chardevs = ask("query-chardev")
     monitor = Monitor(
         status=status["status"],
@@ -147,7 +149,8 @@ def read_monitor(hypervisor: Hypervisor, domain: Domain, patience: float) -> tup
         colo=colo,
         lost_writes=_lost_writes(ask) if colo == "primary" else None,
         migration=migration(ask),
-        nodes=_nodes(ask("query-named-block-nodes", flat=True), block_graph),
+        nodes=_nodes(named, block_graph),
+        bitmaps=_bitmaps(named),
         writers=_writers(block_graph),
         jobs=_jobs(ask),
         exports=_exports(ask("query-block-exports")),
@@ -239,6 +242,19 @@ def _nodes(named: list[dict[str, Any]], block_graph: dict[str, Any]) -> dict[str
         )
         for item in named
     }
+
+
+def _bitmaps(named: list[dict[str, Any]]) -> dict[str, dict[str, Bitmap]]:
+    """Those of ours, by the node that they are on."""
+    found = {
+        item["node-name"]: {
+            one["name"]: Bitmap(one["recording"] and not one.get("inconsistent", False))
+            for one in item.get("dirty-bitmaps", ())
+            if graph.is_ours(one.get("name", ""))
+        }
+        for item in named
+    }
+    return {node: bitmaps for node, bitmaps in found.items() if bitmaps}
 
 
 def _writers(block_graph: dict[str, Any]) -> dict[str, str]:

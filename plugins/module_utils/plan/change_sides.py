@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..domain import editing as xml
+from ..lockstep import bitmaps
 from ..observation.seen import Observation
 from ..record.pair import HANDOVER_PORT, Record
 from ..verdict import copies, pair
@@ -28,10 +29,14 @@ HAND_OVER_TIMEOUT = 30.0  # for QEMU to end
 
 @dataclass(frozen=True)
 class Handover:
-    """``token`` is known to the two runs alone; ``timeout`` is how long they wait for each other, in seconds."""
+    """``token`` is known to the two runs alone; ``timeout`` is how long they wait for each other, in seconds.
+
+    ``note``: both note what the next copy may be spared for that, for which the guest stands still before it is ended.
+    """
 
     token: str
     timeout: float = 60.0
+    note: bool = False
 
 
 def hand_over(seen: Observation, peer: Observation, handover: Handover) -> Plan:
@@ -43,13 +48,18 @@ def hand_over(seen: Observation, peer: Observation, handover: Handover) -> Plan:
     where = _where(record)
     place = f"{where['address']} port {where['port']}"
     text = xml.with_metadata_element(record)
-    hand = {**where, "uuid": seen.domain.uuid, "token": handover.token, "credentials": record.credentials}
+    uuid, images = seen.domain.uuid, [disk.path for disk in record.disks] if handover.note else []
+    hand = {**where, "uuid": uuid, "token": handover.token, "images": images, "credentials": record.credentials}
+    left = Step(
+        "note that the images are as the guest left them", "note_left", {"uuid": uuid, "generation": record.generation}
+    )
     steps = (
         wait(f"see that the standby waits on {place}", "listening", handover.timeout, **where),
         Step("write that this copy is handed over", "record", {"xml": text, "live": True}),
         Step("end the guest here, and tell the standby", "hand_over", hand, HAND_OVER_TIMEOUT),
         wait("see libvirt clear up after it", "off", HAND_OVER_TIMEOUT),
         *let_pass(seen),
+        *([left] if images else []),
     )
     return Plan(steps, seen)
 
@@ -77,8 +87,11 @@ def take_over(seen: Observation, handover: Handover) -> Plan:
     proof = {"token": handover.token, "credentials": seen.record.credentials}
     arguments = {**_where(seen.record), "peer": seen.record.peer.address, **proof}
     receive = Step("wait until the primary has ended its guest", "receive_handover", arguments, handover.timeout)
+    # Before the promotion, which writes what the two copies differ in.
+    name = bitmaps.since(seen.record.generation)
+    note = Step("have QEMU note what is written from now on", "note_writes", {"name": name})
     plan = survive.promote(seen)
-    return replace(plan, steps=(receive, *plan.steps))
+    return replace(plan, steps=(receive, *([note] if handover.note else []), *plan.steps))
 
 
 def _where(record: Record) -> dict[str, str | int]:

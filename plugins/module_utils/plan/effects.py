@@ -287,6 +287,7 @@ WAITS: Mapping[str, Callable[..., Observation]] = MappingProxyType(
     {
         "off": _off, "listening": _nothing, "migration": _migration, "alone": _alone, "ready": _jobs_are("ready"),
         "connected": _nothing, "concluded": _jobs_are("concluded"), "committed": _committed, "checkpoint": _nothing,
+        "sent": _nothing,
     }
 )  # fmt: skip
 ACTIONS: Mapping[str, Callable[..., Observation]] = MappingProxyType(
@@ -301,6 +302,6 @@ ACTIONS: Mapping[str, Callable[..., Observation]] = MappingProxyType(
         "see_announced": _nothing, "receive_handover": _nothing, "make_directory": _nothing, "isolate": _nothing,
         "ask_guest": _nothing, "check_image": _nothing,
         "begin_sums": _begin_sums, "begin_sieve": _nothing, "end_sieve": _nothing,
-        "forget_compared": _forget_compared,
+        "forget_compared": _forget_compared, "note_left": _nothing, "note_writes": _nothing,
     }
 )  # fmt: skip

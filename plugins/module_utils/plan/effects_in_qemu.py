@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..lockstep import graph
-from ..observation.seen import Job, Monitor, Node, Observation
+from ..observation.seen import Bitmap, Job, Monitor, Node, Observation
 
 PERIPHERAL, OBJECTS = "/machine/peripheral/", "/objects/"
 MIRROR = "mirror_top"  # the driver of the filter that a copying job lays over a node
@@ -142,6 +142,21 @@ def _dismiss(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> 
     return _with(seen, jobs={name: job for name, job in monitor.jobs.items() if name != arguments["id"]})
 
 
+# What was written
+
+
+def _bitmap_disable(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> Observation:
+    known = monitor.bitmaps.get(arguments["node"], {})
+    closed = {**known, arguments["name"]: Bitmap(recording=False)}
+    return _with(seen, bitmaps={**monitor.bitmaps, arguments["node"]: closed})
+
+
+def _bitmap_remove(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> Observation:
+    left = {name: one for name, one in monitor.bitmaps.get(arguments["node"], {}).items() if name != arguments["name"]}
+    others = {node: known for node, known in monitor.bitmaps.items() if node != arguments["node"]}
+    return _with(seen, bitmaps={**others, arguments["node"]: left} if left else others)
+
+
 # Packets
 
 
@@ -225,6 +240,8 @@ def _over_ours(node: Node) -> bool:
 
 
 def _nbd_start(seen: Observation, _monitor: Monitor, arguments: dict[str, Any]) -> Observation:
+    if arguments["addr"]["type"] == "unix":
+        return seen
     return _listening(seen, int(arguments["addr"]["data"]["port"]))
 
 
@@ -257,5 +274,6 @@ COMMANDS: Mapping[str, Callable[[Observation, Monitor, dict[str, Any]], Observat
         "nbd-server-start": _nbd_start, "nbd-server-stop": _nbd_stop, "block-export-add": _export,
         "migrate-incoming": _incoming, "announce-self": _nothing,
         "trace-event-set-state": _nothing, "yank": _nothing,
+        "block-dirty-bitmap-disable": _bitmap_disable, "block-dirty-bitmap-remove": _bitmap_remove,
     }
 )  # fmt: skip

@@ -90,6 +90,7 @@ def _of_qemu(seen: Observation, monitor: Monitor) -> dict[str, Any]:
         "children": {name: sorted(node.children.values()) for name, node in ours.items() if node.driver == "quorum"},
         "jobs": {name: job.status for name, job in monitor.jobs.items() if graph.is_ours(name)},
         "exports": sorted(monitor.exports),
+        "bitmaps": {node: sorted(known) for node, known in monitor.bitmaps.items()},
         "objects": sorted(filter(graph.is_ours, monitor.objects)),
         "sockets": sorted(filter(graph.is_ours, monitor.chardevs)),
         "I/O threads": sorted(monitor.iothreads),

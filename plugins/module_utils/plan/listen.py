@@ -51,7 +51,7 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         title = "start the standby, paused, waiting for the guest"
         steps.append(Step(title, "start_paused", now, pivot=True, foreseen={"aliases": _aliases(peer)}))
         started = effects.fold(seen, steps)
-    steps += [*_standby_steps(started), *_sums(wanted, started)]
+    steps += [*_standby_steps(started), *_sums(wanted, started, peer)]
     return Plan(tuple(steps), seen)
 
 
@@ -177,12 +177,12 @@ def _to_be_compared(wanted: Wanted, seen: Observation, peer: Observation) -> boo
     What an earlier one has sent may reach this QEMU late, after its disks were compared: so it begins with another.
     """
     copying = peer.monitor is not None and any(map(graph.is_sync, peer.monitor.jobs))
-    return bool(resync.to_compare(wanted, seen)) and not copying
+    return bool(resync.to_compare(wanted, peer, seen)) and not copying
 
 
-def _sums(wanted: Wanted, seen: Observation) -> list[Step]:
+def _sums(wanted: Wanted, seen: Observation, peer: Observation) -> list[Step]:
     """Have this host say what is on the standby's disks, where a copy may be spared some of it."""
-    record, targets = seen.record, resync.to_compare(wanted, seen)
+    record, targets = seen.record, resync.to_tell(wanted, peer, seen)
     if not targets:
         return []
     arguments = {

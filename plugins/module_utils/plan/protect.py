@@ -35,7 +35,7 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         return _begin_again(seen)
     steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *entry.sync(wanted, seen, peer)]
     # What is said in lockstep has to be held back, so what cannot be is no longer said when that begins.
-    steps += [*barrier.keep_back(seen), *entry.enter(seen, entry.compared(wanted, seen, peer))]
+    steps += [*barrier.keep_back(seen), *entry.enter(seen, entry.differing(wanted, seen, peer))]
     return Plan(tuple(steps), seen)
 
 

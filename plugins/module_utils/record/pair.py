@@ -54,6 +54,8 @@ MAX_NICS = (SUMS_PORT - 2) // 2
 # How a disk is copied to a standby that has an image of it: what differs, or everything.
 CHANGED, FULL = "changed", "full"
 RESYNCS = (FULL, CHANGED)
+# How what differs is found: both images are compared, or it is what was written since they were the same.
+COMPARED, WRITTEN = "compared", "written"
 MAX_NUMBER = 2**63 - 1  # of whatever is counted; the schema says the same
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")

@@ -78,7 +78,8 @@ def _facts(host: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
         yield "autostart", "on" if domain["autostart"] else "off"
     for target, one in seen["compared"].items():
         copied = f"{words.size(one['moved'])} sent, {words.size(one['saved'])} were on the standby"
-        yield f"last copy of {target}", f"compared: {copied}"
+        way = "what was written since both were the same" if one.get("way") == "written" else "compared"
+        yield f"last copy of {target}", f"{way}: {copied}"
     if monitor:
         yield "QEMU", f"{monitor['status']}, migration {monitor['migration']['status']}, COLO {monitor['colo']}"
     yield from _host_facts(seen)

@@ -28,11 +28,11 @@ from dataclasses import replace
 from ...lockstep import abilities, channels, graph, states
 from ...lockstep.states import MIGRATING
 from ...observation.seen import Job, Monitor, Observation
-from ...record.pair import Record
+from ...record.pair import FULL, WRITTEN, Record
 from ...record.wanted import Wanted
 from ...verdict import resync
 from ..step import Step, qmp, wait
-from . import layers
+from . import layers, written
 
 MIGRATION_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs meanwhile
 # Milliseconds to the first checkpoint: until the two have fallen in step most of what the guest sends is held. Left to
@@ -41,14 +41,18 @@ FIRST_DELAY = 20
 CHECKPOINT_TIMEOUT = 30.0  # seconds on top of the checkpoint delay
 JOB_TIMEOUT = 30.0
 SIEVE_TIMEOUT = 60.0  # seconds for the other host to look how its images are made, and to begin to compare
-GRANULARITY = 65536  # bytes; what is compared is not smaller
 
 
-def compared(wanted: Wanted, seen: Observation, peer: Observation) -> tuple[str, ...]:
-    """The disks of which the sync, as far as it has not begun, sends only what differs."""
+def ways(wanted: Wanted, seen: Observation, peer: Observation) -> dict[str, resync.Way]:
+    """How the sync of each disk begins that has not begun."""
     jobs = {disk.target: seen.monitor.jobs.get(graph.sync_job(disk.target)) for disk in seen.record.disks}
     fresh = [target for target, job in jobs.items() if job is None and not states.attached(seen.monitor, target)]
-    return tuple(target for target in fresh if resync.compared(wanted, peer, target))
+    return {target: resync.chosen(wanted, seen, peer, target) for target in fresh}
+
+
+def differing(wanted: Wanted, seen: Observation, peer: Observation) -> list[str]:
+    """The disks of which the sync, as far as it has not begun, sends only what differs."""
+    return [target for target, one in ways(wanted, seen, peer).items() if one.way != FULL]
 
 
 def sync(wanted: Wanted, seen: Observation, peer: Observation) -> list[Step]:
@@ -62,29 +66,33 @@ def sync(wanted: Wanted, seen: Observation, peer: Observation) -> list[Step]:
     if fresh:
         where = {"address": nbd.address, "port": nbd.port, "greeting": True}
         steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "see_answer", where))
-    differing = compared(wanted, seen, peer)
+    chosen, sieved = ways(wanted, seen, peer), differing(wanted, seen, peer)
+    steps += written.forgotten(seen, [target for target, one in chosen.items() if one.way != WRITTEN])
     for target in fresh:
-        if target in seen.compared and target not in differing:
+        if target in seen.compared and target not in sieved:
             where = {"uuid": seen.domain.uuid, "target": target}
             steps.append(Step(f"disk {target}: forget what was compared before", "forget_compared", where))
         layer = graph.nbd_layer(graph.nbd(target), target, nbd)
         steps.append(qmp(f"disk {target}: connect to the standby", "blockdev-add", layer))
         copy = states.copy_target(monitor, target)
-        if target in differing:
-            steps += _sieve(seen, target)
+        if target in sieved:
+            steps += _sieve(wanted, seen, target, chosen[target])
         elif copy != graph.nbd(target):
             layer = graph.nbd_layer(copy, target, nbd)
             steps.append(qmp(f"disk {target}: connect to the standby for the copying", "blockdev-add", layer))
-        steps.append(_differing(wanted, monitor, target) if target in differing else _mirror(wanted, monitor, target))
+        begin = _differing(wanted, monitor, target, chosen[target]) if target in sieved else None
+        steps.append(begin or _mirror(wanted, monitor, target))
+    sending = [target for target, one in chosen.items() if one.way == WRITTEN] + list(written.under_way(seen))
+    steps += written.read(seen, sending)
     steps += [_at_speed(wanted, target) for target, job in known.items() if job and _other_speed(wanted, job)]
     running = [graph.sync_job(target) for target in unsynced if known[target] is None or not _ready(known[target])]
     if running:
-        what = "wait for the sync of what differs" if differing else "wait for the full sync"
+        what = "wait for the sync of what differs" if sieved else "wait for the full sync"
         steps.append(wait(what, "ready", wanted.sync_wait, jobs=running, speed=wanted.sync_speed))
-    return steps
+    return [*steps, *written.sent(wanted, seen, sending)]
 
 
-def _sieve(seen: Observation, target: str) -> list[Step]:
+def _sieve(wanted: Wanted, seen: Observation, target: str, chosen: resync.Way) -> list[Step]:
     """What the mirror writes to where only what differs is to be sent."""
     record, channel = seen.record, channels.first(seen.record, "nbd")
     path = f"{seen.monitor.socket_directory or states.UNKNOWN_DIRECTORY}/{graph.copy(target)}.sock"
@@ -99,14 +107,21 @@ def _sieve(seen: Observation, target: str) -> list[Step]:
         "credentials": channel.credentials,
         "size": next(disk.virtual_size for disk in record.disks if disk.target == target),
     }
-    begin = Step(f"disk {target}: compare it with what the standby has", "begin_sieve", arguments, SIEVE_TIMEOUT)
+    title = f"disk {target}: compare it with what the standby has"
+    if chosen.way == WRITTEN:
+        title = f"disk {target}: send what was written alone: {chosen.why}"
+        arguments["written"] = written.source(wanted, seen, target, chosen.generation)
+    begin = Step(title, "begin_sieve", arguments, SIEVE_TIMEOUT)
     layer = graph.sieve_layer(target, path)
     return [begin, qmp(f"disk {target}: connect to what sends only what differs", "blockdev-add", layer)]
 
 
-def _differing(wanted: Wanted, monitor: Monitor, target: str) -> Step:
+def _differing(wanted: Wanted, monitor: Monitor, target: str, chosen: resync.Way) -> Step:
     step = _mirror(wanted, monitor, target)
-    arguments = {**step.arguments["arguments"], "target": graph.copy(target), "granularity": GRANULARITY}
+    arguments = {**step.arguments["arguments"], "target": graph.copy(target), "granularity": written.GRANULARITY}
+    if chosen.way == WRITTEN:
+        arguments["sync"] = "none"
+        return qmp(f"disk {target}: copy what is written from now on to the standby", "blockdev-mirror", arguments)
     return qmp(f"disk {target}: copy what differs to the standby", "blockdev-mirror", arguments)
 
 

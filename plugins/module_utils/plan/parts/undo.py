@@ -16,7 +16,7 @@ from ...verdict.problem import Problem, refuse_if
 from .. import effects
 from ..plan import Plan
 from ..step import Step, qmp, wait
-from . import barrier, layers
+from . import barrier, layers, written
 from .entry import JOB_TIMEOUT, MIGRATION_TIMEOUT
 
 LOOK_AT_THE_LOG = "Look at QEMU's log on this host"
@@ -159,5 +159,6 @@ def _clean(seen: Observation) -> list[Step]:
     for name in [*running, *let_go]:
         steps.append(wait(f"wait for the end of {name}", "concluded", JOB_TIMEOUT, jobs=[name], failed=True))
     steps += [layers.forget_job(name) for name in [*jobs, *let_go]]
+    steps += written.forgotten(seen, [disk.target for disk in seen.record.disks])
     steps += layers.migrate_ordinarily(monitor)
     return [*steps, *layers.slide_out(seen), *layers.remove_iothread(monitor), *barrier.let_pass(seen)]

@@ -249,6 +249,7 @@ def _capabilities(seen: Observation, monitor: Monitor, arguments: dict[str, Any]
 
 def _migrate(seen: Observation, monitor: Monitor, _arguments: dict[str, Any]) -> None:
     need("x-colo" in monitor.migration.capabilities, "an ordinary migration")
+    need(not monitor.bitmaps, "what was written before may not be on the standby yet")
     asked = "pause-before-switchover" in monitor.migration.capabilities
     need(asked is abilities.pauses(monitor.version), f"{monitor.version} would not come to lockstep")
     not_ready = [name for name, job in monitor.jobs.items() if job.status != "ready"]
@@ -278,6 +279,8 @@ def _lost_heartbeat(seen: Observation, monitor: Monitor, _arguments: dict[str, A
 
 
 def _nbd_start(seen: Observation, _monitor: Monitor, arguments: dict[str, Any]) -> None:
+    if arguments["addr"]["type"] == "unix":
+        return
     _need_port(seen, int(arguments["addr"]["data"]["port"]))
 
 
@@ -287,6 +290,23 @@ def _need_port(seen: Observation, port: int) -> None:
 
 def _export(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> None:
     need(arguments["node-name"] in monitor.nodes, f"no node {arguments['node-name']}")
+    for name in arguments.get("bitmaps", ()):
+        bitmap = monitor.bitmaps[arguments["node-name"]][name]
+        need(not bitmap.recording, f"Enabled bitmap {name} incompatible with readonly export")
+
+
+def _bitmap_disable(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> None:
+    need(arguments["name"] in monitor.bitmaps.get(arguments["node"], {}), f"Dirty bitmap not found: {arguments}")
+    mirrored = [name for name, job in monitor.jobs.items() if job.type == "mirror" and job.status != "concluded"]
+    need(mirrored, "what is written from now on would be noted nowhere")
+
+
+def _bitmap_remove(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> None:
+    need(arguments["name"] in monitor.bitmaps.get(arguments["node"], {}), f"Dirty bitmap not found: {arguments}")
+    need(
+        not any(name.endswith("-written") for name in monitor.exports),
+        "Bitmap is currently in use by another operation",
+    )
 
 
 def _incoming(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> None:
@@ -306,4 +326,5 @@ _COMMANDS: dict[str, Callable[[Observation, Monitor, dict[str, Any]], None]] = {
     "chardev-remove": _chardev_remove, "migrate-set-capabilities": _capabilities, "migrate": _migrate,
     "migrate-continue": _continue, "x-colo-lost-heartbeat": _lost_heartbeat, "nbd-server-start": _nbd_start,
     "block-export-add": _export, "migrate-incoming": _incoming,
+    "block-dirty-bitmap-disable": _bitmap_disable, "block-dirty-bitmap-remove": _bitmap_remove,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +21,18 @@ from ansible_collections.lockstep.colo.plugins.module_utils.errors import (
 from ansible_collections.lockstep.colo.plugins.module_utils.host import (
     files,
     half_notes,
+    left_images,
     links,
     marker,
     sockets,
     until_reboot,
 )
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Host, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Checkpoints,
+    Compared,
+    Host,
+    Observation,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step, qmp, wait
 from ansible_collections.lockstep.colo.plugins.module_utils.record.half_notes import HalfNote
@@ -437,3 +444,86 @@ def test_another_standby_does_not_lack_what_the_one_before_it_did(
     half_notes.note(half_notes.LACKING, "web1", HalfNote("u", 1, "secondary"))
     Apply(Recording(), "web1", 0.0).run(Plan((step,), NOWHERE))
     assert half_notes.noted(half_notes.LACKING, "web1") is None
+
+
+HANDING = {"uuid": "u", "address": "10.77.0.2", "port": 1, "token": "t", "images": ["/a"]}
+STANDS = {"status": "paused", "running": False}
+RUNS_ON = {"status": "running", "running": True}
+WHOLE, LOST = {"error": False}, {"error": True, "desc": "Input/output error"}
+STAMP = left_images.Stamp(1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("answers", "noted"),
+    [
+        ({"query_status": STANDS, "query_xen_replication_status": WHOLE}, True),
+        ({"query_status": [RUNS_ON, {"status": "colo"}, STANDS], "query_xen_replication_status": WHOLE}, True),
+        ({"query_status": RUNS_ON, "query_xen_replication_status": WHOLE}, False),
+        ({"query_status": STANDS, "query_xen_replication_status": LOST}, False),
+        ({"stop": Timeout("not within 3 s")}, False),
+        ({"stop": QmpError("stop", "GenericError", "no")}, False),
+    ],
+    ids=["stands still", "in a checkpoint first", "runs on", "the standby lacks writes", "hangs", "refuses"],
+)
+def test_a_guest_leaves_whatever_becomes_of_the_note_of_its_images(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], noted: bool
+) -> None:
+    told: list[str] = []
+    kept: list[Any] = []
+    call = contextlib.nullcontext(told.append)
+    monkeypatch.setattr(apply_module.handover, "call", lambda *_where: call)
+    monkeypatch.setattr(apply_module.qemu_process, "kill_emulator", lambda *_whose: told.append("ended"))
+    monkeypatch.setattr(left_images, "stamps", lambda paths: dict.fromkeys(paths, STAMP))
+    monkeypatch.setattr(left_images, "note", lambda *about: kept.append(about))
+    note = Step("note it", "note_left", {"uuid": "u", "generation": 4})
+    run(Recording(**answers), Step("hand over", "hand_over", HANDING), note)
+    assert told == ["ended", "t"]
+    assert kept == [("u", 4, {"/a": STAMP} if noted else {})]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_is_written_is_noted_where_a_disk_is_exported_and_that_fails_nothing(clock: Clock, refused: bool) -> None:
+    """As QEMU 10.0 shows a standby in lockstep: a filter of its replication lies over the disk, and is exported."""
+    exports = [{"id": "colo-vda-export", "node-name": "#block139"}]
+    nodes = [
+        {"id": 1, "name": "#block139"},
+        {"id": 2, "name": "libvirt-2-format"},
+        {"id": 3, "name": "libvirt-2-storage"},
+    ]
+    edges = [{"parent": 1, "child": 2, "name": "file"}, {"parent": 2, "child": 3, "name": "file"}]
+    seen = {"nodes": nodes, "edges": edges}
+    no = QmpError("block-dirty-bitmap-add", "GenericError", "Bitmap already exists") if refused else {}
+    recording = Recording(query_block_exports=[exports], x_debug_query_block_graph=seen, block_dirty_bitmap_add=no)
+    assert run(recording, Step("note", "note_writes", {"name": "colo-since-4"})).finished
+    (call,) = [call for call in recording.calls if call[2] == "block-dirty-bitmap-add"]
+    assert call[3] == {"node": "libvirt-2-format", "name": "colo-since-4", "granularity": 65536}
+
+
+def sent(patience: float) -> Step:
+    return wait("wait", "sent", patience, jobs=["j"], uuid="u", targets=["vda", "vdb"])
+
+
+def test_what_was_written_is_waited_for_of_each_disk(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = iter([None, 7, 5, 0, 0, 0])
+
+    def noted(_uuid: str, _target: str) -> Any:
+        found = next(left)
+        return None if found is None else Compared("", 9, 0, 0, 0, left=found)
+
+    monkeypatch.setattr(apply_module.sieve, "noted", noted)
+    jobs = [{"id": "j", "status": "ready", "current-progress": 0, "total-progress": 0}]
+    assert run(Recording(query_jobs=[jobs]), sent(30.0)).finished
+    assert next(left, "all") == "all"
+
+
+def test_what_is_not_sent_in_time_goes_on_and_what_stands_still_is_an_error(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply_module.sieve, "noted", lambda _uuid, _target: Compared("", 9, 0, 0, 0, left=9))
+    jobs = [{"id": "j", "status": "ready", "current-progress": 0, "total-progress": 0}]
+    assert not run(Recording(query_jobs=[jobs]), sent(5.0)).finished
+    with pytest.raises(ColoError, match=r"stands still for 20 s \(vda: 9 bytes left, vdb: 9 bytes left\)"):
+        run(Recording(query_jobs=[jobs]), sent(30.0))
+    jobs[0]["error"] = "Input/output error"
+    with pytest.raises(ColoError, match="j failed: Input/output error"):
+        run(Recording(query_jobs=[jobs]), sent(30.0))

@@ -18,6 +18,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 
 PRIMARY, SECONDARY = recorded("protected-primary"), recorded("protected-secondary")
 HANDOVER = change_sides.Handover("secret", 30.0)
+NOTING = replace(HANDOVER, note=True)
 
 
 def actions(plan) -> list[str]:
@@ -36,6 +37,7 @@ def test_the_primary_ends_only_after_it_wrote_that_its_copy_is_given_away() -> N
     hand = plan.steps[2].arguments
     assert hand["uuid"] == PRIMARY.domain.uuid
     assert hand["token"] == "secret"
+    assert hand["images"] == [], "it is not made to stand still for nothing"
     assert (hand["address"], hand["port"]) == ("10.77.0.2", PRIMARY.record.first_port + 15)
     assert pair.phase(plan.after) == "stale"
     assert change_sides.hand_over(plan.after, SECONDARY, HANDOVER).steps == ()
@@ -49,6 +51,21 @@ def test_the_standby_waits_before_anything_is_changed() -> None:
     alone = survive.failover(heard_just_now(SECONDARY), fenced("kvm1"))
     assert plan.steps[1:] == alone.steps
     assert plan.after.record.role == "alone"
+
+
+def test_where_its_images_may_spare_a_copy_something_it_is_noted_how_it_left_them() -> None:
+    plan = change_sides.hand_over(PRIMARY, SECONDARY, NOTING)
+    assert actions(plan) == ["wait", "record", "hand_over", "wait", "unbar", "note_left"]
+    assert plan.steps[2].arguments["images"] == [disk.path for disk in PRIMARY.record.disks]
+    assert plan.steps[-1].arguments == {"uuid": PRIMARY.domain.uuid, "generation": PRIMARY.record.generation}
+
+
+def test_what_is_written_is_noted_from_before_the_promotion_on() -> None:
+    """It writes what the standby's own guest has written, and what it had not promised yet of the primary's."""
+    found = change_sides.take_over(SECONDARY, NOTING)
+    assert actions(found)[1] == "note_writes"
+    assert found.steps[1].arguments == {"name": f"colo-since-{SECONDARY.record.generation}"}
+    assert "x-colo-lost-heartbeat" in [step.arguments.get("command") for step in found.steps[2:]]
 
 
 def test_both_meet_at_the_same_port() -> None:

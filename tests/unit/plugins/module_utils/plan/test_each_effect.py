@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Barrier,
+    Bitmap,
     Compared,
     Image,
     Job,
@@ -29,6 +30,10 @@ UUID, IMAGE = DESCRIBED.domain.uuid, DESCRIBED.record.disks[0].path
 SAVED = effects.after(DESCRIBED, Step("", "managed_save", {"uuid": UUID}))
 NEXT = replace(DESCRIBED.record, generation=2)
 NO_IMAGE = Image(IMAGE, False)
+NOTING = replace(
+    DESCRIBED,
+    monitor=replace(DESCRIBED.monitor, bitmaps={"libvirt-2-format": {"colo-since-1": Bitmap(recording=True)}}),
+)
 
 OFF = {"domain.state": "shutoff", "domain.live_xml": None, "domain.live_record": None, "monitor": None}
 # What goes with the QEMU of a primary in lockstep.
@@ -214,7 +219,18 @@ COMMANDS: list[Case] = [
             "monitor.nodes": ...,
         },
     ),
-    ("nbd-server-start", "started-secondary", {"addr": {"data": {"port": "21601"}}}, {"host.ports": (21601,)}),
+    (
+        "nbd-server-start", "started-secondary", {"addr": {"type": "inet", "data": {"port": "21601"}}},
+        {"host.ports": (21601,)},
+    ),
+    (
+        "block-dirty-bitmap-disable", NOTING, {"node": "libvirt-2-format", "name": "colo-since-1"},
+        {"monitor.bitmaps.libvirt-2-format.colo-since-1.recording": False},
+    ),
+    (
+        "block-dirty-bitmap-remove", NOTING, {"node": "libvirt-2-format", "name": "colo-since-1"},
+        {"monitor.bitmaps.libvirt-2-format": GONE},
+    ),
     ("nbd-server-stop", "listening-secondary", {}, {"monitor.exports": ()}),
     ("block-export-add", "layered-secondary", {"id": "colo-vda-export"}, {"monitor.exports": ("colo-vda-export",)}),
     (
@@ -226,9 +242,9 @@ COMMANDS: list[Case] = [
 UNSEEN_ACTIONS = (
     "begin_sieve", "end_sieve", "see_answer", "see_ended", "see_announced", "receive_handover",
     "make_directory", "isolate", "ask_guest",
-    "check_image",
+    "check_image", "note_left", "note_writes",
 )  # fmt: skip
-UNSEEN_WAITS = ("listening", "connected", "checkpoint")
+UNSEEN_WAITS = ("listening", "connected", "checkpoint", "sent")
 UNSEEN_COMMANDS = ("announce-self", "trace-event-set-state", "yank")
 
 

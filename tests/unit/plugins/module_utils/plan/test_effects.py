@@ -142,7 +142,7 @@ def test_what_a_standby_held_goes_with_it() -> None:
 PLANS = Path(effects.__file__).parent
 MAKERS = {"Step": 1, "qmp": 1, "wait": 1}  # functions that make a step, and which argument names what it does
 # Methods of apply.steps.Apply that others of it call.
-HELPERS = {"carry_out", "ask", "forget_notes", "see_checkpoint", "see_that_no_disk_failed"}
+HELPERS = {"carry_out", "ask", "forget_notes", "see_checkpoint", "see_that_no_disk_failed", "settled", "files"}
 
 
 def planned(maker: str) -> Iterator[str]:

@@ -128,7 +128,8 @@ NOT_COMPARED: dict[type, dict[str, str]] = {
         "how far a look went": "depth directory format",
         "no step changes it": "files passage latency trial peer_answers automation",
         "the guest, other programs and the clock do": "space uncompared checkpoints heard without_writes received",
-        "a note of what was seen, or of what another command does meanwhile": "known_to_lack standby_lacks compared",
+        "a note of what was seen, or of what another command does meanwhile": "known_to_lack standby_lacks compared "
+        "left",
         "the step that is there for it has looked itself": "announced",
         "of peer_sockets, which are compared": "stuck_sockets connections",
         "there is no monitor then": "monitor_problem",

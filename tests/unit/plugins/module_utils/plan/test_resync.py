@@ -7,13 +7,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abilities, graph
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Compared, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import abilities, bitmaps, graph
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Bitmap,
+    Compared,
+    Left,
+    Observation,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import listen, protect
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step
-from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import CHANGED, FULL
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import CHANGED, COMPARED, FULL, WRITTEN
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import resync
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import (
@@ -28,6 +33,8 @@ COMPARING = replace(WANTED, resync=CHANGED)
 TARGETS = [disk.target for disk in WANTED.disks]
 PORT = resync.port(LISTENING.record)
 OLD = 900 << 20  # bytes of an image that a host had before
+LEFT = 4  # the generation in which the guest left the standby's host
+PATHS = tuple(disk.path for disk in LISTENING.record.disks)
 
 
 def with_images(seen: Observation, allocated: int | None = OLD) -> Observation:
@@ -178,3 +185,139 @@ def test_a_standby_that_has_ended_says_nothing_any_more() -> None:
     seen = telling(recorded("listening-secondary"))
     (ended,) = list(rules.walk(seen, [Step("", "destroy")]))[1:]
     assert not ended.host.ports
+
+
+# After a change of sides: the standby's images are as the guest left them, and what was written since is noted.
+
+
+def noting(
+    seen: Observation, recording: bool = True, generation: int = LEFT, targets: list[str] = TARGETS
+) -> Observation:
+    known = {bitmaps.since(generation): Bitmap(recording)}
+    nodes = {bitmaps.node(seen, target): known for target in targets}
+    return replace(seen, monitor=replace(seen.monitor, bitmaps=nodes))
+
+
+def as_left(seen: Observation, paths: tuple[str, ...] = PATHS) -> Observation:
+    return replace(telling(seen), left=Left(LEFT, paths))
+
+
+def after_a_change(seen: Observation) -> Plan:
+    if abilities.pauses(abilities.running(seen)):
+        return protect.primary(COMPARING, seen, as_left(LISTENING))
+    standby = "incomplete-secondary" if seen.monitor.migration.status == "colo" else "listening-secondary"
+    return protect.primary(COMPARING, seen, as_left(without_pause(standby)))
+
+
+BEGINNINGS = [noting(recorded("described-primary")), noting(without_pause("described-primary"))]
+
+
+@pytest.mark.parametrize("seen", BEGINNINGS, ids=["paused", "live"])
+def test_what_was_written_alone_is_sent_where_both_are_known_to_have_been_the_same(seen: Observation) -> None:
+    plan = after_a_change(seen)
+    assert {mirror["sync"] for mirror in mirrors(plan)} == {"none"}
+    for step in of(plan, "begin_sieve"):
+        assert step.arguments["written"]["bitmap"] == "colo-since-4"
+        assert "generation 4" in step.title
+    found = commands(plan)
+    ends_mirroring = len(found) - found[::-1].index("blockdev-mirror")
+    closes = found.index("block-dirty-bitmap-disable")
+    assert ends_mirroring <= closes, "a write between would be in neither"
+    assert closes < found.index("nbd-server-start") < found.index("block-export-add"), "QEMU exports what is closed"
+    titles = [step.title for step in plan.steps]
+    waits = titles.index("wait for what was written to be on the standby")
+    assert waits < found.index("nbd-server-stop") < found.index("block-dirty-bitmap-remove") < found.index("migrate")
+    assert {step.arguments["arguments"]["writable"] for step in of(plan, "block-export-add")} == {False}
+
+
+@pytest.mark.parametrize("begin", BEGINNINGS, ids=["paused", "live"])
+def test_a_run_that_sends_what_was_written_is_finished_by_the_next_from_wherever_it_was_killed(
+    begin: Observation,
+) -> None:
+    for left in rules.walk(begin, after_a_change(begin).steps):
+        if left.monitor.migration.status != "device":
+            seen = rules.settle(left, after_a_change)
+            assert seen.monitor.migration.status == "colo"
+            assert not copies(seen)
+            assert not seen.monitor.bitmaps
+            assert not seen.monitor.exports
+
+
+def test_what_was_begun_is_waited_for_though_the_standby_is_no_longer_as_it_was_left() -> None:
+    """The mirror is ready at once: nothing else tells that what was written is still on its way."""
+    begin = BEGINNINGS[0]
+    for left in rules.walk(begin, after_a_change(begin).steps):
+        if left.monitor.jobs and left.monitor.bitmaps and left.monitor.migration.status == "none":
+            plan = protect.primary(COMPARING, left, telling(LISTENING))
+            if "migrate" in commands(plan):
+                assert any(step.arguments.get("until") == "sent" for step in plan.steps)
+
+
+@pytest.mark.parametrize("recording", [True, False])
+def test_a_copy_that_is_given_up_leaves_no_note_and_no_export(recording: bool) -> None:
+    seen = noting(recorded("syncing-primary"), recording)
+    exports = tuple(map(graph.written, TARGETS))
+    plan = undo.undo(replace(seen, monitor=replace(seen.monitor, exports=exports)))
+    assert not plan.after.monitor.bitmaps
+    assert not plan.after.monitor.exports
+
+
+HOLDER = noting(recorded("described-primary"))
+DOUBTS = {
+    "the image was touched": (HOLDER, as_left(LISTENING, ())),
+    "the host was rebooted": (HOLDER, telling(LISTENING)),
+    "QEMU was started anew": (recorded("described-primary"), as_left(LISTENING)),
+    "the bitmap is closed": (noting(recorded("described-primary"), recording=False), as_left(LISTENING)),
+    "another generation": (noting(recorded("described-primary"), generation=LEFT - 1), as_left(LISTENING)),
+    "somebody reads QEMU's disks": (
+        replace(HOLDER, monitor=replace(HOLDER.monitor, exports=("backup",))),
+        as_left(LISTENING),
+    ),
+}
+
+
+@pytest.mark.parametrize(("holder", "standby"), DOUBTS.values(), ids=DOUBTS)
+def test_with_the_least_doubt_both_are_compared(holder: Observation, standby: Observation) -> None:
+    for target in TARGETS:
+        found = resync.way(COMPARING, holder, standby, target)
+        assert found.way == COMPARED
+        assert found.why
+    plan = protect.primary(COMPARING, holder, standby)
+    assert {mirror["sync"] for mirror in mirrors(plan)} == {"full"}
+    assert not plan.after.monitor.bitmaps, "nothing has a use for it any more"
+
+
+def test_what_is_wanted_in_full_is_copied_in_full() -> None:
+    assert resync.way(replace(WANTED, resync=FULL), HOLDER, as_left(LISTENING), "vda").way == FULL
+    plan = protect.primary(WANTED, HOLDER, as_left(LISTENING))
+    assert {mirror["sync"] for mirror in mirrors(plan)} == {"full"}
+    assert not plan.after.monitor.bitmaps
+
+
+def test_a_disk_that_came_to_lie_on_an_overlay_is_compared() -> None:
+    """What is written to a snapshot's overlay is not noted."""
+    overlaid = replace(HOLDER.domain.disks[0], node="libvirt-9-format")
+    disks = tuple(overlaid if disk.target == overlaid.target else disk for disk in HOLDER.domain.disks)
+    holder = replace(HOLDER, domain=replace(HOLDER.domain, disks=disks))
+    ways = {target: resync.way(COMPARING, holder, as_left(LISTENING), target).way for target in TARGETS}
+    assert ways == {overlaid.target: COMPARED, TARGETS[1]: WRITTEN}
+
+
+def test_each_disk_has_its_own_way() -> None:
+    holder, standby = noting(recorded("described-primary"), targets=TARGETS[1:]), as_left(LISTENING)
+    plan = protect.primary(COMPARING, holder, standby)
+    assert [mirror["sync"] for mirror in mirrors(plan)] == ["full", "none"]
+
+
+def test_a_standby_whose_images_are_as_they_were_left_is_not_started_anew() -> None:
+    standby = as_left(recorded("listening-secondary"))
+    assert not listen.secondary(COMPARING, standby, HOLDER).changes
+    assert commands(listen.secondary(COMPARING, telling(recorded("listening-secondary")), HOLDER))[0] == "destroy"
+
+
+def test_a_standby_that_is_as_it_was_left_can_be_compared_all_the_same() -> None:
+    """Should the other host's QEMU end before the copy begins."""
+    plan = listen.secondary(
+        COMPARING, replace(with_images(recorded("described-secondary")), left=Left(LEFT, PATHS)), HOLDER
+    )
+    assert of(plan, "begin_sums")

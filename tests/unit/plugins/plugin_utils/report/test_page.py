@@ -160,6 +160,9 @@ def test_a_copy_that_compared_says_what_it_sent() -> None:
     found = words(rendered({**CASES["nothing"], "after": {"kvm1": given, "kvm2": "unreachable"}}))
     assert "last copy of vda" in found
     assert "compared: 1 GiB sent, 7 GiB were on the standby" in found
+    told |= {"way": "written", "left": 0}
+    found = words(rendered({**CASES["nothing"], "after": {"kvm1": given, "kvm2": "unreachable"}}))
+    assert "what was written since both were the same: 1 GiB sent" in found
 
 
 def test_what_changed_on_a_host_is_marked() -> None:
