@@ -192,6 +192,8 @@ def test_the_role_mends_what_somebody_changed_on_a_host_and_asks_for_nothing_els
     mended = bed.prepare().good()
     assert bed.ssh("kvm1", KEPT) == before
     assert mended.changed == 4, mended.text[-5000:]  # the service, the directory, the hook, and libvirt for it
+    bed.ssh("kvm1", f"touch {HOOK}")  # as where a run is killed right after it has written it
+    assert bed.prepare().good().changed == 2  # said, and libvirt started anew
     again = bed.prepare().good()
     assert again.changed == 0
     asked = re.findall(r"^TASK \[(?:lockstep\.colo\.host : )?(.*?)\] \*+\n(?:ok|changed): ", again.text, re.MULTILINE)

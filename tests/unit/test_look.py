@@ -150,6 +150,18 @@ def test_what_is_not_as_it_was_made_is_told_otherwise(host: Path) -> None:
     assert look(host, **up)["rules"].split()[-1] != hashlib.sha256(BLOCK.encode()).hexdigest()
 
 
+@pytest.mark.parametrize(("since", "late"), [("2001-01-01", True), ("2099-01-01", False), (None, False)])
+def test_what_a_service_has_not_read_since_a_run_was_cut_off_is_told(host: Path, since: str | None, late: bool) -> None:
+    """None: it does not run, and reads all when it starts."""
+    kept(host / HOOK, 0o755, "#!/usr/bin/python3\n")
+    kept(host / ARCHIVE, 0o644, "core")
+    runs = "exit 3" if since is None else "[ $# = 2 ] && echo active; exit 0"
+    began = f"echo 'Mon {since} 00:00:00.000001 UTC'"
+    systemctl = f"case $1 in is-active) {runs} ;; show) {began} ;; esac"
+    seen = look(host, systemctl=systemctl, nft="exit 0", dpkg_query="exit 0")
+    assert (seen["hook_unread"], seen["watch"][-1].endswith(" outdated")) == (late, late)
+
+
 def test_a_bare_host_says_so(tmp_path: Path) -> None:
     seen = look(tmp_path, systemctl="exit 3", nft="exit 1", dpkg_query="exit 1")
     assert {seen[key].strip() for key in ("directory", "hook", "hooks", "rules", "service", "socket")} == {""}

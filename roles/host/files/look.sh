@@ -33,6 +33,17 @@ kept() {
     [ -f "$1" ] && echo "$(owned "$1") $(digest <"$1")"
 }
 unit() { echo "$(systemctl is-enabled "$1" 2>/dev/null) $(systemctl is-active "$1" 2>/dev/null)"; }
+# Whether a service runs that has not read these files as they are: a run that changed them was cut off before it restarted it.
+outdated() {
+    systemctl is-active --quiet "$1" || return
+    began=$(systemctl show --property=ExecMainStartTimestamp --timestamp=us+utc --value "$1" 2>/dev/null)
+    [ -n "$began" ] && began=$(date --date="$began" +%s%N 2>/dev/null) || return
+    shift
+    for path in "$@"; do
+        [ -e "$path" ] && [ "$(stat --format %.9Z "$path" | tr -d .)" -gt "$began" ] && return
+    done
+    return 1
+}
 
 # A digest of a key is no key: it tells whether the one that is there is the one that shall be.
 echo "pki:"
@@ -64,6 +75,7 @@ echo "directory: '$(kept "$directory")'"
 echo "hooks: '$(kept /etc/libvirt/hooks/qemu.d)'"
 echo "hook: '$(kept /etc/libvirt/hooks/qemu.d/lockstep-colo)'"
 echo "rules: '$([ -f $rules ] && echo "$(owned $rules) $(sed -n '/^# BEGIN lockstep.colo$/,/^# END lockstep.colo$/p' $rules | digest)")'"
+outdated "$daemon.service" /etc/libvirt/hooks/qemu.d/lockstep-colo && echo "hook_unread: true" || echo "hook_unread: false"
 echo "service: '$(unit "$daemon.service")'"
 echo "socket: '$(unit "$daemon.socket")'"
 
@@ -74,7 +86,8 @@ for path in "${archive%/*}" /etc/lockstep-colo /etc/lockstep-colo/automation /va
     "$archive" /etc/lockstep-colo/watch.json $watch; do
     echo "  - '$(kept "$path")'"
 done
-echo "  - '$(unit lockstep-colo-watch.service)'"
+outdated lockstep-colo-watch.service "$archive" /etc/lockstep-colo/watch.json $watch && old=' outdated' || old=
+echo "  - '$(unit lockstep-colo-watch.service)$old'"
 
 # The script sets its own default and then sources the file, so the last assignment counts
 # and an environment variable in a systemd drop-in would not.
