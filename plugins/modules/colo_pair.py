@@ -69,7 +69,7 @@ options:
   sync_speed:
     description:
       - Limit of the copying of each disk, in bytes per second; V(0) for none. With O(resync=changed) that of comparing.
-      - One that is under way gets it too.
+      - One that is under way gets it too, but for what was written before it, as O(resync) says.
     type: int
     default: 0
   sync_wait:
