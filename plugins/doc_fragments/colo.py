@@ -75,8 +75,9 @@ options:
         default: 60
       note:
         description:
-          - Whether both note what spares the next copy something, with O(resync=changed) of M(lockstep.colo.colo_pair);
-            the same for both. The guest stands still, and writes all down, right before it is ended.
+          - Whether both note what spares the next copy something, with
+            O(lockstep.colo.colo_pair#module:resync=changed); the same for both. The guest stands still, and writes all
+            down, right before it is ended.
         type: bool
         default: false
 """
@@ -105,8 +106,8 @@ options:
         description:
           - Whether an image that is at that path, and not the collection's, becomes the standby's. What is in it is
             lost.
-          - For a copy of the disk that was brought there, of which O(resync=changed) makes a whole one. It has to be of
-            the disk's format and size, and nobody may have it open.
+          - For a copy of the disk that was brought there, of which O(lockstep.colo.colo_pair#module:resync=changed)
+            makes a whole one. It has to be of the disk's format and size, and nobody may have it open.
         type: bool
         default: false
   address:

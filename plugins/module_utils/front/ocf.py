@@ -56,8 +56,9 @@ No action ends a guest or starts one: stop and demote take it out of Pacemaker's
 """
 
 
-def main(words: list[str], environment: Mapping[str, str] = os.environ) -> int:
-    """The exit code of one action, in OCF's terms; never a traceback."""
+def main(words: list[str], environment: Mapping[str, str] | None = None) -> int:
+    """The exit code of one action, in OCF's terms; never a traceback. ``environment``: by default the process's own."""
+    environment = os.environ if environment is None else environment
     action = words[0] if len(words) == 1 else "usage"
     if action == "meta-data":
         sys.stdout.write(META_DATA)

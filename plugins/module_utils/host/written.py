@@ -138,7 +138,8 @@ class Written:
 
     def come(self) -> Iterator[tuple[Piece, bytes]]:
         """The pieces that have been read, to be sent at once."""
-        assert self.source is not None
+        if self.source is None:
+            return
         with contextlib.suppress(BlockingIOError):
             while more := self.source.recv(PIECE):
                 self._heard += more

@@ -16,7 +16,7 @@ class Half:
     """One that notes what is asked of it."""
 
     found = Standing("promoted", 1000)
-    error: Exception | None = None
+    errors: tuple[Exception, ...] = ()  # the first is raised
 
     def __init__(self, domain: str, _say: object) -> None:
         self.asked = ASKED
@@ -25,8 +25,8 @@ class Half:
     def __getattr__(self, name: str) -> object:
         def act(*words: object) -> Standing:
             self.asked.append((name, *words))
-            if self.error:
-                raise self.error
+            for error in self.errors:
+                raise error
             return self.found
 
         return act
@@ -40,7 +40,7 @@ def half(monkeypatch: pytest.MonkeyPatch) -> type[Half]:
     ASKED.clear()
     monkeypatch.setattr(ocf.cluster, "Half", Half)
     monkeypatch.setattr(ocf.session, "missing_libraries", list)
-    monkeypatch.setattr(Half, "error", None)
+    monkeypatch.setattr(Half, "errors", ())
     return Half
 
 
@@ -92,7 +92,7 @@ def test_every_state_has_a_code() -> None:
 def test_a_failure_is_one_line_and_never_has_the_host_fenced(
     half: type[Half], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], action: str
 ) -> None:
-    monkeypatch.setattr(half, "error", ColoError("libvirt does not answer", remedy="See\nwhy"))
+    monkeypatch.setattr(half, "errors", (ColoError("libvirt does not answer", remedy="See\nwhy"),))
     code = notify("post", "stop") if action == "notify" else call(action)
     told = capsys.readouterr().err
     assert "Traceback" not in told

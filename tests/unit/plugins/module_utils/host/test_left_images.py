@@ -19,7 +19,12 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 
 UUID = str(uuid.uuid4())  # of no guest of this machine
 GENERATION = 7
-OPENS = "import sys, time; files = [open(path, 'r+b') for path in sys.argv[1:] if '/' in path]; print(); time.sleep(60)"
+OPENS = """
+import sys, time
+files = [open(path, 'r+b') for path in sys.argv[1:] if '/' in path]
+print(flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.fixture(name="image")
