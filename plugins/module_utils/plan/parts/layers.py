@@ -17,8 +17,6 @@ from ...record.pair import IOTHREAD
 from ..step import Step, qmp, wait
 
 ALONE_TIMEOUT = 30.0  # seconds for a migration to be ended
-# Seconds. A standby tries again each second; what it sent into a network that was cut it sends again after up to 32.
-CONNECT_TIMEOUT = 60.0
 
 
 def slide_in(seen: Observation, layers: Callable[[Disk], list[dict[str, Any]]]) -> list[Step]:
@@ -122,39 +120,18 @@ def add_part(part: Part) -> Step:
 
 def mend_proxies(seen: Observation) -> list[Step]:
     """What somebody took out of, or changed in, the packet proxies of a pair in lockstep: put back, in its place."""
-    return [step for drift in states.drifted(seen) for step in _mend(seen, drift)]
+    parts = states.proxy_parts(seen)
+    return [step for drift in states.drifted(seen) for step in _mend(seen.monitor, drift, parts)]
 
 
-def _mend(seen: Observation, drift: Drift) -> list[Step]:
+def _mend(monitor: Monitor, drift: Drift, parts: list[Part]) -> list[Step]:
     part = drift.part
-    if drift.deaf:
-        sockets = {one.name: socket for one, socket in states.connecting(seen)}
-        if part.name in sockets:
-            return connect_anew(seen, part, sockets[part.name])
-        return [_remove_object(part.name), _add_in_place(seen, part)]
     if drift.key is None:
-        return [_add_in_place(seen, part)]
+        later = parts[parts.index(part) + 1 :]
+        add = add_part(replace(part, arguments={**part.arguments, **_place(monitor, part, later)}))
+        return [_remove_object(part.name), add] if drift.deaf else [add]
     path = {"path": f"/objects/{part.name}", "property": drift.key, "value": drift.wanted}
     return [qmp(drift.mending, "qom-set", path)]
-
-
-def connect_anew(seen: Observation, part: Part, socket: Part) -> list[Step]:
-    """Give a filter another connection with the other host; what is sent meanwhile does not come to it."""
-    steps = [_remove_object(part.name)] if states.has(seen.monitor, part) else []
-    steps += [remove_socket(socket.name)] if states.has(seen.monitor, socket) else []
-    return [*steps, add_part(socket), _add_in_place(seen, part)]
-
-
-def see_connected(names: list[str]) -> list[Step]:
-    """Wait until each of these sockets is connected with the other host."""
-    what = "see that the standby is connected with each socket"
-    return [wait(what, "connected", CONNECT_TIMEOUT, names=names)] if names else []
-
-
-def _add_in_place(seen: Observation, part: Part) -> Step:
-    parts = states.proxy_parts(seen)
-    place = _place(seen.monitor, part, parts[parts.index(part) + 1 :])
-    return add_part(replace(part, arguments={**part.arguments, **place}))
 
 
 def _place(monitor: Monitor, part: Part, later: list[Part]) -> dict[str, str]:
@@ -187,11 +164,7 @@ def _order_of_removal(name: str) -> tuple[int, str]:
 def remove_sockets(monitor: Monitor) -> list[Step]:
     """Remove the sockets of the packet proxies, whichever are there."""
     ours = sorted(name for name in monitor.chardevs if graph.is_ours(name))
-    return list(map(remove_socket, ours))
-
-
-def remove_socket(name: str) -> Step:
-    return qmp(f"remove socket {name}", "chardev-remove", {"id": name})
+    return [qmp(f"remove socket {name}", "chardev-remove", {"id": name}) for name in ours]
 
 
 def add_iothread(monitor: Monitor) -> list[Step]:
