@@ -86,7 +86,7 @@ def left(uuid: str) -> Left | None:
     if found is None:
         return None
     if found.emulator is None:
-        paths = [path for path, stamp in found.stamps.items() if stamp == _stamp(path)]
+        paths = _untouched(found)
     else:
         with _held(uuid) as process:
             at_work = process is not None and process.name == found.emulator
@@ -97,20 +97,24 @@ def left(uuid: str) -> Left | None:
 @contextlib.contextmanager
 def opening(uuid: str) -> Iterator[None]:
     """Around a start of QEMU on them, as a standby: the note is of this QEMU afterwards."""
-    known = left(uuid)
     found = _read(uuid)
+    untouched = _untouched(found) if found and found.emulator is None else []
     _path(uuid).unlink(missing_ok=True)  # a start that fails may have left anything
     yield
-    if known is None or found is None or found.emulator is not None:
+    if not untouched:
         return
     with _held(uuid) as process:
         if process is not None:
             kept = {
                 path: found.stamps[path]
-                for path in known.paths
+                for path in untouched
                 if found.stamps[path].same_content(_stamp(path)) and processes.has_open(process, path)
             }
             _write(uuid, _Note(found.generation, kept, process.name))
+
+
+def _untouched(found: _Note) -> list[str]:
+    return [path for path, stamp in found.stamps.items() if stamp == _stamp(path)]
 
 
 @contextlib.contextmanager
@@ -139,9 +143,7 @@ def _path(uuid: str) -> Path:
 
 def _write(uuid: str, about: _Note) -> None:
     until_reboot.run_directory()
-    partial = _path(uuid).with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(about)), encoding="utf-8")
-    partial.replace(_path(uuid))
+    until_reboot.write_whole(_path(uuid), json.dumps(asdict(about)))
 
 
 def _read(uuid: str) -> _Note | None:

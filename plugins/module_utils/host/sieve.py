@@ -454,12 +454,10 @@ class _Sieve:
     def _write_note(self) -> None:
         """For whoever looks how far it is; that it cannot be written stops no copy."""
         self._last_note = time.monotonic()
-        partial = self._note.with_suffix(".partial")
         with contextlib.suppress(OSError):
             how = {"way": COMPARED} if self._written is None else {"way": WRITTEN, "left": self._written.left}
             note = Compared(datetime.now(UTC).isoformat(timespec="seconds"), self._size, **self._counts, **how)
-            partial.write_text(json.dumps(to_data(note)), encoding="ascii")
-            partial.replace(self._note)
+            until_reboot.write_whole(self._note, json.dumps(to_data(note)))
 
 
 def main() -> None:

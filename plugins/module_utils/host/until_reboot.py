@@ -20,6 +20,13 @@ def run_directory() -> Path:
     return directory
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a note there; who reads it meanwhile finds the one before, or the whole of this one."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
 def _note(uuid: str) -> Path:
     return run_directory() / f"{uuid}.saved"
 
