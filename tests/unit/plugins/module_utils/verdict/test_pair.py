@@ -246,3 +246,26 @@ def test_a_pair_that_goes_on_with_an_older_certificate_is_named(
     older = [note.partition(":")[0] for note in found if "formed before the certificate" in note]
     assert older == named
     assert not [note for note in pair.pair(one, None).notes if "formed before" in note], "nothing is known of it"
+
+
+THIRTY_DAYS = 30 * 86400.0  # seconds
+RENEWED = "deploy with the KVM hosts in its limit renews it"
+
+
+@pytest.mark.parametrize("name", ["protected-primary", "protected-secondary"])
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (THIRTY_DAYS + 1, None),
+        (THIRTY_DAYS - 1, "ends in 30 days"),
+        (86400.0 + 1, "ends in 1 days"),
+        (1.0, "ends in 0 days"),
+        (-1.0, "has ended: what is connected goes on, nothing connects anew"),
+    ],
+)
+def test_the_end_of_a_certificate_is_named_thirty_days_before(name: str, left: float, said: str | None) -> None:
+    seen = with_certificate(name, BACK_THEN)
+    seen = replace(seen, host=replace(seen.host, certificate=Certificate(ends=seen.host.clock + left)))
+    half = {"protected-primary": (seen, None), "protected-secondary": (None, seen)}[name]
+    notes = [words for words in pair.pair(*half).notes if "its certificate" in words]
+    assert notes == ([] if said is None else [f"{seen.host.name}: its certificate {said}; {RENEWED}"])
