@@ -151,8 +151,8 @@ def main() -> None:
             **modules.UNCOMPARED,
             **modules.TLS_OPTION,
             "checkpoint_delay": {"type": "int", "default": modules.DEFAULTS.checkpoint_delay},
-            "image_owner": {"type": "str", "default": modules.DEFAULTS.image_owner},
-            "image_group": {"type": "str", "default": modules.DEFAULTS.image_group},
+            "image_owner": {"type": "str", "default": "libvirt-qemu"},
+            "image_group": {"type": "str", "default": "kvm"},
         },
         supports_check_mode=True,
     )

@@ -29,6 +29,12 @@ options:
     description: Longest time between two checkpoints that is wanted, in milliseconds, for RV(pending).
     type: int
     default: 2000
+  image_owner:
+    description: User that is to own new images. Where it is stated, the host is looked at for it.
+    type: str
+  image_group:
+    description: Group that new images are to have. Where it is stated, the host is looked at for it.
+    type: str
   name:
     description: Name of the libvirt domain. Without it, the host alone is observed.
     type: str
@@ -261,6 +267,8 @@ def main() -> None:
             **modules.UNCOMPARED,
             **modules.TLS_OPTION,
             "checkpoint_delay": {"type": "int", "default": modules.DEFAULTS.checkpoint_delay},
+            "image_owner": {"type": "str"},
+            "image_group": {"type": "str"},
             "name": {"type": "str", "aliases": ["domain"]},
             "peer": {"type": "raw"},
             "monitor": {"type": "bool", "default": True},

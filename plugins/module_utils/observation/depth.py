@@ -25,6 +25,7 @@ class Sights:
     ``uuid``: of a domain which this host may not have yet. ``images``: (path, format) besides those of the record.
     ``files``: paths to look for. ``peer_address``: how far that is, is measured. ``uncompared``: the operator's choice
     about frames that COLO does not compare, if the guest is to be watched for them where nobody has chosen.
+    ``user``, ``group``: to whom new images are to be given.
     """
 
     uuid: str | None = None
@@ -32,3 +33,5 @@ class Sights:
     files: tuple[str, ...] = ()
     peer_address: str | None = None
     uncompared: str | None = None
+    user: str | None = None
+    group: str | None = None

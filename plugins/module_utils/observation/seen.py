@@ -231,6 +231,9 @@ class Space:
 
     available: int
     filesystem: str
+    files: int | None = None  # that may still be made there; None: as many as there is space for, or unknown
+    read_only: bool = False
+    in_the_way: str | None = None  # a path of it that is there and is no directory
 
 
 @dataclass(frozen=True)
@@ -493,6 +496,7 @@ class Observation:
     checkpoints: Checkpoints | None = None
     space: dict[str, Space] = field(default_factory=dict)  # by directory of images
     files: dict[str, bool] = field(default_factory=dict)  # whether this host has a file that the peer's domain needs
+    accounts: dict[str, bool] = field(default_factory=dict)  # whether it has the user, the group of new images
     passage: Passage | None = None  # of large packets to the peer's replication address; None where none were sent
     connections: dict[str, int] | None = None  # that neither end has closed, by the kind of their channel
     stuck_sockets: tuple[str, ...] = ()  # those of peer_sockets over which nothing is acknowledged

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import itertools
 import os
+import pwd
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -108,12 +110,31 @@ def space(directory: str) -> Space:
     while not path.exists():
         path = path.parent
     room = os.statvfs(path)
-    return Space(room.f_bavail * room.f_frsize, str(os.stat(path).st_dev))
+    return Space(
+        room.f_bavail * room.f_frsize,
+        str(os.stat(path).st_dev),
+        room.f_favail if room.f_files else None,  # btrfs has no number of them
+        bool(room.f_flag & os.ST_RDONLY),
+        None if path.is_dir() else str(path),
+    )
 
 
 def files(paths: Iterable[str]) -> dict[str, bool]:
     """Whether this host has each of these paths."""
     return {path: os.path.exists(path) for path in paths}
+
+
+def accounts(user: str | None, group: str | None) -> dict[str, bool]:
+    """Whether this host has the user and the group of these names, each by what it is and its name."""
+    found = {}
+    for what, name, known in (("user", user, pwd.getpwnam), ("group", group, grp.getgrnam)):
+        if name is not None:
+            found[f"{what} {name}"] = True
+            try:
+                known(name)
+            except KeyError:
+                found[f"{what} {name}"] = False
+    return found
 
 
 def apparmor() -> bool:

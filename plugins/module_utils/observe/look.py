@@ -116,6 +116,7 @@ def _with_equipment(seen: Observation, directory: str, sights: Sights) -> Observ
         domain=domain,
         images={path: host.image(path, kind) for path, kind in wanted.items()},
         files=equipment.files(sights.files),
+        accounts=equipment.accounts(sights.user, sights.group),
         space={where: equipment.space(where) for where in {directory, *map(os.path.dirname, wanted)}},
         latency=equipment.latency(address) if address else None,
         passage=passage(address) if address else None,

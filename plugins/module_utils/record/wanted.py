@@ -39,6 +39,6 @@ class Wanted:
     sync_speed: int = 0  # 0: no limit
     sync_wait: float = 30.0  # seconds one run waits for a sync
     directory: str = DIRECTORY
-    image_owner: str = "libvirt-qemu"
-    image_group: str = "kvm"
+    image_owner: str | None = None  # None: not said, where no image is made
+    image_group: str | None = None
     dry: bool = False  # check mode: what the role host, which comes first, would write is not there yet

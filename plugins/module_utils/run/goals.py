@@ -110,11 +110,12 @@ def _nothing(_request: Request) -> Sights:
 
 
 def _standbys_place(request: Request) -> Sights:
-    return wishes.sights(request.wanted, request.peer) if request.peer else Sights()
+    sights = wishes.sights(request.wanted, request.peer) if request.peer else Sights()
+    return wishes.with_accounts(sights, request.wanted)
 
 
-def _what_is_not_compared(request: Request) -> Sights:
-    return Sights(uncompared=request.wanted.uncompared)
+def _guests_place(request: Request) -> Sights:
+    return wishes.with_accounts(Sights(uncompared=request.wanted.uncompared), request.wanted)
 
 
 def _never(_request: Request) -> bool:
@@ -175,7 +176,7 @@ class Goal:
 GOALS: Mapping[str, Goal] = MappingProxyType(
     {
         "described primary": Goal(
-            lambda asked, seen: describe.primary(asked.wanted, seen, asked.peer), sights=_what_is_not_compared
+            lambda asked, seen: describe.primary(asked.wanted, seen, asked.peer), sights=_guests_place
         ),
         "described secondary": Goal(
             lambda asked, seen: describe.secondary(asked.wanted, seen, asked.peer), sights=_standbys_place

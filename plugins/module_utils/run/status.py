@@ -61,7 +61,7 @@ def status(hypervisor: Hypervisor, request: Request, ask: Ask = PLAINLY) -> dict
     wanted, peer = request.wanted, request.peer
     if peer is not None and request.domain:
         peer = read_anew(peer, request.domain)
-    sights = _sights(wanted, peer) if peer else Sights()
+    sights = wishes.with_accounts(_sights(wanted, peer) if peer else Sights(), wanted)
     look = partial(_look, hypervisor, request, ask.depth)
     seen, rates = look(replace(sights, uncompared=wanted.uncompared if ask.frames else None)), {}
     if ask.watch and seen.monitor:

@@ -16,7 +16,7 @@ from ..observation.depth import ASKS_QEMU
 from ..observation.seen import Domain, Host, Observation
 from ..record.wanted import Wanted
 from .copies import guest_is_there
-from .requirements import disks, domain, encryption, hosts, link, network, overwriting, place
+from .requirements import disks, domain, encryption, hosts, images, link, network, overwriting, place
 from .requirements.row import WRONG, Requirement
 from .requirements.start_hook import start_hook
 from .wishes import stated
@@ -42,6 +42,8 @@ def of_pair(wanted: Wanted, holder: Observation, standby: Observation, *, strict
         *of_host(holder.host, wanted.directory, dry=wanted.dry),
         *of_host(standby.host, wanted.directory, dry=wanted.dry),
         *_between(wanted, holder, standby, strict=strict),
+        *images.accounts(wanted, holder),
+        *images.accounts(wanted, standby),
         *domain.running(holder),
         *domain.monitor(holder),
         *disks.disks_in_qemu(holder),
@@ -122,7 +124,10 @@ def _of_place(this: Domain, holder: Observation, standby: Observation) -> list[R
 def _of_copies(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
     """Whose copy is the guest's, and what may be written over."""
     rows = [*overwriting.newest(holder, standby), *overwriting.standbys_domain(holder, standby)]
+    if holder.marker is None:
+        rows += images.directories(holder)
     if not place.standby_runs(holder.domain, standby):
+        rows += images.directories(standby, len(wanted.disks))
         rows += [*overwriting.space(wanted, holder, standby), *overwriting.images(wanted, holder, standby)]
     return rows
 

@@ -46,6 +46,11 @@ def stated(wanted: Wanted, holder: Observation) -> Wanted:
     return replace(wanted, disks=tuple(WantedDisk(disk.target, disk.format or "") for disk in writable))
 
 
+def with_accounts(sights: Sights, wanted: Wanted) -> Sights:
+    """The same, and whether the host has those to whom images are to be given."""
+    return replace(sights, user=wanted.image_owner, group=wanted.image_group)
+
+
 def sights(wanted: Wanted, holder: Observation) -> Sights:
     """What ``observe`` has to look at on the host where the standby of this guest is to be."""
     domain, record = holder.domain, holder.record

@@ -24,6 +24,8 @@ WANTED = Wanted(
     address="10.77.0.1",
     peer_address="10.77.0.2",
     tls=OFF,
+    image_owner="libvirt-qemu",
+    image_group="kvm",
 )
 
 # What the half-way states were recorded after: the title of a step of colo_pair's plans, to the recording's name.

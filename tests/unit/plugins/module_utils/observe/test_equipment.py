@@ -142,15 +142,32 @@ def test_a_directory_that_is_still_to_be_made_has_the_space_above_it(tmp_path: P
     status = os.statvfs(tmp_path)
     assert room.filesystem == str(tmp_path.stat().st_dev)
     assert abs(room.available - status.f_bavail * status.f_frsize) < 1 << 30
-    assert equipment.space("/") == Space(equipment.space("/").available, str(Path("/").stat().st_dev))
+    assert (room.read_only, room.in_the_way) == (False, None)
+    root = equipment.space("/")
+    assert root == Space(root.available, str(Path("/").stat().st_dev), root.files, root.read_only)
+
+
+def test_a_file_where_a_directory_would_be_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert equipment.space(str(tmp_path / "file" / "uuid")).in_the_way == str(tmp_path / "file")
+
+
+def test_a_user_and_a_group_are_told_apart() -> None:
+    assert equipment.accounts("root", "no-such") == {"user root": True, "group no-such": False}
+    assert equipment.accounts(None, "root") == {"group root": True}
+    assert equipment.accounts("0", None) == {"user 0": False}, "as it is for what gives images to it"
 
 
 def test_space_is_what_others_than_root_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Room:
         f_bavail, f_bfree, f_frsize = 3, 7, 4096
+        f_files, f_favail, f_flag = 9, 5, os.ST_RDONLY
 
     monkeypatch.setattr(os, "statvfs", lambda _path: Room)
-    assert equipment.space(str(tmp_path)).available == 3 * 4096
+    room = equipment.space(str(tmp_path))
+    assert (room.available, room.files, room.read_only) == (3 * 4096, 5, True)
+    monkeypatch.setattr(Room, "f_files", 0)
+    assert equipment.space(str(tmp_path)).files is None, "a filesystem without inodes of a number"
 
 
 def test_files_are_there_or_not(tmp_path: Path) -> None:

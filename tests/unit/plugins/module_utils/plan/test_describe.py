@@ -20,7 +20,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 RUNNING, EMPTY = recorded("unprotected-primary"), recorded("unprotected-secondary")
 RUNNING = replace(RUNNING, marker=None)
 DESCRIBED, STANDBY = dropping(recorded("described-primary")), dropping(recorded("described-secondary"))
-NOTHING_STATED = Wanted()
+NOTHING_STATED = Wanted(image_owner=WANTED.image_owner, image_group=WANTED.image_group)
 RUNNING_STANDBY = recorded("protected-secondary")
 HOME = f"{WANTED.directory}/libvirt-{RUNNING.domain.uuid}"
 

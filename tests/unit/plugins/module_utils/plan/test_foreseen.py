@@ -126,7 +126,7 @@ def test_a_connection_that_is_closed_and_not_forgotten_yet_is_none() -> None:
 NOT_COMPARED: dict[type, dict[str, str]] = {
     Observation: {
         "how far a look went": "depth directory format",
-        "no step changes it": "files passage latency trial peer_answers automation",
+        "no step changes it": "files accounts passage latency trial peer_answers automation",
         "the guest, other programs and the clock do": "space uncompared checkpoints heard without_writes received",
         "a note of what was seen, or of what another command does meanwhile": "known_to_lack standby_lacks compared "
         "left",

@@ -47,6 +47,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 
 MIB = 1 << 20
 ENCRYPTED = replace(WANTED, tls=REQUIRED)
+ACCOUNTS = {"user libvirt-qemu": True, "group kvm": True}
 SUBJECT = "O=lockstep.colo,CN=%s"
 EPYC, XEON = Cpu("AMD EPYC", ("aes", "avx2", "svm")), Cpu("Intel Xeon", ("aes", "avx2", "vmx"))
 KERNEL = "/var/lib/libvirt/boot/lab-vmlinuz"
@@ -131,6 +132,8 @@ FIT = Pair(
         host=equipped(RUNNING.host),
         marker=None,
         uncompared=(),
+        accounts=ACCOUNTS,
+        space={WANTED.directory: Space(384 * MIB, "66")},
         domain=replace(RUNNING.domain, type="kvm", cpu_mode="custom", files=(KERNEL,)),
         monitor=replace(
             RUNNING.monitor, writers={f"/machine/{disk.alias}/x": disk.node for disk in RUNNING.domain.disks}
@@ -141,6 +144,7 @@ FIT = Pair(
         host=equipped(EMPTY.host),
         space={HOME: Space(384 * MIB, "66")},  # three times two disks of 64 MiB
         files={KERNEL: True},
+        accounts=ACCOUNTS,
         latency=0.3,
         passage=Passage(1500, passes=True),
         trial=Trial(),
@@ -188,6 +192,16 @@ def stated_path(pair: Pair, path: str) -> Pair:
 def in_a_pool(pair: Pair) -> Pair:
     first, *others = pair.primary.domain.disks
     return pair.domain(disks=(replace(first, type="volume", source="vms/web1-vda.qcow2"), *others))
+
+
+def no_account(pair: Pair, lacking: str, **wanted: str) -> Pair:
+    """Another user or group is wanted, which the first host alone has."""
+    pair = pair.wants(**wanted).seen_here(accounts={**ACCOUNTS, lacking: True})
+    return pair.seen_there(accounts={**ACCOUNTS, lacking: False})
+
+
+def room_there(pair: Pair, **changes: Any) -> Pair:
+    return pair.seen_there(space={HOME: replace(pair.standby.space[HOME], **changes)})
 
 
 def leads_to(pair: Pair, lan: Lan | None = None, **changes: Any) -> Pair:
@@ -251,6 +265,7 @@ VIOLATIONS: list[Violation] = [
     ("bridges", WRONG, lambda p: p.there(bridges=("br9",)), "kvm2 has no bridge br0"),
     ("forward delay", NOTE, lambda p: p.here(forward_delays=(ForwardDelay("br0", 2.0),)), "br0 of kvm1 runs STP"),
     ("forward delay", NOTE, lambda p: p.there(forward_delays=(ForwardDelay("br0", 15.0),)), "wait 30 s longer"),
+    ("owner of images", WRONG, lambda p: no_account(p, "user qemu", image_owner="qemu"), "kvm2 has no user qemu, to"),
     ("disk space", WRONG, lambda p: p.seen_there(space={HOME: Space(191 * MIB, "66")}), "kvm2 has 191 MiB free"),
     ("images", WRONG, image_in_the_way, "vda.active.qcow2 exists and is not ours"),
     ("standby's domain", WRONG, another_domain, "kvm2 has another domain of this name"),
@@ -270,6 +285,21 @@ MORE: list[Violation] = [
         "asks the standby's host for something that is not the guest's: devices/disk/source@file is /etc/shadow",
     ),
     ("resource partition", NOTE, lambda p: p.domain(partition="/vip"), "/vip, and its limits are those of each host"),
+    ("owner of images", WRONG, lambda p: no_account(p, "group qemu", image_group="qemu"), "kvm2 has no group qemu"),
+    (
+        "directories of images",
+        WRONG,
+        lambda p: room_there(p, read_only=True),
+        f"{HOME} of kvm2 is on a filesystem that",
+    ),
+    ("directories of images", WRONG, lambda p: room_there(p, files=7), "kvm2 has inodes for 7 more files"),
+    ("directories of images", WRONG, lambda p: room_there(p, in_the_way="/var/x"), "/var/x of kvm2 is no directory"),
+    (
+        "directories of images",
+        WRONG,
+        lambda p: p.seen_here(space={WANTED.directory: Space(0, "66", read_only=True)}),
+        f"{WANTED.directory} of kvm1 is on a filesystem that can only be read",
+    ),
     ("disks in QEMU", WRONG, lambda p: p.in_monitor(writers={"virtio0": "#block7"}), "through the device virtio0"),
     ("migration", WRONG, lambda p: blocked(p, "a device"), "QEMU will not migrate this guest: a device"),
     ("nftables", WRONG, lambda p: p.here(nftables=False).wants(uncompared="drop"), "kvm1 has no nftables"),
@@ -463,13 +493,14 @@ def test_what_could_not_be_seen_is_unknown_and_no_reason_to_refuse() -> None:
     monitor = replace(RUNNING.monitor, writers={})
     domain = replace(RUNNING.domain, type=None, cpu_mode=None, files=())
     here = replace(RUNNING, marker=None, host=said_less(RUNNING.host), domain=domain, monitor=monitor)
-    here = replace(here, uncompared=None, passage=None)
+    here = replace(here, uncompared=None, passage=None, accounts={}, space={})
     rows = Pair(replace(here, latency=None), replace(EMPTY, host=said_less(EMPTY.host), space={}, files={})).rows
     unknown = {row.requirement for row in rows if row.state == UNKNOWN}
     assert unknown == {
         "AppArmor", "start hook", "host shutdown", "clock", "latency", "link speed", "machine type", "accelerator",
         "CPU", "forward delay", "disk space", "disks in QEMU", "large packets", "networks", "network filters",
-        "listeners", "uncompared frames", "nftables", "start", "certificate",
+        "listeners", "uncompared frames", "nftables", "start", "certificate", "owner of images",
+        "directories of images",
     }  # fmt: skip
     assert {row.state for row in rows} == {OK, UNKNOWN}
 
@@ -541,6 +572,18 @@ def test_a_standby_that_listens_has_its_memory_and_its_images() -> None:
 def test_a_rule_for_a_directory_above_is_as_good(rules: tuple[str, ...], allowed: bool) -> None:
     host = replace(FIT.standby.host, apparmor_rules=rules)
     assert (list(problems(preflight.of_host(host, WANTED.directory))) == []) is allowed
+
+
+def test_in_check_mode_a_user_that_the_role_host_would_bring_is_no_reason_to_refuse() -> None:
+    bare = no_account(FIT, "user qemu", image_owner="qemu").wants(dry=True)
+    assert [row.state for row in bare.rows if row.requirement == "owner of images"] == [OK, NOTE]
+
+
+def test_whom_images_are_given_to_is_not_asked_of_one_who_makes_none() -> None:
+    silent = FIT.wants(image_owner=None, image_group=None).seen_there(accounts={"user qemu": False})
+    assert {row.state for row in silent.rows if row.requirement == "owner of images"} == {UNKNOWN}
+    assert wishes.with_accounts(Sights(), silent.wanted) == Sights()
+    assert wishes.with_accounts(Sights(), ENCRYPTED) == Sights(user="libvirt-qemu", group="kvm")
 
 
 def test_in_check_mode_it_is_no_reason_to_refuse_that_the_role_host_has_not_run_yet() -> None:
@@ -656,7 +699,9 @@ def test_of_a_domain_of_which_only_the_state_is_known_nothing_is_judged() -> Non
 
 def test_what_a_pair_is_made_of_can_be_told_from_its_record() -> None:
     primary = recorded("described-primary")
-    assert wishes.stated(Wanted(tls=OFF), primary) == replace(WANTED, first_port=None)
+    assert wishes.stated(Wanted(tls=OFF, image_owner="a", image_group="b"), primary) == replace(
+        WANTED, first_port=None, image_owner="a", image_group="b"
+    )
     given = Wanted(disks=(WantedDisk("vda", "qcow2", "/other"),), address="a", peer_address="b", first_port=3)
     assert wishes.stated(given, primary) == given
     assert [disk.path for disk in wishes.recorded(given, primary.record).disks] == ["/other", None]
