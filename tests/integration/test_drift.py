@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from colo_bed import VIRSH, Bed
 
 URI = "urn:lockstep:colo:1"
+MIRROR, COMPARE = 2, 3  # of the first NIC, behind the pair's first port
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,6 +63,12 @@ def remove_filter(bed: Bed) -> None:
     bed.qmp("kvm1", json.dumps({"execute": "object-del", "arguments": {"id": "colo-net0-f-out"}}))
 
 
+def reset(bed: Bed, channel: int) -> None:
+    """End the standby's connection with this port of the pair's; QEMU is told, and does not make it anew."""
+    port = int(re.search(r'first-port="(\d+)"', bed.xml("kvm1"))[1]) + channel
+    bed.ssh("kvm2", f"ss --kill --tcp --numeric 'dport = :{port}'")
+
+
 def edit_standby(bed: Bed) -> None:
     xml = bed.xml("kvm2", "--inactive").replace("<title>a guest of the lab</title>", "<title>edited</title>")
     bed.ssh("kvm2", f"{VIRSH} define /dev/stdin", stdin=xml)
@@ -86,6 +94,8 @@ DRIFTS = {
         "set status of rewriter-net0 back from off to on",
     ),
     "filter removed": (remove_filter, "add filter-redirector colo-net0-f-out"),
+    "mirror's connection reset": (lambda bed: reset(bed, MIRROR), "add filter-redirector colo-net0-f-red-in"),
+    "comparison's connection reset": (lambda bed: reset(bed, COMPARE), "end the standby that is no use"),
     "comparison's time-out changed": (
         lambda bed: qom_set(bed, "kvm1", "colo-net0-compare", "compare_timeout", 9000),
         "set compare_timeout of colo-net0-compare back from 9000 to 3000",

@@ -33,9 +33,13 @@ FAULTS = (
     *BLOCKS,
     *(LIBVIRTD, RUN_KILLED, BOTH_OFF, CLOCK, FALSE_FENCE),
 )
+PACKETS_RESET = ("mirror reset", "compare reset")
 ON_DISK = (FULL, EIO, OVERLAY, DIRECTORY)
 ON_LINK = (CUT, DEAF, MUTE, LARGE, *RESETS, *BLOCKS)
 LASTING = (*ON_DISK, LARGE, *BLOCKS)  # longer than a checkpoint, whenever they begin
+
+# Seconds: an answer without its twin waits up to 6 (proxy.COMPARE_SETTINGS) for a checkpoint; and a deploy of this lab.
+SLUGGISH = 30.0
 
 # Documented ways out (README), each up to a protected pair. "it" is the host that was struck.
 DEPLOY = "deploy"  # the fault is over: deploy
@@ -70,12 +74,14 @@ class Expected:
 
     ``ways`` are tried in turn until one has led to a protected pair; the last one may fail no more. ``boots`` is how
     often the guest may have been booted in the end. ``unknowable``: nothing could know that a lie was one, so that two
-    guests answered until somebody ended one; for how long is in the table.
+    guests answered until somebody ended one; for how long is in the table. ``silent_s``: for how long at most the
+    client hears nothing; None where that is up to who leads out.
     """
 
     ways: tuple[str, ...]
     boots: int = 1
     unknowable: bool = False
+    silent_s: float | None = None
 
 
 def excluded(cell: Cell) -> str | None:
@@ -183,6 +189,8 @@ def _in_lockstep(cell: Cell) -> Expected:
         return Expected((FAIL_OVER,))
     if fault == DIRECTORY:
         return Expected((FAIL_OVER_OTHER,))
+    if fault in PACKETS_RESET:  # README: the guest goes on, and each of its answers waits for a checkpoint
+        return Expected((DEPLOY,), silent_s=SLUGGISH)
     if fault in (*RESETS, *BLOCKS) and cell.side == PRIMARY:
         # The standby may lack what it was not sent: then it refuses, and the host that was given up has to come back.
         return Expected((FAIL_OVER, START), boots=2)

@@ -21,7 +21,13 @@ from ..record.pair import IOTHREAD, Channel
 from . import abilities, channels
 from .graph import PREFIX
 
-RECONNECT_SECONDS = 1
+RECONNECT_SECONDS = 1  # a standby that waits for its primary
+# In lockstep a connection that was closed stays so. What reads it would not read the next one: a filter since it was
+# told (states.deaf), the comparison where it was closed within a packet (states.unanswered); and when the kernel's
+# buffers are full the other QEMU waits in a write, and its guest with it. With nobody connected it drops the packets
+# (our measurement: 10.0.13, 11.1.3). Not 0, with which QEMU's main loop waits for the first connection as well; the
+# longest that it can count are 49 days (a guint of milliseconds).
+NEVER_SECONDS = 40 * 24 * 3600
 # QEMU's own defaults, said so that a change of them by hand is seen: a packet waits COMPARE_TIMEOUT ms for its twin,
 # is looked for every EXPIRED_SCAN_CYCLE ms, and at most MAX_QUEUE_SIZE packets wait on each side.
 COMPARE_SETTINGS = {"compare_timeout": 3000, "expired_scan_cycle": 3000, "max_queue_size": 1024}
@@ -51,6 +57,12 @@ class Part:
     def early(self) -> bool:
         """Whether it is there before the guest's packets pass through the proxy: its sockets, and what they need."""
         return not self.object or self.name in channels.CREDENTIALS
+
+    @property
+    def connects(self) -> bool:
+        """Whether it is a socket that connects with the other host."""
+        backend = {} if self.object else self.arguments["backend"]["data"]
+        return bool(backend) and not backend["server"] and backend["addr"]["type"] == "inet"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -123,11 +135,15 @@ class Proxy:
             ),
         ]
 
-    def secondary(self) -> list[Part]:
-        """The parts of a standby's side, in the order to add them."""
+    def secondary(self, in_lockstep: bool) -> list[Part]:
+        """The parts of a standby's side, in the order to add them.
+
+        ``in_lockstep``: as they are from then on; before it their sockets connect whenever the primary comes to listen.
+        """
+        again = NEVER_SECONDS if in_lockstep else RECONNECT_SECONDS
         return [
-            self._client("red-in", self.mirror),
-            self._client("red-out", self.compare),
+            self._client("red-in", self.mirror, again),
+            self._client("red-out", self.compare, again),
             self._filter("f-red-in", "filter-redirector", queue="tx", indev=self.name("red-in")),
             self._filter("f-red-out", "filter-redirector", queue="rx", outdev=self.name("red-out")),
             Part(
@@ -157,10 +173,10 @@ class Proxy:
         asked = channels.listening(channel)
         return self._socket(part, channels.socket(channel), server=True, wait=False, **asked)
 
-    def _client(self, part: str, channel: Channel) -> Part:
-        again = abilities.reconnect(self.options, RECONNECT_SECONDS)
-        shown = channels.connecting(channel)
-        return self._socket(part, channels.socket(channel), server=False, **again, **shown)
+    def _client(self, part: str, channel: Channel, again: int) -> Part:
+        """``again``: seconds after which it is connected anew where nobody answers, or where it was closed."""
+        options = {**abilities.reconnect(self.options, again), **channels.connecting(channel)}
+        return self._socket(part, channels.socket(channel), server=False, **options)
 
     def _unix(self, part: str, *, server: bool, path: str | None = None) -> Part:
         address = {

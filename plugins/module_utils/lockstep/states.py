@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ColoError
-from ..observation.seen import STOPPED_BY_A_DISK, Disk, Domain, Monitor, Observation
+from ..observation.seen import DISCONNECTED, STOPPED_BY_A_DISK, Disk, Domain, Monitor, Observation
 from ..record.pair import Record
 from . import abilities, channels, graph
 from .proxy import Part, Proxy
@@ -121,7 +121,8 @@ def proxy_parts(seen: Observation) -> list[Part]:
     if seen.record.role == "primary":
         after = [proxy.primary(proxy.rewriter in seen.monitor.objects) for proxy in proxies(seen)]
     else:
-        after = [proxy.secondary() for proxy in proxies(seen)]
+        follows = seen.monitor is not None and seen.monitor.colo == "secondary"
+        after = [proxy.secondary(follows) for proxy in proxies(seen)]
     return [*known, *(part for parts in after for part in parts)]
 
 
@@ -182,18 +183,42 @@ def _open_ports(seen: Observation) -> set[int]:
 def deaf(monitor: Monitor, part: Part) -> bool:
     """Whether a filter does not read its socket any more, for it was closed once.
 
-    QEMU connects such a socket anew, and nothing else shows that what comes over it is not taken (net/filter-mirror.c;
-    our measurement: 10.0). When the kernel's buffers are full (180 kB) the other end waits in a write, and its guest
-    and monitor with it.
+    Where QEMU connects it anew, nothing else shows that what comes over it is not taken (net/filter-mirror.c; our
+    measurement: 10.0.13; 11.1.3 reads on). When the kernel's buffers are full (180 kB) the other end waits in a write,
+    and its guest and monitor with it. So in lockstep it is not connected anew (proxy.NEVER_SECONDS).
     """
     return part.object and has(monitor, part) and part.arguments.get("indev") in monitor.unread
+
+
+def connecting(seen: Observation) -> Iterator[tuple[Part, Part]]:
+    """The filters of a standby that get or send packets over the network, each with its socket."""
+    parts = proxy_parts(seen)
+    sockets = {part.name: part for part in parts if part.connects}
+    for part in parts:
+        socket = sockets.get(part.arguments.get("indev")) or sockets.get(part.arguments.get("outdev"))
+        if part.object and socket:
+            yield part, socket
+
+
+def apart(seen: Observation, socket: Part) -> bool:
+    """Whether a socket is there, and nobody is connected with it."""
+    return seen.monitor.chardevs.get(socket.name, "").startswith(DISCONNECTED)
+
+
+def unanswered(seen: Observation) -> bool:
+    """Whether the answers of a standby's guest, in lockstep, do not get to their comparison any more.
+
+    That connection cannot be made anew: the comparison goes on within the packet with which the last one was closed,
+    takes what follows for its rest, and ends with "oversized packet received" (our measurement: 10.0.13, 11.1.3).
+    """
+    return any("outdev" in part.arguments and apart(seen, socket) for part, socket in connecting(seen))
 
 
 @dataclass(frozen=True)
 class Drift:
     """A part of a packet proxy that somebody took out, or changed: its setting ``key`` is ``found``, not ``wanted``.
 
-    Without a key the part is not there, or there and ``deaf``.
+    Without a key the part is not there, or ``deaf``: nothing comes to it over its socket.
     """
 
     part: Part
@@ -206,7 +231,7 @@ class Drift:
     def mending(self) -> str:
         """What puts it right, in plain words."""
         if self.deaf:
-            return f"make {self.part.name} anew, which does not read its socket any more, for that was closed"
+            return f"make {self.part.name} anew, which gets no packets, for its socket was closed"
         if self.key is None:
             return f"add {self.part.what}"
         return f"set {self.key} of {self.part.name} back from {self.found} to {self.wanted}"
@@ -214,12 +239,13 @@ class Drift:
 
 def drifted(seen: Observation) -> Iterator[Drift]:
     """What is not as it was added in the packet proxies of a pair in lockstep, in the order to put it right."""
+    closed = {part.name for part, socket in connecting(seen) if "indev" in part.arguments and apart(seen, socket)}
     for part in proxy_parts(seen):
+        if part.name in closed or deaf(seen.monitor, part):
+            yield Drift(part, deaf=True)
+            continue
         if not has(seen.monitor, part):
             yield Drift(part)
-            continue
-        if deaf(seen.monitor, part):
-            yield Drift(part, deaf=True)
             continue
         found = seen.monitor.settings.get(part.name, {}) if part.object else {}
         for key, value in part.settings.items():

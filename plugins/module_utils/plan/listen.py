@@ -29,7 +29,8 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     refuse_if(_secondary_problems(wanted, seen, peer))
     whole = not seen.removed_images
     follows = seen.domain.active and seen.monitor is not None and seen.monitor.colo == "secondary"
-    if follows and whole and not _left_behind(peer) and not any(current.lacks(seen)):
+    kept = follows and whole and not _left_behind(peer) and not any(current.lacks(seen))
+    if kept and not states.unanswered(seen):
         return _completed(seen, peer)
     # A QEMU that could not flush an image once says so of each flush from then on (block/file-posix.c).
     writable = not (seen.received and seen.received.failed)
@@ -222,12 +223,21 @@ def _links_down(seen: Observation) -> list[Step]:
 def _completed(seen: Observation, peer: Observation) -> Plan:
     """Write down, durably, that this standby has completed a checkpoint: only then may it ever be promoted."""
     record = seen.record
-    steps = [*_links_down(seen), *layers.mend_proxies(seen)]
     proven = peer.checkpoints is not None and peer.checkpoints.count > 0
-    if proven and record.complete != record.generation:
+    first = proven and record.complete != record.generation
+    steps = [*_links_down(seen), *(_for_lockstep(seen) if first else layers.mend_proxies(seen))]
+    made = [step.arguments["arguments"]["id"] for step in steps if step.arguments.get("command") == "chardev-add"]
+    steps += layers.see_connected(made)
+    if first:
         record = replace(record, complete=record.generation)
         steps.append(_record("write that the standby has completed a checkpoint", seen, record))
     return Plan(tuple(steps), seen)
+
+
+def _for_lockstep(seen: Observation) -> list[Step]:
+    """Sockets in the place of those that waited for the primary, and what else is to be put right of the proxies."""
+    steps = [step for part, socket in states.connecting(seen) for step in layers.connect_anew(seen, part, socket)]
+    return [*steps, *layers.mend_proxies(effects.fold(seen, steps))]
 
 
 def expendable(seen: Observation, peer: Observation | None) -> Plan:

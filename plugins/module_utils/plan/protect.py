@@ -19,10 +19,7 @@ from ..verdict.requirements.row import problems
 from .parts import barrier, entry, layers
 from .parts.undo import undo
 from .plan import Plan
-from .step import Step, wait
-
-# Seconds. A standby tries again each second; what it sent into a network that was cut it sends again after up to 32.
-CONNECT_TIMEOUT = 60.0
+from .step import Step
 
 
 def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
@@ -120,11 +117,7 @@ def _connected(seen: Observation) -> list[Step]:
     """
     known = seen.monitor.chardevs
     names = [part.name for part in _sockets(seen) if known.get(part.name, DISCONNECTED).startswith(DISCONNECTED)]
-    return (
-        [wait("see that the standby is connected with each socket", "connected", CONNECT_TIMEOUT, names=names)]
-        if names
-        else []
-    )
+    return layers.see_connected(names)
 
 
 def _quorums(seen: Observation) -> list[Step]:

@@ -17,6 +17,8 @@ from ...record.pair import IOTHREAD
 from ..step import Step, qmp, wait
 
 ALONE_TIMEOUT = 30.0  # seconds for a migration to be ended
+# Seconds. A standby tries again each second; what it sent into a network that was cut it sends again after up to 32.
+CONNECT_TIMEOUT = 60.0
 
 
 def slide_in(seen: Observation, layers: Callable[[Disk], list[dict[str, Any]]]) -> list[Step]:
@@ -120,18 +122,52 @@ def add_part(part: Part) -> Step:
 
 def mend_proxies(seen: Observation) -> list[Step]:
     """What somebody took out of, or changed in, the packet proxies of a pair in lockstep: put back, in its place."""
-    parts = states.proxy_parts(seen)
-    return [step for drift in states.drifted(seen) for step in _mend(seen.monitor, drift, parts)]
+    return [step for drift in states.drifted(seen) for step in _mend(seen, drift)]
 
 
-def _mend(monitor: Monitor, drift: Drift, parts: list[Part]) -> list[Step]:
+def _mend(seen: Observation, drift: Drift) -> list[Step]:
     part = drift.part
+    if drift.deaf:
+        sockets = {one.name: socket for one, socket in states.connecting(seen)}
+        if part.name in sockets:
+            return connect_anew(seen, part, sockets[part.name])
+        return [_remove_object(part.name), _add_in_place(seen, part)]
     if drift.key is None:
-        later = parts[parts.index(part) + 1 :]
-        add = add_part(replace(part, arguments={**part.arguments, **_place(monitor, part, later)}))
-        return [_remove_object(part.name), add] if drift.deaf else [add]
+        return [_add_in_place(seen, part)]
     path = {"path": f"/objects/{part.name}", "property": drift.key, "value": drift.wanted}
     return [qmp(drift.mending, "qom-set", path)]
+
+
+def connect_anew(seen: Observation, part: Part, socket: Part) -> list[Step]:
+    """Give a filter another connection with the other host; what is sent meanwhile does not come to it.
+
+    QEMU reads nothing of a connection over which it mirrors packets: on an idle NIC it would not notice that this one
+    has ended, and not take the next (chardev/char-socket.c: G_IO_HUP alone is watched). A reset it does notice. One of the
+    answers is closed instead, with all that was sent: the comparison has to read it to the end of a packet.
+    """
+    steps = [_remove_object(part.name)] if states.has(seen.monitor, part) else []
+    if states.has(seen.monitor, socket):
+        if "indev" in part.arguments and not states.apart(seen, socket):
+            steps.append(_reset(seen.record.peer.address, socket))
+        steps.append(remove_socket(socket.name))
+    return [*steps, add_part(socket), _add_in_place(seen, part)]
+
+
+def _reset(peer: str, socket: Part) -> Step:
+    port = int(socket.arguments["backend"]["data"]["addr"]["data"]["port"])
+    return Step(f"reset the connection of {socket.name} with {peer}", "release", {"peer": peer, "ports": [port]})
+
+
+def see_connected(names: list[str]) -> list[Step]:
+    """Wait until each of these sockets is connected with the other host."""
+    what = "see that the standby is connected with each socket"
+    return [wait(what, "connected", CONNECT_TIMEOUT, names=names)] if names else []
+
+
+def _add_in_place(seen: Observation, part: Part) -> Step:
+    parts = states.proxy_parts(seen)
+    place = _place(seen.monitor, part, parts[parts.index(part) + 1 :])
+    return add_part(replace(part, arguments={**part.arguments, **place}))
 
 
 def _place(monitor: Monitor, part: Part, later: list[Part]) -> dict[str, str]:
@@ -164,7 +200,11 @@ def _order_of_removal(name: str) -> tuple[int, str]:
 def remove_sockets(monitor: Monitor) -> list[Step]:
     """Remove the sockets of the packet proxies, whichever are there."""
     ours = sorted(name for name in monitor.chardevs if graph.is_ours(name))
-    return [qmp(f"remove socket {name}", "chardev-remove", {"id": name}) for name in ours]
+    return list(map(remove_socket, ours))
+
+
+def remove_socket(name: str) -> Step:
+    return qmp(f"remove socket {name}", "chardev-remove", {"id": name})
 
 
 def add_iothread(monitor: Monitor) -> list[Step]:

@@ -236,8 +236,10 @@ def _chardev_add(seen: Observation, monitor: Monitor, arguments: dict[str, Any])
 def _chardev_remove(seen: Observation, monitor: Monitor, arguments: dict[str, Any]) -> None:
     label = arguments["id"]
     need(label in monitor.chardevs, f"no chardev {label}")
-    nic = label.split("-")[1]
-    users = [name for name in monitor.objects if name.startswith(f"colo-{nic}-")]
+    nic, _hyphen, part = label.removeprefix("colo-").partition("-")
+    # Of a standby's each has one filter, named after it; what uses a primary's is removed before any of them.
+    own = f"colo-{nic}-f-{part}" if part.startswith("red-") else f"colo-{nic}-"
+    users = [name for name in monitor.objects if name.startswith(own)]
     need(not users, f"{label} is used by {users}")
 
 

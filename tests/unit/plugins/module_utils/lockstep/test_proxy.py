@@ -32,14 +32,14 @@ def names(parts: list[Part]) -> list[str]:
 )
 @pytest.mark.parametrize("after_failover", [False, True])
 def test_every_filter_and_the_comparison_know_virtios_header(model: str, vnet_hdr: bool, after_failover: bool) -> None:
-    parts = [*of(model).primary(after_failover), *of(model).secondary()]
+    parts = [*of(model).primary(after_failover), *of(model).secondary(False)]
     objects = [part for part in parts if part.object]
     assert len(objects) == 7
     assert {part.arguments["vnet_hdr_support"] for part in objects} == {vnet_hdr}
 
 
 def test_what_a_part_uses_is_added_before_it() -> None:
-    for parts in (of().primary(False), of().secondary()):
+    for parts in (of().primary(False), of().secondary(False)):
         there: set[str] = set()
         for part in parts:
             used = {
@@ -66,7 +66,7 @@ def test_packets_go_round_as_the_documentation_draws_it() -> None:
         "colo-net0-loop-in-client", "colo-net0-compare-in", "colo-net0-loop-out-client",
     )  # fmt: skip
     assert compare["iothread"] == "iothread990"
-    standby = {part.name: part.arguments for part in of().secondary()}
+    standby = {part.name: part.arguments for part in of().secondary(False)}
     assert (standby["colo-net0-f-red-in"]["queue"], standby["colo-net0-f-red-out"]["queue"]) == ("tx", "rx")
     assert standby["rewriter-net0"]["queue"] == "all"
 
@@ -84,10 +84,17 @@ def test_the_primary_listens_on_its_replication_address_alone() -> None:
     assert all(data["server"] and data["wait"] is False for data in inet)
 
 
-def test_the_standby_connects_there_and_again_when_it_is_cut_off() -> None:
-    data = [part.arguments["backend"]["data"] for part in of().secondary() if not part.object]
+@pytest.mark.parametrize(("in_lockstep", "seconds"), [(False, proxy.RECONNECT_SECONDS), (True, proxy.NEVER_SECONDS)])
+def test_the_standby_connects_there_and_again_as_long_as_it_waits_for_its_primary(
+    in_lockstep: bool, seconds: int
+) -> None:
+    data = [part.arguments["backend"]["data"] for part in of().secondary(in_lockstep) if not part.object]
     assert [item["addr"]["data"]["port"] for item in data] == ["21602", "21603"]
-    assert all(not item["server"] and item["reconnect"] == proxy.RECONNECT_SECONDS for item in data)
+    assert all(not item["server"] and item["reconnect"] == seconds for item in data)
+
+
+def test_the_longest_wait_is_one_that_qemu_can_count() -> None:
+    assert 30 * 24 * 3600 * 1000 < proxy.NEVER_SECONDS * 1000 < 2**32, "a guint of milliseconds"
 
 
 def test_the_local_sockets_are_those_of_this_domain_and_nic() -> None:
@@ -112,12 +119,12 @@ def test_after_a_failover_the_filters_go_before_the_rewriter_that_stayed() -> No
 
 
 def test_the_rewriter_alone_is_not_under_the_prefix_that_cleaning_up_goes_by() -> None:
-    parts = [*of().primary(False), *of().secondary()]
+    parts = [*of().primary(False), *of().secondary(False)]
     assert [name for name in names(parts) if not name.startswith("colo-")] == ["rewriter-net0"]
 
 
 def test_two_nics_share_no_name() -> None:
     one, other = (
-        set(names([*of(alias=alias).primary(False), *of(alias=alias).secondary()])) for alias in ("net0", "net1")
+        set(names([*of(alias=alias).primary(False), *of(alias=alias).secondary(False)])) for alias in ("net0", "net1")
     )
     assert not one & other

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import own_node, received, states
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import own_node, proxy, received, states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Checkpoints,
     Heard,
@@ -143,17 +144,77 @@ def test_a_socket_that_is_only_written_to_is_none_that_has_to_be_read() -> None:
     assert plan_standby.secondary(WANTED, unread, recorded("described-primary")).steps == ()
 
 
-def test_a_filter_that_does_not_read_its_socket_any_more_is_made_anew_in_its_place() -> None:
-    seen, peer = recorded("protected-secondary"), recorded("protected-primary")
-    deaf = replace(seen, monitor=replace(seen.monitor, unread=("colo-net0-red-in",)))
-    plan = plan_standby.secondary(WANTED, deaf, peer)
-    sent = [(step.arguments["command"], step.arguments["arguments"]) for step in plan.steps]
-    assert [(command, given.get("id"), given.get("position")) for command, given in sent] == [
-        ("object-del", "colo-net0-f-red-in", None),
-        ("object-add", "colo-net0-f-red-in", "id=colo-net0-f-red-out"),
-    ]
+def sent(plan: Plan) -> list[tuple[str, str | None, str | None]]:
+    """The commands of a plan, each with the id and the place that it names."""
+    said = [(step.arguments["command"], step.arguments["arguments"]) for step in plan.steps if step.action == "qmp"]
+    return [(command, given.get("id"), given.get("position")) for command, given in said]
+
+
+def completed(seen: Observation) -> Observation:
+    """What the next run makes of a standby in lockstep."""
+    return rules.settle(seen, lambda now: plan_standby.secondary(WANTED, now, recorded("protected-primary")))
+
+
+def mirror_is_closed(seen: Observation) -> Observation:
+    chardevs = {**seen.monitor.chardevs, "colo-net0-red-in": "disconnected:tcp:10.77.0.1:21602"}
+    return replace(seen, monitor=replace(seen.monitor, chardevs=chardevs))
+
+
+def mirror_is_unread(seen: Observation) -> Observation:
+    return replace(seen, monitor=replace(seen.monitor, unread=("colo-net0-red-in",)))
+
+
+ANEW_FOR_THE_MIRROR = [
+    ("object-del", "colo-net0-f-red-in", None),
+    ("chardev-remove", "colo-net0-red-in", None),
+    ("chardev-add", "colo-net0-red-in", None),
+    ("object-add", "colo-net0-f-red-in", "id=colo-net0-f-red-out"),
+]
+
+
+@pytest.mark.parametrize("struck", [mirror_is_closed, mirror_is_unread])
+def test_a_filter_whose_socket_was_closed_gets_another_one_in_its_place(
+    struck: Callable[[Observation], Observation],
+) -> None:
+    deaf = struck(recorded("protected-secondary"))
+    plan = plan_standby.secondary(WANTED, deaf, recorded("protected-primary"))
+    assert sent(plan) == ANEW_FOR_THE_MIRROR
+    assert (plan.steps[-1].arguments["until"], plan.steps[-1].arguments["names"]) == ("connected", ["colo-net0-red-in"])
     assert not list(states.drifted(plan.after))
-    assert any("does not read its socket any more" in words for words in remarks.problems(deaf))
+    assert any("which gets no packets" in words for words in remarks.problems(deaf))
+    for left in rules.walk(deaf, plan.steps):
+        assert not list(states.drifted(completed(left)))
+
+
+def test_a_standby_whose_answers_do_not_get_to_the_comparison_is_renewed() -> None:
+    seen = recorded("protected-secondary")
+    chardevs = {**seen.monitor.chardevs, "colo-net1-red-out": "disconnected:tcp:10.77.0.1:21605"}
+    struck = replace(seen, monitor=replace(seen.monitor, chardevs=chardevs))
+    plan = plan_standby.secondary(WANTED, struck, recorded("protected-primary"))
+    assert plan.steps[0].title == "end the standby that is no use"
+
+
+def test_the_connections_of_lockstep_are_not_made_anew_by_qemu() -> None:
+    """Before a standby may be promoted; those with which it waited for its primary are."""
+    seen, peer = recorded("incomplete-secondary"), recorded("protected-primary")
+    plan = plan_standby.secondary(WANTED, seen, peer)
+    added = [step.arguments["arguments"] for step in plan.steps if step.arguments.get("command") == "chardev-add"]
+    assert [part["id"] for part in added] == [f"colo-net{nic}-red-{way}" for nic in (0, 1) for way in ("in", "out")]
+    assert {part["backend"]["data"]["reconnect-ms"] for part in added} == {1000 * proxy.NEVER_SECONDS}
+    assert sent(plan)[:4] == ANEW_FOR_THE_MIRROR
+    assert sent(plan)[7] == ("object-add", "colo-net0-f-red-out", "id=rewriter-net0")
+    # Mirrored packets alone are sent by a QEMU that notices no end, and answers must come whole.
+    assert [step.arguments["ports"] for step in plan.steps if step.action == "release"] == [[21602], [21604]]
+    assert [step.action for step in plan.steps[-2:]] == ["wait", "record"]
+    assert plan_standby.secondary(WANTED, plan.after, peer).steps == ()
+
+
+def test_a_run_that_was_killed_while_it_connects_anew_is_brought_to_its_end_by_the_next() -> None:
+    seen, peer = recorded("incomplete-secondary"), recorded("protected-primary")
+    for left in rules.walk(seen, plan_standby.secondary(WANTED, seen, peer).steps):
+        after = completed(left)
+        assert after.record.complete == after.record.generation
+        assert not list(states.drifted(after))
 
 
 @pytest.mark.parametrize("lacking", [{"received": Received(failed="EIO")}, {"known_to_lack": True}])
@@ -182,9 +243,8 @@ def test_a_standby_is_complete_only_when_a_whole_checkpoint_was_seen(proof: Chec
     seen, peer = recorded("incomplete-secondary"), recorded("protected-primary")
     assert peer.checkpoints.count > 0
     plan = plan_standby.secondary(WANTED, seen, peer)
-    assert [step.action for step in plan.steps] == ["record"]
-    after = rules.after(seen, plan.steps[0])
-    assert after.record.complete == after.record.generation
+    assert {step.action for step in plan.steps} == {"qmp", "release", "wait", "record"}
+    assert plan.after.record.complete == plan.after.record.generation
     assert plan_standby.secondary(WANTED, seen, replace(peer, checkpoints=proof)).steps == ()
 
 

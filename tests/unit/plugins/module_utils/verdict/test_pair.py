@@ -109,7 +109,7 @@ def test_a_pair_whose_standby_does_not_read_its_packets_is_not_protected() -> No
     deaf = replace(standby, monitor=replace(standby.monitor, unread=("colo-net0-red-in",)))
     found = pair.pair(primary, deaf)
     assert (found.phase, found.protected, found.next) == ("degraded", False, "deploy")
-    assert any("does not read its socket any more" in words for words in found.problems)
+    assert any("colo-net0-f-red-in anew, which gets no packets" in words for words in found.problems)
 
 
 def test_two_guests_are_named() -> None:
