@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A stranger who poses as each host of a pair towards the other: what those who connect let it have.
+
+What a host sends to its peer's ports is led to a false server on a third machine, as one would who took the address
+over. With a certificate of the host itself it gets something of each port, which shows that the tests can fail.
+
+The tests build on each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import certificates
+import pytest
+from colo_bed import OTHER, Bed, Run
+from lockstep_lab import probe
+from lockstep_lab.common import CLIENT_ADDRESS, HOSTS
+
+IMPOSTOR = Path(__file__).with_name("impostor.py")
+MIGRATION, NBD = 21600, 21601
+NO_TLS = "that does not encrypt"
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def acks(lab: Bed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where it is recorded what a fresh guest acknowledges."""
+    lab.fresh_guest(rate=50)
+    home = tmp_path_factory.mktemp("acks")
+    probe.start(lab.lab, home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def shown(lab: Bed, acks: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | None]:
+    """What no host takes for its peer's, by what is wrong with it."""
+    return {**certificates.untaken(lab, tmp_path_factory.mktemp("impostor")), NO_TLS: None}
+
+
+def faults(shown: dict[str, Path | None], host: str) -> dict[str, Path | None]:
+    """Of those, what one who poses as this host would show."""
+    return {name: path for name, path in shown.items() if OTHER[host] not in name}
+
+
+@contextlib.contextmanager
+def posing(bed: Bed, host: str, ports: tuple[int, ...], certificate: Path | None) -> Iterator[list[dict[str, Any]]]:
+    """Who connects from the other host to these ports of ``host`` gets a false server; then the list has what came."""
+    inside = ["ip", "netns", "exec"]
+    words = [*inside, bed.lab.client_ns, sys.executable, "-B", str(IMPOSTOR), *map(str, ports), "--nbd", str(NBD)]
+    if certificate:
+        words += ["--certificate", str(certificate)]
+    nft = [*inside, bed.lab.host_ns(OTHER[host]), "nft"]
+    lead = f"ip daddr {HOSTS[host]} tcp dport {{ {', '.join(map(str, ports))} }} dnat to {CLIENT_ADDRESS}"
+    table = f"table ip impostor {{ chain out {{ type nat hook output priority -100; {lead}; }}; }}"
+    heard: list[dict[str, Any]] = []
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "{}\n"
+        subprocess.run([*nft, table], check=True)
+        try:
+            yield heard
+        finally:
+            subprocess.run([*nft, "delete table ip impostor"], check=True)
+            heard += map(json.loads, server.communicate(timeout=60)[0].splitlines())
+
+
+def got_nothing(port: int, name: str, heard: list[dict[str, Any]]) -> None:
+    """It was asked for TLS, or for an NBD server's; nothing came within it, and no connection was held."""
+    asked = [one for one in heard if one["port"] == port and one["asked"]]
+    print(f"{port} {name:<34} {len(asked)} asked, {sum(one['shook'] for one in asked)} shook hands, "
+          f"{sum(one['bytes'] for one in asked)} bytes")  # fmt: skip
+    assert asked, (port, name, heard)
+    assert not [one for one in asked if one["bytes"] or (one["held"] and one["shook"])], (port, name, asked)
+
+
+def got_something(port: int, heard: list[dict[str, Any]]) -> None:
+    """With a certificate of the host itself; else the test could not fail."""
+    assert [one for one in heard if one["port"] == port and one["shook"] and (one["bytes"] or one["held"])], heard
+
+
+def refused(run: Run) -> None:
+    assert run.code != 0, run.said()[-3000:]
+
+
+@pytest.mark.parametrize("port", [NBD, MIGRATION])
+def test_no_disk_and_no_memory_is_sent_to_it(lab: Bed, acks: Path, shown: dict[str, Path | None], port: int) -> None:
+    boot = lab.get()
+    for name, path in faults(shown, "kvm2").items():
+        with posing(lab, "kvm2", (port,), path) as heard:
+            refused(lab.deploy())
+        got_nothing(port, name, heard)
+        assert lab.get(patience=30) == boot
+    with posing(lab, "kvm2", (port,), lab.lab.state / "colo-ca" / "kvm2") as heard:
+        refused(lab.deploy())
+    got_something(port, heard)
+    assert lab.get(patience=30) == boot
