@@ -56,6 +56,7 @@ def _nic(element: NicElement) -> Nic:
         alias=element.alias,
         tap=element.tap,
         network=element.network,
+        vlans=element.vlans,
     )
 
 

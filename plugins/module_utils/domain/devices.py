@@ -29,6 +29,7 @@ class NicElement:
     driver_element: bool
     queues: int
     network: str | None = None
+    vlans: tuple[int, ...] = ()
 
 
 def read_disk(element: etree._Element) -> Disk:
@@ -77,6 +78,7 @@ def read_nic(interface: etree._Element) -> NicElement:
         driver=None if driver is None else driver.get("name"),
         driver_element=driver is not None,
         queues=queues_of(driver),
+        vlans=tuple(tree.number(tag.get("id", ""), "the number of a VLAN") for tag in interface.iterfind("vlan/tag")),
     )
 
 

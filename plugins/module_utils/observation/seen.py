@@ -81,6 +81,15 @@ class ForwardDelay:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """VLANs, from the ``first`` to the ``last``, whose frames a port of a bridge sends on, with or without a tag."""
+
+    first: int
+    last: int
+    tagged: bool = True
+
+
+@dataclass(frozen=True)
 class Lan:
     """What a bridge leads to."""
 
@@ -90,6 +99,9 @@ class Lan:
     vlans: tuple[int, ...] = ()  # those that its uplinks are in
     dead: tuple[str, ...] = ()  # uplinks that are down, or have no carrier
     up: bool | None = None
+    filters: bool = False  # it keeps VLANs apart, each port being in some of them
+    own: int | None = None  # the VLAN that a tap is put into which names none (default_pvid); None: none
+    carried: tuple[Carried, ...] | None = None  # by its uplinks, of one that filters; None: unknown
 
 
 @dataclass(frozen=True)
@@ -210,6 +222,7 @@ class Nic:
     tap: str | None = None
     tap_up: bool | None = None
     network: str | None = None  # libvirt's, by which it is on its bridge
+    vlans: tuple[int, ...] = ()  # those that its XML puts it into
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from ..host.command import run
 from ..host.hypervisor import Hypervisor
 from ..host.links import has_carrier, link_up
 from ..host.sockets import listening
-from ..observation.seen import KnownDomain, Lan, Network
+from ..observation.seen import Carried, KnownDomain, Lan, Network
 from ..record.schema import etree
 
 NETWORK = "/sys/class/net"
+UNTAGGED = "Egress Untagged"  # the word of bridge(8) for a VLAN whose frames leave without its tag
 
 
 def surroundings(hypervisor: Hypervisor) -> dict[str, Any]:
@@ -55,8 +57,32 @@ def lans() -> tuple[Lan, ...]:
         tagged = {vlans[port] for port in uplinks if port in vlans}
         mtu = min(int(Path(NETWORK, one, "mtu").read_text(encoding="ascii")) for one in (device.name, *uplinks))
         dead = tuple(port for port in uplinks if not has_carrier(port))
-        found.append(Lan(device.name, mtu, uplinks, tuple(sorted(tagged)), dead, link_up(device.name)))
+        lan = Lan(device.name, mtu, uplinks, tuple(sorted(tagged)), dead, link_up(device.name))
+        found.append(_with_filter(lan, bridge))
     return tuple(found)
+
+
+def _with_filter(lan: Lan, settings: Path) -> Lan:
+    """With the VLANs that it keeps apart; a kernel that cannot do that has no such setting."""
+    if not (settings / "vlan_filtering").exists() or not _setting(settings, "vlan_filtering"):
+        return lan
+    own = _setting(settings, "default_pvid") or None
+    return replace(lan, filters=True, own=own, carried=_carried(lan.uplinks))
+
+
+def _setting(settings: Path, name: str) -> int:
+    return int((settings / name).read_text(encoding="ascii"))
+
+
+def _carried(uplinks: tuple[str, ...]) -> tuple[Carried, ...] | None:
+    """By any of these ports."""
+    try:
+        ports: Iterable[dict[str, Any]] = json.loads(run("bridge", "-j", "vlan", "show") or "[]")
+        found = [vlan for port in ports if port.get("ifname") in uplinks for vlan in port["vlans"]]
+        carried = {(v["vlan"], v.get("vlanEnd", v["vlan"]), UNTAGGED not in v.get("flags", ())) for v in found}
+    except (ColoError, ValueError, KeyError):
+        return None
+    return tuple(Carried(*one) for one in sorted(carried))
 
 
 def _vlans() -> dict[str, int]:

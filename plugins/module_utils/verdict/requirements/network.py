@@ -157,9 +157,63 @@ def _leads_as_far(row: Row, nic: Nic, here: tuple[Host, str | None], there: tupl
         row.wrong(f"{where}, leads nowhere: its port {', '.join(other.dead)} is down or has no carrier", remedy)
     elif one.vlans != other.vlans:
         row.wrong(f"{where}, is in VLAN {_list(other.vlans)}, and here it is in {_list(one.vlans)}", remedy)
+    elif one.uplinks:
+        _by_vlan(row, nic, (one, home), (other, there[0].name))
     if other.mtu < one.mtu:
         words = f"{where}, has an MTU of {other.mtu}, and here it is {one.mtu}"
         row.wrong(words, "Give both the same: after a failover large packets of the guest would be lost")
+
+
+def _by_vlan(row: Row, nic: Nic, here: tuple[Lan, str], there: tuple[Lan, str]) -> None:
+    """Whether its frames leave the second host as they leave this one: in a VLAN that an uplink carries."""
+    (one, home), (other, name) = here, there
+    for vlan in nic.vlans or (None,):
+        leaves, would = _as(one, vlan), _as(other, vlan)
+        bridge, which = f"bridge {other.bridge} of {name}", f"NIC {nic.mac}{f' in VLAN {vlan}' if vlan else ''}"
+        as_here = f"as those of {one.bridge} of {home} are"
+        if would is None:
+            row.note(
+                f"it is not known which VLANs the uplinks of {bridge} are in, which keeps VLANs apart",
+                f"Be sure that the frames of {which} pass there (bridge vlan show)",
+            )
+        elif leaves and not would:
+            row.wrong(
+                f"no frame of {which} would leave {name}: {_apart(other, vlan)}",
+                f"Put the uplinks of {bridge} into that VLAN, {as_here} (bridge vlan add)",
+            )
+        elif leaves and leaves.isdisjoint(would):
+            ways = f"{_list_ways(would)} there, and {_list_ways(leaves)} here"
+            different = row.note if None in (leaves | would) else row.wrong
+            different(
+                f"the frames of {which} would leave {bridge} {ways}",
+                "Be sure that both are the same LAN: a promoted guest would not be reached",
+            )
+
+
+def _as(lan: Lan, vlan: int | None) -> set[int | None] | None:
+    """As what a NIC's frames leave by the bridge's uplinks: with the tag of a VLAN, or None, without; nothing where
+    they do not leave, and None where that is not known. libvirt wants a bridge that filters for a NIC with a VLAN."""
+    if not lan.filters:
+        return {None} if vlan is None else set()
+    if lan.carried is None:
+        return None
+    number = vlan or lan.own
+    if number is None:
+        return set()
+    return {number if one.tagged else None for one in lan.carried if one.first <= number <= one.last}
+
+
+def _apart(lan: Lan, vlan: int | None) -> str:
+    if not lan.filters:
+        return f"bridge {lan.bridge} there knows no VLANs"
+    number = vlan or lan.own
+    if number is None:
+        return f"bridge {lan.bridge} there puts a tap into no VLAN (default_pvid 0)"
+    return f"of bridge {lan.bridge} there, no uplink ({', '.join(lan.uplinks)}) is in VLAN {number}"
+
+
+def _list_ways(ways: set[int | None]) -> str:
+    return " and ".join("without a tag" if way is None else f"in VLAN {way}" for way in sorted(ways, key=str))
 
 
 def _lan(host: Host, bridge: str | None) -> Lan | None:

@@ -179,6 +179,14 @@ def test_a_running_domain_has_aliases_and_taps() -> None:
     )
 
 
+def test_the_vlans_of_a_nic() -> None:
+    vlan = "<vlan trunk='yes'><tag id='42'/><tag id='47' nativeMode='untagged'/></vlan>"
+    (nic,) = reading.nics(devices(f"<interface type='bridge'>{vlan}</interface>"))
+    assert nic.vlans == (42, 47)
+    with pytest.raises(DomainXmlError, match="number of a VLAN"):
+        reading.nics(devices("<interface type='bridge'><vlan><tag id='x'/></vlan></interface>"))
+
+
 def test_nics_of_every_kind() -> None:
     found = reading.nics(fixture("nics"))
     assert [(nic.model, nic.driver, nic.driver_element, nic.queues) for nic in found] == [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.plugins.module_utils.host import links
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Carried
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import surroundings
 
 SYSTEM = "/sys/class/net"
@@ -46,3 +47,45 @@ def test_what_a_bridge_leads_to_takes_no_more_than_its_uplinks(
     (net / "vnet0" / "tun_flags").write_text("0x1002\n")
     (lan,) = surroundings.lans()
     assert (lan.mtu, lan.uplinks, lan.dead, lan.up) == (found, ("eth0",), (), True)
+
+
+# As bridge(8) of iproute2 6.15 writes it.
+VLANS = """[{"ifname":"eth0","vlans":[{"vlan":1,"flags":["PVID","Egress Untagged"]},{"vlan":10,"vlanEnd":12}]},
+{"ifname":"vnet0","vlans":[{"vlan":99,"flags":["PVID","Egress Untagged"]}]},{"ifname":"br0","vlans":[{"vlan":98}]}]"""
+BY_ITS_UPLINK = (Carried(1, 1, tagged=False), Carried(10, 12))
+
+
+@pytest.mark.parametrize(
+    ("setting", "own", "said", "found"),
+    [
+        ("1", "1", VLANS, (True, 1, BY_ITS_UPLINK)),
+        ("1", "0", VLANS, (True, None, BY_ITS_UPLINK)),
+        ("1", "1", None, (True, 1, None)),
+        ("1", "1", "[]", (True, 1, ())),
+        ("0", "1", VLANS, (False, None, None)),
+        (None, None, VLANS, (False, None, None)),
+    ],
+)
+def test_which_vlans_a_bridge_lets_out(
+    net: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str | None,
+    own: str | None,
+    said: str | None,
+    found: tuple[object, ...],
+) -> None:
+    """A kernel that cannot keep VLANs apart has no such setting."""
+
+    def answer(*command: str) -> str:
+        return without_vlans() if said is None or command[0] == "ip" else said
+
+    monkeypatch.setattr(surroundings, "run", answer)
+    device(net, "br0", 1500)
+    device(net, "eth0", 1500)
+    (net / "br0" / "bridge").mkdir()
+    (net / "br0" / "brif" / "eth0").mkdir(parents=True)
+    for name, text in (("vlan_filtering", setting), ("default_pvid", own)):
+        if text is not None:
+            (net / "br0" / "bridge" / name).write_text(f"{text}\n")
+    (lan,) = surroundings.lans()
+    assert (lan.filters, lan.own, lan.carried) == found

@@ -156,7 +156,7 @@ NOT_COMPARED: dict[type, dict[str, str]] = {
         "libvirt's and QEMU's names and numbers": "alias virtual_size failed_writes",
     },
     Nic: {
-        "of the XML": "model type bridge driver driver_element queues network",
+        "of the XML": "model type bridge driver driver_element queues network vlans",
         "libvirt's names": "alias tap",
     },
     Node: {"of the image below it": "file virtual_size"},
