@@ -51,6 +51,7 @@ NOT_CLAIMED = (
     "that the guest runs by itself",
     "as soon as the guest runs here",
     "If the guest runs on {}",
+    "If the guest runs on a host of the pair",
     "Protect it from the host that the guest runs on",
     "persistent, and its guest runs",
     "A guest that was started before an upgrade runs in the old QEMU",

@@ -93,7 +93,7 @@ class Hypervisor:
             raise Timeout(
                 f"QEMU did not answer {command} within {deadline:g} s",
                 remedy="Its main loop hangs, most often on a connection to a peer that is gone; "
-                "colo_failover releases such connections first",
+                "lockstep.colo.failover releases such connections first",
                 domain=domain,
             ) from None
         if "error" in reply:

@@ -35,7 +35,10 @@ def read(directory: str) -> Marker | None:
     except (ValueError, TypeError, AttributeError) as error:
         raise ColoError(
             f"{path} is damaged: {error}",
-            remedy="It says which copy of the images is the newest; find that out and write it again, or remove it",
+            remedy="It says which copy of the domain's images is the newest. If the guest runs on a host of the "
+            "pair, that one is: move the file away, and run lockstep.colo.deploy, which writes it anew. If it "
+            "is off on both, find out first where it ran last (/var/log/libvirt/qemu on each host): a start "
+            "of the other copy would lose what was written since",
         ) from None
 
 

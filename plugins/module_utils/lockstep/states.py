@@ -33,7 +33,7 @@ def replicated(seen: Observation) -> list[Disk]:
     if missing:
         raise ColoError(
             f"the record names disk {', '.join(missing)}, which the running domain does not have",
-            remedy="Run colo_disk again with the disks that the domain has",
+            remedy="Run lockstep.colo.unprotect, and lockstep.colo.deploy with the disks that the domain has",
         )
     return [below_filters(seen.monitor, by_target[disk.target]) for disk in seen.record.disks]
 
@@ -105,7 +105,7 @@ def _proxies(domain: Domain, record: Record, directory: str, options: tuple[str,
         if nic is None or nic.alias is None:
             raise ColoError(
                 f"the record names NIC {known.mac}, which the running domain does not have",
-                remedy="Run colo_disk again, so that the record has the domain's NICs",
+                remedy="Run lockstep.colo.unprotect and lockstep.colo.deploy, so that the record has the domain's NICs",
             )
         yield Proxy(nic.alias, nic.model, ports["mirror", known.mac], ports["compare", known.mac], directory, options)
 

@@ -104,12 +104,15 @@ def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) ->
     record = peer.record
     if peer.domain is None or record is None or record.role != "primary":
         yield from problems(preflight.of_host(seen.host, wanted.directory, dry=wanted.dry))
-        yield Problem("the peer is not the primary of a pair", "Run colo_disk with role primary there first")
+        yield Problem(
+            "the peer is not the primary of a pair",
+            "Run lockstep.colo.deploy, which prepares both hosts (as a module: colo_disk with role primary there)",
+        )
         return
     if wanted.address and wanted.address != record.peer.address:
         yield Problem(
             f"the primary's record has {record.peer.address} as this host's address, not {wanted.address}",
-            "Run colo_disk on the primary again, with the right peer_address",
+            "Correct colo_address and run lockstep.colo.deploy (as a module: colo_disk there with that peer_address)",
         )
     yield from problems(preflight.of_pair(wishes.recorded(wanted, record), peer, seen))
 
@@ -168,7 +171,10 @@ def _kept_problems(role: str, seen: Observation, peer: Observation | None) -> It
     if role == "primary":
         yield Problem("this host has the standby, not the guest", "State role secondary for this host")
     elif seen.domain.active:
-        yield Problem(f"the {seen.record.role} is running", "Run colo_pair with state absent first")
+        yield Problem(
+            f"the {seen.record.role} is running",
+            "Run lockstep.colo.unprotect, which ends that first (as a module: colo_pair with state absent)",
+        )
     elif seen.record.role != "secondary" and (peer is None or peer.generation <= seen.generation):
         yield Problem(
             "this host has had the guest, and it is not certain that the other host has a newer copy",
@@ -181,7 +187,12 @@ def _plain_primary(seen: Observation) -> Plan:
     refuse_if(guest.unanswered(seen))
     if seen.monitor and any(map(is_ours, seen.monitor.nodes)):
         refuse_if(
-            [Problem("the pair's layers are under the running guest's disks", "Run colo_pair state=absent first")]
+            [
+                Problem(
+                    "the pair's layers are under the running guest's disks",
+                    "Run lockstep.colo.unprotect, which takes them out (as a module: colo_pair with state absent)",
+                )
+            ]
         )
     after = xml.unprotect(domain.inactive_xml)
     steps = [*let_pass(seen), *_define(domain, after)]

@@ -65,7 +65,8 @@ def _own_problems(seen: Observation) -> Iterator[Problem]:
     elif copies.completed(seen):
         yield Problem(
             "this standby may still be promoted: it would be an old copy after the drill",
-            "Run colo_pair with state expendable here, and let the primary go on alone; the playbook drill does",
+            "Run lockstep.colo.drill, which sees to that and lets the primary go on alone first (as a module: "
+            "colo_pair with state expendable here)",
         )
 
 
@@ -73,7 +74,7 @@ def _peer_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:
     if peer.record is None or peer.record.role != "alone" or peer.generation <= seen.generation:
         yield Problem(
             f"the guest on {peer.host.name} has not gone on alone: two guests would run in one pair",
-            "Run colo_failover there first; the playbook drill does",
+            "Run lockstep.colo.drill, which does that first (as a module: colo_failover there)",
         )
 
 

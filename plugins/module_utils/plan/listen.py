@@ -89,14 +89,16 @@ def _runs(peer: Observation) -> bool:
 
 def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
     if seen.domain is None:
-        yield guest.missing("Run colo_disk with role secondary here first")
+        yield guest.missing(
+            "Run lockstep.colo.deploy, which defines it (as a module: colo_disk with role secondary here)"
+        )
         return
     yield from halves.role_problems(seen, "secondary")
     if seen.record is None:
         return
     yield from halves.peer_problems(seen.record, peer)
     if seen.domain.active and seen.monitor is None:
-        yield guest.mute(seen, "If its primary's host is lost, run colo_failover here", "the standby")
+        yield guest.mute(seen, "If its primary's host is lost, run lockstep.colo.failover", "the standby")
     elif seen.domain.active and _alone(peer) and current.alive(seen):
         yield Problem(
             f"this standby is in lockstep: another run has brought the pair there since {peer.host.name} was looked at",

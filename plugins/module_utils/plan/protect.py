@@ -76,7 +76,10 @@ def _standby_problems(seen: Observation, peer: Observation) -> Iterator[Problem]
                 "and run lockstep.colo.failover",
             )
     elif peer.monitor is None or peer.monitor.status != states.INCOMING or not states.listens(peer):
-        yield Problem(f"no standby listens on {peer.host.name}", "Run colo_pair with role secondary there first")
+        yield Problem(
+            f"no standby listens on {peer.host.name}",
+            "Run lockstep.colo.deploy, which has it listen first (as a module: colo_pair with role secondary there)",
+        )
 
 
 def _sockets(seen: Observation) -> list:

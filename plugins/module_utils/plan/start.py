@@ -95,5 +95,5 @@ def _standby_problems(seen: Observation, standby: Observation) -> Iterator[Probl
     elif not seen.domain.active and standby.domain.active and copies.completed(standby):
         yield Problem(
             f"the standby on {there} may still be promoted: it would be an old copy as soon as the guest runs here",
-            "Run colo_pair with state expendable there first; the playbook start does",
+            "Run lockstep.colo.start, which sees to that first (as a module: colo_pair with state expendable there)",
         )

@@ -239,7 +239,9 @@ def reach(
     if goal.role and request.role not in (None, goal.role):
         raise ColoError(f"a {request.role} cannot be {name}", remedy=f"State role {goal.role}, on its host")
     if goal.needs_peer and request.peer is None:
-        raise ColoError("the other host is unreachable", remedy="Bring it back first; after a loss, run colo_failover")
+        raise ColoError(
+            "the other host is unreachable", remedy="Bring it back first; after a loss, run lockstep.colo.failover"
+        )
     if request.peer is not None:
         request = replace(request, peer=read_anew(request.peer, request.domain))
     urgent, found = goal.urgent(request), []

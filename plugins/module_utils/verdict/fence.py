@@ -180,7 +180,8 @@ def _not_ended(seen: Observation, peer: Observation) -> Iterator[Problem]:
         stale = peer.record is not None and peer.record.role == "alone" and not peer.domain.active
         if not (stale and peer.generation < seen.generation):
             yield Problem(
-                f"the guest on {there} was not seen ended and given up", f"Run lockstep.colo.colo_fence on {there}"
+                f"the guest on {there} was not seen ended and given up",
+                f"Run lockstep.colo.failover, which ends it first (as a module: colo_fence on {there})",
             )
 
 
@@ -199,7 +200,7 @@ def _not_drilled(seen: Observation, peer: Observation) -> Iterator[Problem]:
     if not standby or peer.record.complete is not None:
         yield Problem(
             f"the standby on {peer.host.name} may still be promoted",
-            "Run colo_pair with state expendable there first; the playbook drill does",
+            "Run lockstep.colo.drill, which sees to that first (as a module: colo_pair with state expendable there)",
         )
     elif any(nic.tap_up for nic in peer.domain.nics):
         yield Problem(

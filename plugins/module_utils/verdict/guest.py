@@ -56,5 +56,6 @@ def cut_off(seen: Observation) -> Iterator[Problem]:
     if seen.domain and seen.record and states.half_taken_over(seen):
         yield Problem(
             f"a failover to {seen.host.name} was cut off, and the guest's disks or links are not its own yet",
-            "Run the playbook failover again, or colo_failover on this host; the other playbooks do that by themselves",
+            "Run lockstep.colo.failover again (as a module: colo_failover on this host); the other playbooks do that "
+            "by themselves",
         )

@@ -25,7 +25,10 @@ def unmet(wanted: Wanted, holder: Observation, standby: Observation) -> Iterator
 def role_problems(seen: Observation, role: str) -> Iterator[Problem]:
     """Why this domain cannot take the part of ``role`` (primary, secondary) in a pair."""
     if seen.record is None:
-        yield Problem("the domain is not prepared: it has no record of a pair", f"Run colo_disk with role {role} first")
+        yield Problem(
+            "the domain is not prepared: it has no record of a pair",
+            f"Run lockstep.colo.deploy, which prepares it (as a module: colo_disk with role {role})",
+        )
     elif seen.record.role != role:
         yield Problem(
             f"the domain is the {seen.record.role} of its pair, not the {role}",
@@ -36,12 +39,16 @@ def role_problems(seen: Observation, role: str) -> Iterator[Problem]:
 def peer_problems(record: Record, peer: Observation) -> Iterator[Problem]:
     """Why the peer is not the other half of the pair of ``record``."""
     if peer.record is None:
-        yield Problem(f"{peer.host.name} has no record of this pair", "Run colo_disk there first")
+        yield Problem(
+            f"{peer.host.name} has no record of this pair",
+            "Run lockstep.colo.deploy, which writes it (as a module: colo_disk there)",
+        )
     elif peer.record.generation != record.generation or peer.record.first_port != record.first_port:
         yield Problem(
             f"the records differ: generation {record.generation} and ports from {record.first_port} here, "
             f"{peer.record.generation} and {peer.record.first_port} on {peer.host.name}",
-            "Run lockstep.colo.deploy, which writes both (or colo_disk on the primary, then on the secondary)",
+            "Run lockstep.colo.deploy, which writes both (as a module: colo_disk on the primary, then on the "
+            "secondary)",
         )
 
 

@@ -28,7 +28,7 @@ def of_standby(wanted: Wanted, peer: Observation, xml: str, record: Record) -> I
     if peer.domain.redacted and not wanted.dry:
         yield Problem(
             "the domain has passwords, and peer came without them: the standby's display would be open to everybody",
-            "Give as peer the registered result of colo_info with secrets",
+            "Run lockstep.colo.deploy, which reads them (as a module: peer is what colo_info with secrets returns)",
         )
     own = {disk.target: disk.path for disk in record.disks}
     for disk in domain.disks:

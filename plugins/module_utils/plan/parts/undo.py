@@ -30,7 +30,8 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
     if seen.record.role != "secondary":
         return undo(seen)
     if seen.monitor.colo == "secondary" and not (peer and peer.monitor and peer.monitor.migration.status != "colo"):
-        refuse_if([Problem("the standby is in lockstep", "Run colo_pair with state absent on the primary first")])
+        remedy = "Run lockstep.colo.unprotect, which frees the guest first (as a module: colo_pair with state absent)"
+        refuse_if([Problem("the standby is in lockstep", remedy)])
     return Plan((Step("end the standby", "destroy"),), seen)
 
 

@@ -30,7 +30,7 @@ def newest(holder: Observation, standby: Observation) -> list[Requirement]:
     if holder.record and holder.record.role == "secondary":
         row.wrong(
             f"{here} has the standby of this domain, not the guest",
-            "Protect it from the host that the guest runs on; after the loss of that host, run colo_failover here",
+            "Protect it from the host that the guest runs on; after the loss of that host, run lockstep.colo.failover",
         )
     if standby.record and standby.generation > holder.generation:
         row.wrong(

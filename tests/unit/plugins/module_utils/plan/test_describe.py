@@ -103,7 +103,7 @@ def test_taking_it_back_gives_the_xml_from_before() -> None:
 
 @pytest.mark.parametrize("name", ["quorum-in-primary", "protected-primary"])
 def test_a_primary_with_layers_under_its_disks_is_not_taken_back(name: str) -> None:
-    with pytest.raises(Refusal, match="Run colo_pair state=absent first"):
+    with pytest.raises(Refusal, match=r"Run lockstep\.colo\.unprotect, which takes them out"):
         describe.plain("primary", recorded(name), None)
 
 

@@ -243,7 +243,7 @@ def test_nothing_begins_before_the_standby_listens(peer: str) -> None:
 
 def test_what_does_not_belong_together_is_refused() -> None:
     described = recorded("described-primary")
-    with pytest.raises(Refusal, match="Run colo_disk with role primary first"):
+    with pytest.raises(Refusal, match=r"Run lockstep\.colo\.deploy, which prepares it"):
         primary(recorded("unprotected-primary"))
     with pytest.raises(Refusal, match="is the secondary of its pair, not the primary"):
         primary(LISTENING)

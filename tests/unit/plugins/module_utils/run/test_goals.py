@@ -139,7 +139,7 @@ def test_everything_else_is_looked_at_thoroughly(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("name", sorted(name for name, goal in GOALS.items() if goal.needs_peer))
 def test_what_needs_the_other_host_is_refused_without_it(name: str) -> None:
-    with pytest.raises(ColoError, match=r"the other host is unreachable. .*colo_failover"):
+    with pytest.raises(ColoError, match=r"the other host is unreachable. .*lockstep\.colo\.failover"):
         goals.reach(name, Request("web1", role=GOALS[name].role), uri="none://", owner="a test")
 
 
