@@ -31,7 +31,7 @@ def script(root: Path) -> str:
     text = LOOK.read_text(encoding="utf-8").replace(
         ". /etc/os-release", "NAME=Debian ID=debian VERSION_CODENAME=trixie"
     )
-    for place in ("/etc/", "/sys/", "/usr/lib"):
+    for place in ("/etc/", "/sys/", "/usr/lib", "/run/", "/proc/"):
         text = text.replace(f" {place}", f" {root}{place}").replace(f"={place}", f"={root}{place}")
     return text
 
@@ -160,6 +160,29 @@ def test_what_a_service_has_not_read_since_a_run_was_cut_off_is_told(host: Path,
     systemctl = f"case $1 in is-active) {runs} ;; show) {began} ;; esac"
     seen = look(host, systemctl=systemctl, nft="exit 0", dpkg_query="exit 0")
     assert (seen["hook_unread"], seen["watch"][-1].endswith(" outdated")) == (late, late)
+
+
+@pytest.mark.parametrize(
+    ("booted", "noted", "unread"),
+    [(-60, None, True), (60, None, False), (-60, 60, False), (-60, -60, True), (60, -60, False)],
+    ids=["written in this boot", "before it", "and read", "and again since", "before it, of an odd clock"],
+)
+def test_whether_guests_that_run_have_read_the_rules_is_told(
+    host: Path, booted: int, noted: int | None, unread: bool
+) -> None:
+    """Seconds after the rules were written; None: no handler has run since the host was started."""
+    up = {"systemctl": UP, "nft": "exit 0", "dpkg_query": "exit 0"}
+    kept(host / RULES, 0o644, BLOCK)
+    written = int((host / RULES).stat().st_ctime)
+    (host / "proc").mkdir()
+    (host / "proc/stat").write_text(f"cpu  1 2 3\nbtime {written + booted}\nprocesses 7\n", encoding="utf-8")
+    if noted is not None:
+        note = host / "run/lockstep-colo/apparmor-rules"
+        kept(note, 0o644, "")
+        os.utime(note, (written + noted, written + noted))
+    assert look(host, **up)["rules_unread"] is False, "no AppArmor, nothing to read"
+    kept(host / "sys/kernel/security/apparmor", 0o755)
+    assert look(host, **up)["rules_unread"] is unread
 
 
 def test_a_bare_host_says_so(tmp_path: Path) -> None:

@@ -33,16 +33,30 @@ kept() {
     [ -f "$1" ] && echo "$(owned "$1") $(digest <"$1")"
 }
 unit() { echo "$(systemctl is-enabled "$1" 2>/dev/null) $(systemctl is-active "$1" 2>/dev/null)"; }
+# Whether one of these files was changed after a moment, in nanoseconds since the epoch.
+changed_since() {
+    moment=$1
+    shift
+    for path in "$@"; do
+        [ -e "$path" ] && [ "$(stat --format %.9Z "$path" | tr -d .)" -gt "$moment" ] && return
+    done
+    return 1
+}
 # Whether a service runs that has not read these files as they are: a run that changed them was cut off before it restarted it.
 outdated() {
     systemctl is-active --quiet "$1" || return
     began=$(systemctl show --property=ExecMainStartTimestamp --timestamp=us+utc --value "$1" 2>/dev/null)
     [ -n "$began" ] && began=$(date --date="$began" +%s%N 2>/dev/null) || return
     shift
-    for path in "$@"; do
-        [ -e "$path" ] && [ "$(stat --format %.9Z "$path" | tr -d .)" -gt "$began" ] && return
-    done
-    return 1
+    changed_since "$began" "$@"
+}
+# Whether guests may run that have not read AppArmor's rules as they are: libvirt reads them when it starts a guest. A guest
+# of an earlier boot there is not, and the handler that has all read them leaves a note until the next.
+unread_by_guests() {
+    note=/run/lockstep-colo/apparmor-rules
+    [ -e /sys/kernel/security/apparmor ] || return
+    changed_since "$(sed -n 's/^btime //p' /proc/stat)000000000" "$1" || return
+    [ ! -e $note ] || changed_since "$(stat --format %.9Y $note | tr -d .)" "$1"
 }
 
 # A digest of a key is no key: it tells whether the one that is there is the one that shall be.
@@ -75,6 +89,7 @@ echo "directory: '$(kept "$directory")'"
 echo "hooks: '$(kept /etc/libvirt/hooks/qemu.d)'"
 echo "hook: '$(kept /etc/libvirt/hooks/qemu.d/lockstep-colo)'"
 echo "rules: '$([ -f $rules ] && echo "$(owned $rules) $(sed -n '/^# BEGIN lockstep.colo$/,/^# END lockstep.colo$/p' $rules | digest)")'"
+unread_by_guests $rules && echo "rules_unread: true" || echo "rules_unread: false"
 outdated "$daemon.service" /etc/libvirt/hooks/qemu.d/lockstep-colo && echo "hook_unread: true" || echo "hook_unread: false"
 echo "service: '$(unit "$daemon.service")'"
 echo "socket: '$(unit "$daemon.socket")'"
