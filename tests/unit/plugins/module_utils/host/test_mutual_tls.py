@@ -1,0 +1,135 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who connects says nothing to a false server in its peer's place, whatever that shows; over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.apply import handover
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
+from ansible_collections.lockstep.colo.plugins.module_utils.host import nbd, sieve
+from ansible_collections.lockstep.colo.plugins.plugin_utils import authority
+
+HERE = "127.0.0.1"
+AN_HOUR_AGO = -1 / 48  # as days in force, of a certificate that was made an hour ago
+PATIENCE = 3.0  # seconds
+ALERT, LENGTH_OF_ALERT = b"\x15\x03", 7  # TLS's word for what it does not understand, in clear
+FAULTS = ["of another host", "of another authority", "that has ended", "none, and no TLS"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of this host's certificate, by QEMU's names, and beside it each that a server shows."""
+    home = tmp_path_factory.mktemp("pki")
+    here = authority.certify(str(home / "known"), "kvm1", HERE, 100, 10)
+    ours = home / "ours"
+    ours.mkdir()
+    shutil.copy(here.authority, ours / "ca-cert.pem")
+    for end in ("server", "client"):
+        shutil.copy(here.certificate, ours / f"{end}-cert.pem")
+        shutil.copy(here.key, ours / f"{end}-key.pem")
+    shutil.copytree(home / "known", home / "of the peer")
+    shutil.copytree(home / "known", home / "that has ended")
+    made = {
+        "of the peer": ("kvm2", HERE, 100),
+        "of another host": ("kvm9", "192.0.2.9", 100),
+        "of another authority": ("kvm2", HERE, 100),
+        "that has ended": ("kvm2", HERE, AN_HOUR_AGO),
+    }
+    for name, (host, address, days) in made.items():
+        if name == "of another host":
+            shutil.copytree(home / "known", home / name)
+        authority.certify(str(home / name), host, address, days, 10)
+        (home / name / host).rename(home / name / "shown")
+    return home
+
+
+class Impostor(threading.Thread):
+    """It takes one connection, as an NBD server or at once with TLS; ``said`` is what it was told within or without."""
+
+    def __init__(self, shown: Path | None, *, exports: bool) -> None:
+        super().__init__(daemon=True)
+        self.server = socket.create_server((HERE, 0))
+        self.port: int = self.server.getsockname()[1]
+        self.shown, self.exports, self.said, self.asked = shown, exports, b"", False
+        self.start()
+
+    def run(self) -> None:
+        with self.server, self.server.accept()[0] as plain, contextlib.suppress(OSError, EOFError):
+            plain.settimeout(PATIENCE)
+            if self.exports:
+                plain.sendall(nbd.MAGIC + nbd.OPTIONS + struct.pack(">H", nbd.FIXED | nbd.NO_ZEROES))
+                self.asked = struct.unpack(">I8sII", nbd.exactly(plain, 20))[2] == nbd.STARTTLS
+                kind = nbd.ACK if self.shown else nbd.UNSUPPORTED
+                plain.sendall(struct.pack(">QIII", 0x3E889045565A9, nbd.STARTTLS, kind, 0))
+            else:
+                self.asked = plain.recv(3, socket.MSG_PEEK)[:2] == b"\x16\x03"
+            if self.shown is None:
+                if not self.exports:
+                    plain.recv(1 << 16)  # the greeting of TLS
+                    plain.sendall(bytes(64))
+                self._hear(plain)
+                return
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.shown / "cert.pem", self.shown / "key.pem")
+            with context.wrap_socket(plain, server_side=True) as within:
+                self._hear(within)
+
+    def _hear(self, connection: socket.socket) -> None:
+        while more := connection.recv(1 << 16):
+            self.said += more
+            if self.shown is not None:
+                return  # one word is enough to show that it is spoken to
+
+
+def say_the_word(port: int, ours: str) -> None:
+    with handover.call(HERE, port, PATIENCE, ours) as tell:
+        tell("the token")
+
+
+def ask_for_an_export(port: int, ours: str) -> None:
+    with socket.create_connection((HERE, port), PATIENCE) as plain:
+        nbd.connected(plain, "disk", HERE, ours)
+
+
+def ask_for_sums(port: int, ours: str) -> None:
+    told = {"address": HERE, "sums": port, "credentials": ours, "target": "vda", "size": 1}
+    assert sieve._asked(told) is None
+
+
+CALLERS = pytest.mark.parametrize("call", [say_the_word, ask_for_an_export, ask_for_sums])
+
+
+def spoken(call: Callable[[int, str], None], home: Path, shown: str) -> bytes:
+    """What an impostor that shows this is told."""
+    path = home / shown / "shown"
+    server = Impostor(path if path.exists() else None, exports=call is ask_for_an_export)
+    with contextlib.suppress(ColoError, OSError, EOFError):
+        call(server.port, str(home / "ours"))
+    server.join(10)
+    assert not server.is_alive()
+    assert server.asked, "it was not asked for TLS: this proves nothing"
+    return server.said
+
+
+@CALLERS
+@pytest.mark.parametrize("shown", FAULTS)
+def test_nothing_is_said_to_one_who_has_not_the_peers_certificate(
+    home: Path, call: Callable[[int, str], None], shown: str
+) -> None:
+    said = spoken(call, home, shown)
+    assert said == b"" or (said.startswith(ALERT) and len(said) == LENGTH_OF_ALERT)
+
+
+@CALLERS
+def test_one_who_has_it_is_spoken_to(home: Path, call: Callable[[int, str], None]) -> None:
+    assert spoken(call, home, "of the peer")
