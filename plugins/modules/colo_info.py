@@ -29,6 +29,10 @@ options:
     description: Longest time between two checkpoints that is wanted, in milliseconds, for RV(pending).
     type: int
     default: 2000
+  sync_speed:
+    description: Limit of the copying of each disk that is wanted, in bytes per second, for RV(pending); V(0) for none.
+    type: int
+    default: 0
   image_owner:
     description: User that is to own new images. Where it is stated, the host is looked at for it.
     type: str
@@ -267,6 +271,7 @@ def main() -> None:
             **modules.UNCOMPARED,
             **modules.TLS_OPTION,
             "checkpoint_delay": {"type": "int", "default": modules.DEFAULTS.checkpoint_delay},
+            "sync_speed": {"type": "int", "default": modules.DEFAULTS.sync_speed},
             "image_owner": {"type": "str"},
             "image_group": {"type": "str"},
             "name": {"type": "str", "aliases": ["domain"]},

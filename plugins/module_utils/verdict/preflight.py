@@ -42,6 +42,7 @@ def of_pair(wanted: Wanted, holder: Observation, standby: Observation, *, strict
         *of_host(holder.host, wanted.directory, dry=wanted.dry),
         *of_host(standby.host, wanted.directory, dry=wanted.dry),
         *_between(wanted, holder, standby, strict=strict),
+        *domain.paces(wanted),
         *images.accounts(wanted, holder),
         *images.accounts(wanted, standby),
         *domain.running(holder),

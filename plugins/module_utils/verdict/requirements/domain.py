@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from ...lockstep import abilities, states
 from ...observation.seen import AFTER_THAT, STOPPED_BY_A_DISK, Domain, Observation
+from ...record.pair import MAX_NUMBER
 from ...record.wanted import Wanted
 from .. import guest
 from .row import Requirement, Row
+
+LONGEST_DELAY = 2**32 - 1  # milliseconds: QEMU's x-checkpoint-delay is a uint32
 
 
 def running(seen: Observation) -> list[Requirement]:
@@ -53,6 +56,18 @@ def monitor(seen: Observation) -> list[Requirement]:
             "Start it afresh, in the QEMU that its host has now",
         )
     return row.found(answer.version)
+
+
+def paces(wanted: Wanted) -> list[Requirement]:
+    """Numbers that QEMU takes: what it refuses of them it would refuse after the disks were copied."""
+    row = Row("paces", None, "numbers that QEMU takes")
+    for option, value, most in (
+        ("colo_checkpoint_delay", wanted.checkpoint_delay, LONGEST_DELAY),
+        ("colo_sync_speed", wanted.sync_speed, MAX_NUMBER),
+    ):
+        if not 0 <= value <= most:
+            row.wrong(f"{option} is {value}, and QEMU takes whole numbers from 0 to {most}", f"Correct {option}")
+    return row.found(f"{wanted.checkpoint_delay} ms between two checkpoints at most")
 
 
 def migration(seen: Observation) -> list[Requirement]:
