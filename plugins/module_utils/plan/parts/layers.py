@@ -142,8 +142,8 @@ def connect_anew(seen: Observation, part: Part, socket: Part) -> list[Step]:
     """Give a filter another connection with the other host; what is sent meanwhile does not come to it.
 
     QEMU reads nothing of a connection over which it mirrors packets: on an idle NIC it would not notice that this one
-    has ended, and not take the next (chardev/char-socket.c: G_IO_HUP alone is watched). A reset it does notice. One of the
-    answers is closed instead, with all that was sent: the comparison has to read it to the end of a packet.
+    has ended, and not take the next (chardev/char-socket.c: G_IO_HUP alone is watched). A reset it does notice. One of
+    the answers is closed instead, with all that was sent: the comparison has to read it to the end of a packet.
     """
     steps = [_remove_object(part.name)] if states.has(seen.monitor, part) else []
     if states.has(seen.monitor, socket):
