@@ -13,19 +13,22 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import certificates
 import pytest
-from colo_bed import OTHER, Bed, Run
+import standby
+from colo_bed import OTHER, Bed, Run, wait_for
 from lockstep_lab import probe
 from lockstep_lab.common import CLIENT_ADDRESS, HOSTS
 
 IMPOSTOR = Path(__file__).with_name("impostor.py")
-MIGRATION, NBD = 21600, 21601
+MIGRATION, NBD, MIRROR, COMPARE, WORD = 21600, 21601, 21602, 21603, 21615
 NO_TLS = "that does not encrypt"
+A_WHILE = 6  # seconds, in which who lost a connection makes it anew
 
 pytestmark = pytest.mark.long
 
@@ -86,6 +89,13 @@ def got_something(port: int, heard: list[dict[str, Any]]) -> None:
     assert [one for one in heard if one["port"] == port and one["shook"] and (one["bytes"] or one["held"])], heard
 
 
+def phase(bed: Bed) -> str:
+    file = bed.lab.state / "impostor.json"
+    bed.playbook("status", "--limit", "web1", "-e", f"colo_status_file={file}", "-e", "colo_status_watch=2")
+    (pair,) = json.loads(file.read_text(encoding="utf-8"))
+    return pair["phase"]
+
+
 def refused(run: Run) -> None:
     assert run.code != 0, run.said()[-3000:]
 
@@ -102,3 +112,50 @@ def test_no_disk_and_no_memory_is_sent_to_it(lab: Bed, acks: Path, shown: dict[s
         refused(lab.deploy())
     got_something(port, heard)
     assert lab.get(patience=30) == boot
+
+
+def test_a_standby_that_waits_sends_it_no_packet(lab: Bed, acks: Path, shown: dict[str, Path | None]) -> None:
+    """It connects anew each second, until its primary listens."""
+    boot, ports = lab.get(), (MIRROR, COMPARE)
+    standby.begin(lab)
+    for name, path in faults(shown, "kvm1").items():
+        with posing(lab, "kvm1", ports, path) as heard:
+            time.sleep(A_WHILE)
+        for port in ports:
+            got_nothing(port, name, heard)
+    with posing(lab, "kvm1", ports, lab.lab.state / "colo-ca" / "kvm1") as heard:
+        time.sleep(A_WHILE)
+    for port in ports:
+        got_something(port, heard)
+    assert lab.get() == boot
+
+
+def test_the_word_of_a_change_of_sides_is_not_said_to_it(lab: Bed, acks: Path, shown: dict[str, Path | None]) -> None:
+    boot = lab.get()
+    lab.deploy().good()
+    for name, path in faults(shown, "kvm2").items():
+        with posing(lab, "kvm2", (WORD,), path) as heard:
+            refused(lab.playbook("switchover", "-e", "colo_guest_host=kvm2"))
+        got_nothing(WORD, name, heard)
+        assert lab.get(patience=60) == boot
+    wait_for("the pair to be protected as before", lambda: phase(lab) == "protected", 120)
+
+
+def test_in_lockstep_nobody_connects_anew_to_it_and_a_failover_loses_nothing(lab: Bed, acks: Path) -> None:
+    """One that was reset in lockstep stays closed: even with the host's own certificate nothing is asked of it."""
+    boot, packets = lab.get(), (MIRROR, COMPARE)
+    lab.deploy().good()
+    with posing(lab, "kvm1", packets, lab.lab.state / "colo-ca" / "kvm1") as heard:
+        for port in packets:
+            lab.ssh("kvm2", f"ss -K dst {HOSTS['kvm1']} dport = {port}")
+            lab.ssh("kvm1", f"ss -K dst {HOSTS['kvm2']} sport = {port}")
+        time.sleep(A_WHILE)
+        assert lab.get(patience=60) == boot
+    assert heard == []
+    lab.power_off("kvm1")
+    lab.failover("kvm1").good()
+    assert lab.get(patience=60) == boot
+    probe.stop(lab.lab, quiet=True)
+    word = lab.lost("kvm2", acks, live=True)["vda"]
+    assert word["acknowledged"]
+    assert word["lost"] == []

@@ -14,6 +14,7 @@ from typing import Any
 
 import certificates
 import pytest
+import standby
 from colo_bed import ROOT, Bed, wait_for
 from lockstep_lab import probe
 from lockstep_lab.common import HOSTS
@@ -78,14 +79,7 @@ def phase(bed: Bed) -> str:
 
 
 def test_a_standby_that_listens(lab: Bed, shown: dict[str, Path]) -> None:
-    disks = [{"target": "vda", "format": "qcow2"}]
-    ends = {"address": HOSTS["kvm1"], "peer_address": HOSTS["kvm2"]}
-    there = lab.module("kvm2", "colo_info", name="web1")
-    lab.module("kvm1", "colo_disk", name="web1", role="primary", disks=disks, peer=there, **ends)
-    here = lab.module("kvm1", "colo_info", name="web1", secrets=True)
-    for module in ("colo_disk", "colo_pair"):
-        done = lab.module("kvm2", module, name="web1", role="secondary", peer=here)
-        assert not done["failed"], done["msg"]
+    standby.begin(lab)
     ports = [(HOSTS["kvm2"], port) for port in DOCUMENTED["kvm2"]]
     assert listening(lab, "kvm2") == ports
     tried(lab, "listening", shown)
