@@ -108,9 +108,6 @@ def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) ->
         yield from _source_problems(peer)
         if peer.domain and peer.record:
             yield from halves.unmet(wanted, peer, seen)
-        for channel in seen.record.channels():
-            if channel.listener == "secondary":
-                yield from halves.port_free(seen, channel)
 
 
 def _source_problems(peer: Observation) -> Iterator[Problem]:

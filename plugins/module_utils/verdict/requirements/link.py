@@ -13,6 +13,7 @@ from ...record.address import is_link_local
 from ...record.pair import PORT_RANGE, PORTS_PER_PAIR
 from ...record.wanted import Wanted
 from ..problem import Problem
+from .place import standby_runs
 from .row import Requirement, Row
 
 GOOD_SPEED = 1000  # Mbit/s
@@ -92,18 +93,29 @@ def link_speed(host: Host, wanted: str | None) -> list[Requirement]:
 
 
 def ports(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
-    """A block of ports: the one that is stated, else the pair's own, else one that is free on both hosts."""
+    """A block of ports: the one that is stated, else the pair's own, else one that is free on both hosts.
+
+    Of its own a stranger may have one meanwhile on which a standby that does not run is to listen.
+    """
     own = holder.record.first_port if holder.record else None
     first = wanted.first_port or own
     if first is None:
         return _some_block(holder.host, standby.host)
     rows = []
-    for host in (holder.host, standby.host):
+    for host, meanwhile in ((holder.host, []), (standby.host, list(_taken_meanwhile(holder, standby)))):
         row = Row("ports", host, _BLOCK_NEEDED)
-        for problem in () if first == own else _taken(host, first):
+        for problem in meanwhile if first == own else _taken(host, first):
             row.wrong(problem.what, problem.remedy)
         rows += row.found(_block(first))
     return rows
+
+
+def _taken_meanwhile(holder: Observation, standby: Observation) -> Iterator[Problem]:
+    if holder.domain is None or holder.record is None or standby_runs(holder.domain, standby):
+        return
+    for channel in holder.record.channels():
+        if channel.listener == "secondary":
+            yield from in_use(standby.host, [channel.port], f", for the {channel.kind} channel,")
 
 
 def _some_block(here: Host, there: Host) -> list[Requirement]:

@@ -77,3 +77,22 @@ def test_a_peer_that_answers_nothing_at_all_is_not_said_to_lose_large_packets() 
     primary, standby, lost = recorded("protected-primary"), recorded("protected-secondary"), Passage(1500, passes=False)
     assert said(link.large_packets(primary, replace(standby, latency=0.2, passage=lost)))
     assert not said(link.large_packets(primary, replace(standby, latency=None, passage=lost)))
+
+
+@pytest.mark.parametrize(
+    ("standby", "port", "words"),
+    [
+        ("described-secondary", 21600, "port 21600, for the migration channel, is in use on kvm2"),
+        ("described-secondary", 21601, "port 21601, for the nbd channel, is in use on kvm2"),
+        ("described-secondary", 21602, None),
+        ("listening-secondary", 21600, None),
+    ],
+    ids=["migration", "nbd", "a port of the primary's", "its own"],
+)
+def test_a_stranger_may_have_taken_a_port_of_a_pair_whose_standby_is_off(
+    standby: str, port: int, words: str | None
+) -> None:
+    there = recorded(standby)
+    there = replace(there, host=replace(there.host, ports=(port,)))
+    found = said(link.ports(Wanted(), recorded("described-primary"), there))
+    assert [problem.what for problem in found] == [words] * (words is not None)
