@@ -93,6 +93,40 @@ def test_deploy_goes_on_where_it_was_cut_off(bed: Bed) -> None:
     bed.playbook("status", "--limit", "web1").good()
 
 
+# By what a path ends with, whose it is and what others may do with it, of all that is on both hosts of a pair.
+OWNED = {
+    ".qcow2": "libvirt-qemu 600 f",
+    "-key.pem": "libvirt-qemu 600 f",
+    "colo.json": "root 644 f",
+    "/run/lockstep-colo": "root 700 d",
+    "/etc/lockstep-colo/pki": "root 755 d",
+}
+# Of the directories in which a primary's QEMU has sockets of COLO: who may not enter one reaches none of them.
+SOCKETS = "find /var/lib/libvirt/qemu -type s -name 'colo-*' -printf '%h\\n' | xargs stat -c '%U %a'"
+
+
+def test_what_is_written_is_for_its_owner_alone(bed: Bed, tmp_path: Path) -> None:
+    """Images that the collection made, keys, what is open until a reboot, and what the control node keeps."""
+    for host, number in {"kvm1": 5, "kvm2": 8}.items():
+        places = f"{DIRECTORY} /etc/lockstep-colo/pki /run/lockstep-colo"
+        lines = bed.ssh(host, f"find {places} -printf '%u %m %y %p\\n'").splitlines()
+        found = {path: owned for owned, _space, path in (line.rpartition(" ") for line in lines)}
+        known = {path: OWNED[end] for path in found for end in OWNED if path.endswith(end)}
+        assert len(known) >= number, found
+        assert {path: found[path] for path in known} == known
+        assert not [line for line in lines if int(line.split()[1], 8) & 0o022], "others may write"
+        assert not [path for path, owned in found.items() if owned.endswith(" s")], found
+    assert set(bed.ssh("kvm1", SOCKETS).splitlines()) == {"libvirt-qemu 750"}
+    reports, file = tmp_path / "reports", tmp_path / "status.json"
+    bed.deploy("-e", f"colo_report_directory={reports}").good()
+    bed.playbook("status", "--limit", "web1", "-e", f"colo_status_file={file}").good()
+    home = bed.lab.state / "colo-ca"
+    kept = [file, *reports.rglob("*.*"), *home.rglob("*key.pem")]
+    assert len(kept) >= 1 + 2 + 3, kept
+    assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}, kept
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("host", ["kvm1", "kvm2"])
 def test_failover_without_a_fence(bed: Bed, host: str) -> None:
     """While both are in lockstep the graph is compared by name alone: nothing of it may go."""
