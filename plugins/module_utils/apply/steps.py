@@ -49,9 +49,12 @@ SETTLED = "paused"  # QEMU's run state once a guest stands still, and all that i
 SETTLING, SETTLED_WITHIN = 10, 3.0  # attempts, and seconds for each
 PAUSED = "pre-switchover"  # of a migration: the memory is sent, and only the entry into lockstep is left
 AFTER_A_FAILURE = "See with lockstep.colo.status how the pair is; once the cause is mended, run again"
-REMEDIES = {
+NOT_CONNECTED = "migration setup"
+REMEDIES = {  # by what is waited for, or by how it stands when the time is over
     "connected": "Look at the firewalls of both hosts and the network between: the standby connects with the primary's "
     "replication address, on TCP ports of the pair's block",
+    NOT_CONNECTED: "The hosts were not connected for it: look at the firewalls of both and the network between, for "
+    "the first TCP port of the pair's block above all",
 }
 
 
@@ -342,7 +345,8 @@ class Apply:
             if waited > step.timeout:
                 if until in COPYING:
                     raise Unfinished
-                raise Timeout(f"not within {step.timeout:g} s ({state})", remedy=REMEDIES.get(until, ""))
+                remedy = REMEDIES.get(until, REMEDIES.get(state, ""))
+                raise Timeout(f"not within {step.timeout:g} s ({state})", remedy=remedy)
             self.hypervisor.events(self.domain, POLL if waited < 1 else SLOW_POLL)
 
     def _see_checkpoint(self, timeout: float) -> None:

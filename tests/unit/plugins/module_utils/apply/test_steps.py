@@ -240,6 +240,14 @@ def test_a_wait_ends_with_its_time_and_says_how_it_stood(clock: Clock) -> None:
     assert 102.0 < clock.now < 102.6
 
 
+@pytest.mark.parametrize(("status", "named"), [("setup", True), ("active", False)])
+def test_a_migration_that_was_never_connected_names_the_firewalls(clock: Clock, status: str, named: bool) -> None:
+    recording = Recording(query_migrate={"status": status})
+    with pytest.raises(Timeout) as raised:
+        run(recording, wait("wait for it", "migration", 2.0, status=["colo"]))
+    assert ("firewalls of both" in raised.value.remedy) is named
+
+
 def test_a_sync_that_takes_longer_is_unfinished_and_no_failure(clock: Clock) -> None:
     job = {"id": "colo-vda-sync", "status": "running", "current-progress": 1, "total-progress": 2}
     recording = Recording(query_jobs=[job])
