@@ -19,7 +19,7 @@ display = Display()
 def _bytes(job: Any, key: str) -> int:
     """Of a disk's job as its host tells it; 0 for what is no number."""
     value = job.get(key) if isinstance(job, dict) else None
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 class ActionModule(GuardedAction):

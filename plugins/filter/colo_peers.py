@@ -46,6 +46,9 @@ _value:
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+from ansible_collections.lockstep.colo.plugins.plugin_utils import answer
+
 
 def colo_peers(pairs: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], host: str) -> list[str]:
     """The other host's address of each pair that ``host`` is part of, as the inventory writes it."""
@@ -53,8 +56,15 @@ def colo_peers(pairs: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], 
     for pair in pairs:
         ends = [hostvars[pair].get(end) for end in ("colo_primary", "colo_secondary")]
         others = [end for end in ends if end != host and end in hostvars] if host in ends else []
-        found |= {str(address) for other in others if (address := hostvars[other].get("colo_address"))}
+        found |= {str(address) for other in others if (address := _address(hostvars[other], other))}
     return sorted(found)
+
+
+def _address(variables: Mapping[str, Any], host: str) -> Any:
+    """As the inventory has it: another host's own word for it would open this host's firewall."""
+    if names := answer.planted(variables.get("ansible_facts") or ()):
+        raise AnsibleFilterError(answer.PLANTED.format(host=host, names=", ".join(names)))
+    return variables.get("colo_address")
 
 
 class FilterModule:

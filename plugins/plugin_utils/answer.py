@@ -60,7 +60,22 @@ DEEPEST = 24  # levels
 LONGEST = 1 << 20  # characters of one text; a domain's XML is some 10,000
 MOST = 200_000  # values in all
 LARGEST = 16 << 20  # characters in all
-OWN = "colo_"  # what the names of the collection's variables begin with
+BIGGEST = 1 << 64  # what a number is below; sizes are counted in bytes of 64 bits
+
+OWN = ("colo_", "inventory_")  # what the names of the collection's variables begin with, and of the inventory's own
+# Further names that the roles read, or that Jinja or Ansible itself would take from a variable: a host's fact is one.
+# Ansible has cut off their ``ansible_``.
+ANSIBLES = frozenset((
+    "admin_users", "async_dir", "common_remote_group", "cycler", "dict", "environment", "failed_result", "finalize",
+    "group_names", "groups", "hostvars", "item", "joiner", "lipsum", "lookup", "managed", "namespace", "now", "omit",
+    "play_hosts", "playbook_dir", "q", "query", "range", "remote_tmp", "role_name", "role_names", "role_path",
+    "shell_allow_world_readable_temp", "system_tmpdirs", "undef", "vars", "world_readable_temp",
+))  # fmt: skip
+PLANTED = (
+    "{host} has told Ansible facts that are variables of this collection, or of Ansible itself: {names}. No module "
+    "does that; the host may be compromised, or a play of yours keeps such facts. Nothing was done. Look at that host, "
+    "then run again with --flush-cache, and without what gathers facts from it"
+)
 
 
 class Unbelievable(ValueError):
@@ -100,6 +115,8 @@ def _measure(whole: Any) -> None:
                 below += value
             elif value is not None and not isinstance(value, (bool, int, float)):
                 raise Unbelievable(f"a value of type {type(value).__name__}")
+            elif isinstance(value, (int, float)) and not -BIGGEST < value < BIGGEST:  # nor NaN
+                raise Unbelievable("a number that is none, or beyond 64 bits")
             if values + len(below) > MOST or characters > LARGEST:
                 raise Unbelievable("more than any module returns")
         if not below:
@@ -109,5 +126,5 @@ def _measure(whole: Any) -> None:
 
 
 def planted(facts: Iterable[str]) -> list[str]:
-    """Of the names of a host's facts, those of the collection's own variables: no host is to set them."""
-    return sorted(str(name) for name in facts if str(name).startswith(OWN))
+    """Of the names of a host's facts, those that no host is to set: they would be in force above the inventory."""
+    return sorted(name for name in map(str, facts) if name.startswith(OWN) or name in ANSIBLES)

@@ -11,11 +11,6 @@ from ansible.plugins.action import ActionBase
 
 from . import answer
 
-PLANTED = (
-    "{host} has told Ansible facts that are variables of this collection: {names}. No module does that; the host may "
-    "be compromised, or a play of yours keeps such facts. Nothing was done. Look at that host, then run again "
-    "with --flush-cache, and without what gathers facts from it"
-)
 UNBELIEVABLE = (
     "{host} answered what no module of this collection says: {why}. The host may be compromised, or its Python "
     "is not what it should be. Look at it; nothing of this answer was believed"
@@ -51,13 +46,13 @@ class GuardedAction(ActionBase):
         return result
 
     def refused(self, task_vars: dict[str, Any]) -> dict[str, Any] | None:
-        """A failure where a fact of one of the hosts has the name of a variable of ours: it might be in force."""
+        """A failure where a fact of one of the hosts has the name of a variable that matters: it might be in force."""
         hostvars = task_vars.get("hostvars") or {}
         named = (task_vars.get(key) for key in ("inventory_hostname", "colo_primary", "colo_secondary"))
         for host in dict.fromkeys([*named, self._task.delegate_to]):
             facts = hostvars[host].get("ansible_facts") if isinstance(host, str) and host in hostvars else None
             if names := answer.planted(facts or ()):
-                return {"failed": True, "msg": PLANTED.format(host=host, names=", ".join(names))}
+                return {"failed": True, "msg": answer.PLANTED.format(host=host, names=", ".join(names))}
         return None
 
     def said(

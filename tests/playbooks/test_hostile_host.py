@@ -34,12 +34,12 @@ PLANTED = {
 
 
 class Bed:
-    """An inventory of which kvm1 is lost and kvm2 says ``answer``."""
+    """An inventory of which kvm1 is lost and kvm2 says ``answer``, with facts: ``planted``, or variables of ours."""
 
-    def __init__(self, directory: Path, answer: dict[str, Any] | str) -> None:
+    def __init__(self, directory: Path, answer: dict[str, Any] | str, planted: dict[str, Any] | None = None) -> None:
         self.directory = directory
         self.owned = directory / "owned"
-        planted = {**PLANTED, "colo_fence_command": ["touch", str(self.owned)]}
+        planted = planted or {**PLANTED, "colo_fence_command": ["touch", str(self.owned)]}
         said = json.dumps({**answer, "ansible_facts": planted}) if isinstance(answer, dict) else answer
         (directory / "answer").write_text(said, encoding="utf-8")
         self._program("kvm2", f"cat {directory / 'answer'}")
@@ -92,6 +92,7 @@ SEEN = {
     "changed": False, "phase": "degraded", "problems": [], "notes": [], "sync": {},
     "observation": json.loads(RECORDED.read_text(encoding="utf-8")),
 }  # fmt: skip
+LOOKED = "pki:\n"
 
 
 def test_no_fact_of_a_host_becomes_the_command_that_fences_another(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_what_a_core_module_brought_back_is_refused_by_name(tmp_path: Path) -> N
     )
     said = bed.play(str(play))
     assert not bed.owned.exists(), said
-    assert "facts that are variables of this collection: colo_address, colo_fence_command" in " ".join(said.split())
+    assert "this collection, or of Ansible itself: colo_address, colo_fence_command" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,8 @@ def test_what_a_core_module_brought_back_is_refused_by_name(tmp_path: Path) -> N
         ({**SEEN, "observation": {"name": "x" * (2 << 20)}}, "a text of 2097152 characters"),
         ('{"observation": ' + "{" + '"a": {' * 60 + "}" * 61 + "}", "nested deeper than 24 levels"),
         ({**SEEN, "steps": [[0]] * 300_000}, "more than any module returns"),
+        ({**SEEN, "sync": {"vda": {"done": 10**400, "total": 1}}}, "a number that is none, or beyond 64 bits"),
+        ({**SEEN, "sync": {"vda": {"done": float("nan"), "total": 1}}}, "a number that is none, or beyond 64 bits"),
     ],
 )
 def test_an_answer_of_another_shape_or_size_is_refused(
@@ -137,6 +140,28 @@ def test_an_answer_of_another_shape_or_size_is_refused(
     said = Bed(tmp_path, answer).play("lockstep.colo.status")
     assert words in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ["inventory_dir", "omit", "ansible_remote_tmp"])
+def test_no_fact_becomes_a_variable_of_ansible_itself(tmp_path: Path, name: str) -> None:
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    bed = Bed(tmp_path, {"changed": False, "rc": 0, "stdout": LOOKED}, {name: str(evil)})
+    play = tmp_path / "play.yml"
+    play.write_text(
+        """
+- name: A host that is to get a certificate
+  hosts: kvm2
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role: {name: lockstep.colo.pki}
+""",
+        encoding="utf-8",
+    )
+    said = bed.play(str(play))
+    assert f"of Ansible itself: {name.removeprefix('ansible_')}. No module" in " ".join(said.split()), said
+    assert not list(evil.iterdir())
+    assert not (tmp_path / "colo-ca").exists()
 
 
 @pytest.mark.parametrize("playbook", ["deploy", "status", "failover", "switchover", "start", "unprotect", "drill"])

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import pytest
+from ansible.errors import AnsibleFilterError
 from ansible_collections.lockstep.colo.plugins.filter.colo_admit import colo_admit
 from ansible_collections.lockstep.colo.plugins.filter.colo_peers import colo_peers
 
@@ -26,6 +28,12 @@ def test_a_host_admits_the_other_host_of_each_of_its_pairs() -> None:
     assert colo_peers(PAIRS, HOSTS, "kvm1") == ["10.0.0.2", "fd00::3"]
     assert colo_peers(PAIRS, HOSTS, "kvm2") == ["10.0.0.1", "fd00::3"]
     assert colo_peers(["web1"], HOSTS, "kvm3") == []
+
+
+def test_an_address_that_a_host_told_itself_opens_no_firewall() -> None:
+    hosts = {**HOSTS, "kvm2": {"colo_address": "192.0.2.66", "ansible_facts": {"colo_address": "192.0.2.66"}}}
+    with pytest.raises(AnsibleFilterError, match="kvm2 has told Ansible facts"):
+        colo_peers(PAIRS, hosts, "kvm1")
 
 
 def test_another_firewall_is_told_each_peer() -> None:

@@ -34,3 +34,10 @@ def test_warnings_reach_the_operator() -> None:
     assert answer.accepted({"warnings": ["ended another run"], "ansible_facts": {"colo_fence_command": "x"}}) == {
         "warnings": ["ended another run"]
     }
+
+
+@pytest.mark.parametrize("number", [10**400, -(1 << 64), float("nan"), float("inf"), -float("inf"), 1e30])
+def test_a_number_that_no_host_counts_is_refused(number: float) -> None:
+    with pytest.raises(answer.Unbelievable, match="a number that is none, or beyond 64 bits"):
+        answer.accepted({"sync": {"vda": {"done": number, "total": 1}}})
+    assert answer.accepted({"sync": {"vda": {"done": (1 << 64) - 1, "total": -1, "seconds": 0.5}}})
