@@ -24,19 +24,19 @@ def settle(xml: str, record: Record) -> Record:
     A value that is not ours in the XML is the user's, and so the original; where it is ours, the original is the one
     that was recorded first.
     """
-    return marks.settle(tree.parse(xml), record)
+    return marks.settle(tree.parse(xml, own=True), record)
 
 
 def protect(xml: str, record: Record) -> str:
     """Write the record, and around it what libvirt must know: the NICs' driver, and a standby's -incoming."""
-    root = tree.parse(xml)
+    root = tree.parse(xml, own=True)
     marks.protect(root, marks.settle(root, record))
     return tree.text(root)
 
 
 def with_record(xml: str, record: Record | None) -> str:
     """The domain with this record and nothing else changed, as libvirt writes it; None: without one."""
-    root = tree.parse(xml)
+    root = tree.parse(xml, own=True)
     old = marks.read_record(root)
     if record is not None:
         marks.write_record(root, record)
@@ -47,7 +47,7 @@ def with_record(xml: str, record: Record | None) -> str:
 
 def unprotect(xml: str) -> str:
     """Take out what protect() put in, and nothing that was changed since."""
-    root = tree.parse(xml)
+    root = tree.parse(xml, own=True)
     record = marks.read_record(root)
     if record is None:
         return xml
@@ -66,7 +66,7 @@ def without_vhost(xml: str) -> str:
     In a saved guest libvirt refuses to have a NIC's driver changed, but not the device of its backend. Where that is
     not there, a NIC for which no driver is stated goes without vhost (our measurement, libvirt 11.3).
     """
-    root = tree.parse(xml)
+    root = tree.parse(xml, own=True)
     for interface in root.iterfind("devices/interface"):
         driver = interface.find("driver")
         if not devices.is_virtio(interface) or (driver is not None and driver.get("name") == "qemu"):
@@ -77,7 +77,7 @@ def without_vhost(xml: str) -> str:
 
 def with_aliases(xml: str, aliases: Mapping[str, str]) -> str:
     """As libvirt writes a domain that runs: each disk (by its target) and NIC (by its MAC) with its name in QEMU."""
-    root = tree.parse(xml)
+    root = tree.parse(xml, own=True)
     for disk in root.iterfind("devices/disk"):
         _name(disk, aliases.get(tree.first_attribute(disk.find("target"), ("dev",)) or ""))
     for interface in root.iterfind("devices/interface"):

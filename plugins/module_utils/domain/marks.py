@@ -10,9 +10,8 @@ from ..record import xml
 from ..record.pair import NicRecord, Record
 from ..record.schema import NAMESPACE, VocabularyError, etree, validate
 from .devices import after_model, find_nic, is_virtio
-from .tree import DomainXmlError, append, empty, insert, remove
+from .tree import QEMU_NAMESPACE, DomainXmlError, append, empty, insert, remove
 
-QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 # Every version of our namespace begins like this.
 _NAMESPACE_FAMILY = NAMESPACE.rpartition(":")[0] + ":"
 COMMANDLINE = f"{{{QEMU_NAMESPACE}}}commandline"

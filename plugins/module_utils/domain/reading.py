@@ -24,7 +24,7 @@ def canonical(xml: str) -> str:
 
     It has one element a line, to be compared by people as well.
     """
-    return _canonical(tree.parse(xml))
+    return _canonical(tree.parse(xml, own=True))
 
 
 def _canonical(root: etree._Element) -> str:
@@ -39,12 +39,12 @@ def _canonical(root: etree._Element) -> str:
 
 def uuid(xml: str) -> str:
     """The domain's UUID; DomainXmlError where it states none."""
-    return tree.required_text(tree.view(xml), "uuid")
+    return tree.exact_text(tree.view(xml), "uuid")
 
 
 def name(xml: str) -> str:
     """The domain's name; DomainXmlError where it states none."""
-    return tree.required_text(tree.view(xml), "name")
+    return tree.exact_text(tree.view(xml), "name")
 
 
 def machine(xml: str) -> str:
@@ -138,6 +138,6 @@ def redacted(xml: str) -> str:
 
 def without_passwords(xml: str) -> tuple[str, bool]:
     """The same, and whether there were any."""
-    root = tree.parse(xml)
+    root = tree.parse(xml, own=True)
     taken = [element.attrib.pop(name, None) for element in root.iter(etree.Element) for name in _SECRETS]
     return tree.text(root), any(one is not None for one in taken)

@@ -9,15 +9,29 @@ import functools
 from ..record.schema import etree
 
 MAX_NUMBER = 2**63 - 1
+QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
+_SEVERAL = ("seclabel", "sysinfo")  # of what is beside the devices, all else once
+_SHOWN = 80  # characters of what somebody else wrote
 
 
 class DomainXmlError(ValueError):
     """Text that is not a domain's XML, or a domain that the wanted change does not fit."""
 
 
-def parse(xml: str) -> etree._Element:
-    """The <domain> of a text; DomainXmlError for anything else. Neither entities nor the network are used."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, strip_cdata=False, encoding="utf-8")
+def parse(xml: str, *, own: bool = False) -> etree._Element:
+    """The <domain> of a text; DomainXmlError for anything else. Neither entities nor the network are used.
+
+    Without comments and processing instructions, and with nothing that libvirt would read otherwise than is done here.
+    ``own``: a text of this host's libvirt, of which only a part is changed: all of it stays.
+    """
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        strip_cdata=False,
+        remove_comments=not own,
+        remove_pis=not own,
+        encoding="utf-8",
+    )
     try:
         root = etree.fromstring(xml.encode("utf-8"), parser)
     except (etree.XMLSyntaxError, UnicodeError) as error:
@@ -26,7 +40,40 @@ def parse(xml: str) -> etree._Element:
         raise DomainXmlError("a document type: libvirt writes none, and its entities could read files")
     if root.tag != "domain":
         raise DomainXmlError(f"<{root.tag}> where <domain> belongs")
+    if not own:
+        _refuse_ambiguous(root)
     return root
+
+
+def _refuse_ambiguous(root: etree._Element) -> None:
+    """libvirt takes all the text that is anywhere in an element, the first of two elements, and elements and attributes
+    by their names without the namespaces. ElementTree's calls, by which the domain is judged, do not.
+    """
+    _refuse_namespaces(root, root)
+    _refuse_mixed(root)
+    met: set[str] = set()
+    for child in root:
+        if child.tag in met and child.tag not in _SEVERAL:
+            raise DomainXmlError(f"line {child.sourceline}: a second <{child.tag}>")
+        met.add(child.tag)
+        if child.tag == "metadata":  # of others, and none of it is libvirt's
+            continue
+        foreign = child.tag.startswith("{")  # of another namespace: what libvirt takes it for is looked at one by one
+        for element in child.iter():
+            if not foreign or QEMU_NAMESPACE in child.tag:
+                _refuse_namespaces(element, child)
+            _refuse_mixed(element)
+
+
+def _refuse_namespaces(element: etree._Element, top: etree._Element) -> None:
+    named = [element.tag] if etree.QName(element).namespace != etree.QName(top).namespace else []
+    for name in (*named, *(key for key in element.attrib if key.startswith("{"))):
+        raise DomainXmlError(f"line {element.sourceline}: {name[:_SHOWN]}, in a namespace that it does not belong to")
+
+
+def _refuse_mixed(element: etree._Element) -> None:
+    if len(element) and not all(map(_blank, (element.text, *(child.tail for child in element)))):
+        raise DomainXmlError(f"line {element.sourceline}: <{element.tag[:_SHOWN]}> has text beside its elements")
 
 
 @functools.lru_cache(maxsize=8)
@@ -45,6 +92,14 @@ def required_text(root: etree._Element, tag: str) -> str:
     text = (root.findtext(tag) or "").strip()
     if not text:
         raise DomainXmlError(f"the domain has no <{tag}>")
+    return text
+
+
+def exact_text(root: etree._Element, tag: str) -> str:
+    """The same, where libvirt would take blanks around it for a part of it."""
+    text = required_text(root, tag)
+    if text != root.findtext(tag):
+        raise DomainXmlError(f"the domain's <{tag}> has blanks around it")
     return text
 
 

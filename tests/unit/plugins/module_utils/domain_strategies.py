@@ -147,7 +147,7 @@ unknown_elements = st.sampled_from(
     [
         "",
         "<!-- kept -->",
-        "<from-the-future a='1'><b/> text</from-the-future>",
+        "<from-the-future a='1'><b/></from-the-future>",
         "<graphics type='vnc' port='-1' autoport='yes' passwd='s3cr&lt;t&quot;&amp;'/>",
     ]
 )
