@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,10 @@ SEEN = {
     "observation": json.loads(RECORDED.read_text(encoding="utf-8")),
 }  # fmt: skip
 LOOKED = "pki:\n"
+# A list of ten, of which the next has ten, and so on.
+BOMB = "pki: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+    f"{one}: &{one} [{','.join(['*' + chr(ord(one) - 1)] * 10)}]\n" for one in "bcdefgh"
+)
 
 
 def test_no_fact_of_a_host_becomes_the_command_that_fences_another(tmp_path: Path) -> None:
@@ -162,6 +167,16 @@ def test_no_fact_becomes_a_variable_of_ansible_itself(tmp_path: Path, name: str)
     assert f"of Ansible itself: {name.removeprefix('ansible_')}. No module" in " ".join(said.split()), said
     assert not list(evil.iterdir())
     assert not (tmp_path / "colo-ca").exists()
+
+
+@pytest.mark.parametrize("looked", [BOMB, "[" * 100_000, "pki: [1]\n"])
+def test_what_a_host_tells_of_itself_is_read_within_bounds(tmp_path: Path, looked: str) -> None:
+    bed = Bed(tmp_path, json.dumps({"changed": False, "rc": 0, "stdout": looked}))
+    began = time.monotonic()
+    said = bed.play("lockstep.colo.deploy", "--limit", "kvm2,web1")
+    assert "this host told of itself what the role's script does not say" in " ".join(said.split()), said
+    assert time.monotonic() - began < 40
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("playbook", ["deploy", "status", "failover", "switchover", "start", "unprotect", "drill"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.lockstep.colo.plugins.filter.colo_told import colo_told
 
 LOOK = Path(__file__).resolve().parents[2] / "roles" / "host" / "files" / "look.sh"
 UNITS = {
@@ -64,7 +65,9 @@ def look(root: Path, **programs: str) -> dict[str, Any]:
         check=False,
     )
     assert done.stderr == ""
-    return yaml.safe_load(done.stdout)
+    told = colo_told(done.stdout)
+    assert told == {name: value or type(told[name])() for name, value in yaml.safe_load(done.stdout).items()}
+    return told
 
 
 @pytest.fixture
@@ -88,7 +91,7 @@ def test_a_host_with_its_rules_loaded(host: Path) -> None:
     assert seen["nftables"] is True
     assert seen["firewalls"] == []
     assert seen["peers"] == ["10.77.0.2"]
-    assert seen["pki"] is None
+    assert seen["pki"] == {}
 
 
 def test_rules_that_are_changed_or_not_loaded_are_seen(host: Path) -> None:
@@ -188,5 +191,5 @@ def test_whether_guests_that_run_have_read_the_rules_is_told(
 def test_a_bare_host_says_so(tmp_path: Path) -> None:
     seen = look(tmp_path, systemctl="exit 3", nft="exit 1", dpkg_query="exit 1")
     assert {seen[key].strip() for key in ("directory", "hook", "hooks", "rules", "service", "socket")} == {""}
-    assert (seen["peers"], seen["pki"], seen["firewalls"], seen["watcher"]) == ([], None, [], False)
+    assert (seen["peers"], seen["pki"], seen["firewalls"], seen["watcher"]) == ([], {}, [], False)
     assert "loaded" not in seen["table"]
