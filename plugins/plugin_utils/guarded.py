@@ -30,6 +30,14 @@ def killed(said: dict[str, Any]) -> bool:
     return bool(said.get("failed")) and (said.get("rc") == SIGKILL or "Killed" in words.split())
 
 
+def host_told_of(said: dict[str, Any]) -> Any:
+    """The name of the host that an answer has an observation of, as it says itself; None without one."""
+    told: Any = said.get("observation")
+    for key in ("host", "name"):
+        told = told.get(key) if isinstance(told, dict) else None
+    return told
+
+
 class GuardedAction(ActionBase):
     """Runs the module of the same name, and keeps of its answer what ``answer.accepted`` does."""
 
@@ -65,11 +73,18 @@ class GuardedAction(ActionBase):
         try:
             kept = answer.accepted(said)
         except answer.Unbelievable as why:
-            host = self._task.delegate_to or task_vars.get("inventory_hostname", "the host")
-            return {"failed": True, "finished": True, "msg": UNBELIEVABLE.format(host=host, why=why)}
+            return self._unbelievable(why, task_vars)
+        # The names of a pair's hosts are the inventory's: its certificates have them.
+        asked, told = arguments.get("host"), host_told_of(kept)
+        if asked and told is not None and told != asked:
+            return self._unbelievable(f"what it saw is of a host {str(told)[:64]!r}, and asked was {asked}", task_vars)
         if killed(kept):
             kept["msg"] = KILLED.format(arguments.get("name"))
             kept.update(title=UNFINISHED.format(arguments.get("name")), host=arguments.get("host"))
         if self._discovered_interpreter_key:  # this control node's own finding, for the connection alone
             kept["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return kept
+
+    def _unbelievable(self, why: object, task_vars: dict[str, Any]) -> dict[str, Any]:
+        host = self._task.delegate_to or task_vars.get("inventory_hostname", "the host")
+        return {"failed": True, "finished": True, "msg": UNBELIEVABLE.format(host=host, why=why)}

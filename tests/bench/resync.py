@@ -258,7 +258,7 @@ def target(
     told, path = free_port(), directory / "sieve"
     images = {"vda": {"path": str(there), "format": words.format}}
     common = {"address": LOCAL, "credentials": None}
-    sums.begin({"uuid": standby.uuid, "port": told, "peer": LOCAL, "images": images, **common}, 20)
+    sums.begin({"uuid": standby.uuid, "port": told, "peer": LOCAL, "host": LOCAL, "images": images, **common}, 20)
     size = words.gigabytes << 30
     source = {"socket_path": str(directory / "guest.nbd"), "export": "written", "bitmap": BITMAP}
     known = {"written": source} if way == "written" else {}

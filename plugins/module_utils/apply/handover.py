@@ -48,8 +48,10 @@ def call(address: str, port: int, timeout: float, credentials: str | None = None
         yield tell
 
 
-def wait(address: str, port: int, peer: str, token: str, timeout: float, credentials: str | None = None) -> None:
-    """Wait until the peer says, with the token, that its guest has ended; Timeout when it does not.
+def wait(
+    address: str, port: int, peer: str, host: str, token: str, timeout: float, credentials: str | None = None
+) -> None:
+    """Wait until ``peer``, the address of ``host``, says with the token that its guest has ended; Timeout if not.
 
     Whoever else connects, or says something else, is not answered.
     """
@@ -65,7 +67,7 @@ def wait(address: str, port: int, peer: str, token: str, timeout: float, credent
                 connection.settimeout(max(min(deadline - time.monotonic(), PATIENCE), 0.01))
                 if canonical(sender[0]) != peer:
                     continue
-                with mutual_tls.incoming(connection, peer, credentials) as known:
+                with mutual_tls.incoming(connection, peer, host, credentials) as known:
                     if hmac.compare_digest(_line(known), f"{token}\n".encode("ascii")):
                         known.sendall(TAKEN)
                         return

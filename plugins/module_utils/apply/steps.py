@@ -297,9 +297,9 @@ class Apply:
         half_notes.note(half_notes.GAVE_WAY, self.domain, note)
 
     def _receive_handover(
-        self, step: Step, address: str, port: int, peer: str, token: str, credentials: str | None = None
+        self, step: Step, address: str, port: int, peer: str, host: str, token: str, credentials: str | None = None
     ) -> None:
-        handover.wait(address, port, peer, token, step.timeout, credentials)
+        handover.wait(address, port, peer, host, token, step.timeout, credentials)
 
     def _make_directory(self, _step: Step, path: str, owner: str, group: str) -> None:
         host.make_directory(path, owner, group)

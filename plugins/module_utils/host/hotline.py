@@ -111,9 +111,8 @@ def _context(protocol: ssl._SSLMethod, pki: str, end: str) -> ssl.SSLContext:
 
 
 def _names(certificate: dict[str, Any]) -> list[str]:
-    common = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
     other = [canonical(value) for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
-    return [*common, *other]
+    return [*mutual_tls.common_names(certificate), *other]
 
 
 def _ipv6() -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from typing import Any
 
 from ..record.address import canonical
 
@@ -25,8 +26,8 @@ def outgoing(connection: socket.socket, address: str, credentials: str | None) -
     return context.wrap_socket(connection, server_hostname=address)
 
 
-def incoming(connection: socket.socket, peer: str, credentials: str | None) -> socket.socket:
-    """The ``connection`` that was taken from ``peer``, an address, with a certificate of it at its other end.
+def incoming(connection: socket.socket, peer: str, host: str, credentials: str | None) -> socket.socket:
+    """The ``connection`` that was taken from ``peer``, ``host``'s address, with a certificate of both.
 
     It stays plain where ``credentials`` is None. Raises OSError where the other end has no such certificate.
     """
@@ -35,11 +36,17 @@ def incoming(connection: socket.socket, peer: str, credentials: str | None) -> s
     context = context_of(ssl.PROTOCOL_TLS_SERVER, credentials, "server")
     context.verify_mode = ssl.CERT_REQUIRED
     proven = context.wrap_socket(connection, server_side=True)
-    names = (proven.getpeercert() or {}).get("subjectAltName", ())
-    if not any(kind == "IP Address" and canonical(name) == peer for kind, name in names):
+    shown = proven.getpeercert() or {}
+    addresses = [canonical(name) for kind, name in shown.get("subjectAltName", ()) if kind == "IP Address"]
+    if peer not in addresses or common_names(shown) != [host]:
         proven.close()
-        raise ssl.SSLError("its certificate is not for the peer's address")
+        raise ssl.SSLError("its certificate is not for the peer's name and address")
     return proven
+
+
+def common_names(certificate: dict[str, Any]) -> list[str]:
+    """Those in the subject, as ssl.SSLSocket.getpeercert tells of it."""
+    return [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
 
 
 def context_of(protocol: ssl._SSLMethod, directory: str, end: str) -> ssl.SSLContext:

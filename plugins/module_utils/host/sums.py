@@ -64,7 +64,7 @@ def clusters(size: int) -> int:
 
 
 def serve(arguments: dict[str, Any], ready: Any) -> None:
-    """Answer the ``peer``, an address, on ``address`` and ``port``, while the QEMU of ``uuid`` lives.
+    """Answer ``host``, whose address is ``peer``, on ``address`` and ``port``, while the QEMU of ``uuid`` lives.
 
     ``images``: by the disk's name its ``path`` and ``format``. ``credentials``: the directory of certificates, or None.
     """
@@ -97,7 +97,7 @@ def _answer(
 ) -> None:
     with connection, contextlib.suppress(OSError, EOFError):
         connection.settimeout(HANDSHAKE)
-        with mutual_tls.incoming(connection, arguments["peer"], arguments["credentials"]) as known:
+        with mutual_tls.incoming(connection, arguments["peer"], arguments["host"], arguments["credentials"]) as known:
             image = untold.pop(_line(known), None)
             known.settimeout(None)
             try:

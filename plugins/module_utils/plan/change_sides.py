@@ -85,7 +85,7 @@ def take_over(seen: Observation, handover: Handover) -> Plan:
     """The standby's side: wait until the primary has ended, then be promoted."""
     refuse_if(_secondary_problems(seen))
     proof = {"token": handover.token, "credentials": seen.record.credentials}
-    arguments = {**_where(seen.record), "peer": seen.record.peer.address, **proof}
+    arguments = {**_where(seen.record), "peer": seen.record.peer.address, "host": seen.record.peer.host, **proof}
     receive = Step("wait until the primary has ended its guest", "receive_handover", arguments, handover.timeout)
     # Before the promotion, which writes what the two copies differ in.
     name = bitmaps.since(seen.record.generation)

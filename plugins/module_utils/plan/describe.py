@@ -109,12 +109,25 @@ def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) ->
             "Run lockstep.colo.deploy, which prepares both hosts (as a module: colo_disk with role primary there)",
         )
         return
-    if wanted.address and wanted.address != record.peer.address:
-        yield Problem(
-            f"the primary's record has {record.peer.address} as this host's address, not {wanted.address}",
-            "Correct colo_address and run lockstep.colo.deploy (as a module: colo_disk there with that peer_address)",
-        )
+    yield from _ends(wanted, seen, peer)
     yield from problems(preflight.of_pair(wishes.recorded(wanted, record), peer, seen))
+
+
+def _ends(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:
+    """Where the ends of the pair are not those that the inventory has, whatever the primary's host says of them."""
+    record = peer.record
+    for whose, said, known in (
+        ("this host's address", record.peer.address, wanted.address),
+        ("its own address", record.local.address, wanted.peer_address),
+        ("this host's name", record.peer.host, seen.host.name),
+        ("its own name", record.local.host, peer.host.name),
+    ):
+        if known and known != said:
+            yield Problem(
+                f"the primary's record has {said} as {whose}, not {known}",
+                "Correct the inventory and run lockstep.colo.deploy (as a module: colo_disk on the primary's host "
+                "with the same addresses)",
+            )
 
 
 def _secondary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Record:

@@ -189,6 +189,7 @@ def _sums(wanted: Wanted, seen: Observation, peer: Observation) -> list[Step]:
         "address": record.local.address,
         "port": resync.port(record),
         "peer": record.peer.address,
+        "host": record.peer.host,
         "credentials": record.credentials,
         "images": {
             one.target: {"path": one.path, "format": one.format} for one in record.disks if one.target in targets

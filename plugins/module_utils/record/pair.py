@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -59,6 +60,8 @@ COMPARED, WRITTEN = "compared", "written"
 MAX_NUMBER = 2**63 - 1  # of whatever is counted; the schema says the same
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+# It is part of a certificate's subject, in which these would begin another part (RFC 4514, 2.4).
+_HOST = re.compile(r"[^\s,=+<>#;\"\\/-][^\s,=+<>#;\"\\/]*")
 _TARGET = re.compile(r"[A-Za-z0-9_]+")
 _FORMAT = re.compile(r"[a-z0-9][a-z0-9-]*")
 # What XML 1.0 cannot hold, and line breaks and tabs, which an attribute does not keep everywhere.
@@ -74,8 +77,10 @@ class Endpoint:
     address: str
 
     def __post_init__(self) -> None:
-        for field in ("host", "machine_id", "address"):
-            _text(getattr(self, field), f"an endpoint's {field}")
+        _text(self.host, "an endpoint's host")
+        _match(_HOST, self.host, "the name of an endpoint's host")
+        _text(self.machine_id, "an endpoint's machine_id")
+        _address(self.address, "an endpoint's address")
 
 
 @dataclass(frozen=True)
@@ -260,6 +265,16 @@ def _text(value: object, what: str) -> None:
         raise VocabularyError(f"{what} is {value!r}, not a text")
     if _UNWRITABLE.search(value):
         raise VocabularyError(f"{what} is {value!r}, which XML cannot hold")
+
+
+def _address(value: object, what: str) -> None:
+    """Without a scope: that of a link-local address may be any text."""
+    try:
+        scope = getattr(ipaddress.ip_address(str(value)), "scope_id", None)
+    except ValueError:
+        raise VocabularyError(f"{what} is {value!r}, not an IP address") from None
+    if scope:
+        raise VocabularyError(f"{what} is {value!r}, which means nothing without a device")
 
 
 def _path(value: object, what: str) -> None:

@@ -184,16 +184,20 @@ def _image_type(path: str) -> str:
 def _parse(text: str) -> etree._Element:
     parser = etree.XMLParser(resolve_entities=False, no_network=True, encoding="utf-8")
     try:
-        return etree.fromstring(text.encode("utf-8"), parser)
+        element = etree.fromstring(text.encode("utf-8"), parser)
     except (etree.XMLSyntaxError, UnicodeError) as error:
         raise VocabularyError(f"not XML: {error}") from error
+    if element.getroottree().docinfo.doctype:
+        raise VocabularyError("it has a document type, as no record does")
+    return element
 
 
 def _qualified(element: etree._Element) -> etree._Element:
     """libvirt takes the namespace away when it hands out a domain's metadata: give it back, on a copy."""
     if element.tag != ROOT:
         return element
-    copy = etree.fromstring(etree.tostring(element, with_tail=False))
+    copy = deepcopy(element)
+    copy.tail = None
     for node in copy.iter(etree.Element):
         if etree.QName(node).namespace is None:
             node.tag = _tag(node.tag)

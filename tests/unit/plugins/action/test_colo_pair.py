@@ -76,3 +76,10 @@ def test_a_copying_that_its_limit_keeps_from_ending_says_so(monkeypatch: pytest.
     assert ["raise that" in line for line in shown] == [False, False, True]
     run(at(10, 100), at(20, 110), {"finished": True})
     assert "raise that" not in shown[-1]
+
+
+@pytest.mark.parametrize(("told", "believed"), [("kvm1", True), ("kvm3", False), ({}, False)])
+def test_a_host_tells_of_itself_alone(told: object, believed: bool) -> None:
+    found = run({"changed": False, "finished": True, "observation": {"host": {"name": told}}}, host="kvm1")
+    assert ("observation" in found) is believed
+    assert bool(found.get("failed")) is not believed

@@ -41,7 +41,8 @@ texts = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x2FFF, exclude_
 macs = st.integers(0, 0xFFFFFF).map(lambda n: f"52:54:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}")
 targets = st.from_regex(r"(vd|sd|hd)[a-z]{1,2}", fullmatch=True)
 paths = st.builds("/{}".format, texts) | st.sampled_from(["/dev/vg/lv", "/dev", "/devices/x", "/images/a b.qcow2"])
-endpoints = st.builds(Endpoint, host=texts, machine_id=texts, address=texts)
+hosts = st.from_regex(r"[a-zà-ž0-9][a-zà-ž0-9._-]{0,40}", fullmatch=True)
+endpoints = st.builds(Endpoint, host=hosts, machine_id=texts, address=st.ip_addresses().map(str))
 roles = st.sampled_from(ROLES)
 
 

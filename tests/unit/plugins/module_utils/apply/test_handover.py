@@ -46,7 +46,7 @@ class Standby(threading.Thread):
     def __init__(self, port: int, timeout: float = 10.0, peer: str | None = None) -> None:
         super().__init__(daemon=True)
         self.error: ColoError | None = None
-        self.call = (HERE, port, peer or HERE, "the token", timeout)
+        self.call = (HERE, port, peer or HERE, "kvm1", "the token", timeout)
         self.start()
 
     def run(self) -> None:
@@ -128,18 +128,18 @@ def certificates(home: Path, host: str, address: str) -> str:
     return str(where)
 
 
-def encrypted_standby(home: str, timeout: float = 10.0) -> tuple[int, Standby]:
+def encrypted_standby(home: str, peer: str = "kvm1", timeout: float = 3.0) -> tuple[int, Standby]:
     port = free_port()
     standby = Standby.__new__(Standby)
     threading.Thread.__init__(standby, daemon=True)
-    standby.error, standby.call = None, (HERE, port, HERE, "the token", timeout, home)
+    standby.error, standby.call = None, (HERE, port, HERE, peer, "the token", timeout, home)
     standby.start()
     return port, standby
 
 
 def test_both_ends_of_a_pair_with_credentials_prove_who_they_are(tmp_path: Path) -> None:
     here = certificates(tmp_path, "kvm1", HERE)
-    port, standby = encrypted_standby(here)
+    port, standby = encrypted_standby(here, timeout=10.0)
     connect(port).close()
     with handover.call(HERE, port, 5.0, here) as tell:
         tell("the token")
@@ -147,9 +147,11 @@ def test_both_ends_of_a_pair_with_credentials_prove_who_they_are(tmp_path: Path)
     assert standby.error is None
 
 
-def test_a_host_of_the_same_authority_that_is_not_the_peer_ends_nothing(tmp_path: Path) -> None:
-    here, other = certificates(tmp_path, "kvm1", HERE), certificates(tmp_path, "kvm9", "192.0.2.9")
-    port, standby = encrypted_standby(here, 3.0)
+@pytest.mark.parametrize("peer", ["of another address", "of another name"])
+def test_a_host_of_the_same_authority_that_is_not_the_peer_ends_nothing(tmp_path: Path, peer: str) -> None:
+    here = certificates(tmp_path, "kvm1", HERE)
+    other = certificates(tmp_path, "kvm9", "192.0.2.9" if peer == "of another address" else HERE)
+    port, standby = encrypted_standby(here, "kvm9" if peer == "of another address" else "kvm1")
     connect(port).close()
     with pytest.raises(ColoError), handover.call(HERE, port, 5.0, other) as tell:
         tell("the token")
@@ -159,7 +161,7 @@ def test_a_host_of_the_same_authority_that_is_not_the_peer_ends_nothing(tmp_path
 
 def test_nothing_is_said_in_clear_to_a_standby_that_has_no_certificate_for_its_address(tmp_path: Path) -> None:
     here, other = certificates(tmp_path, "kvm1", HERE), certificates(tmp_path, "kvm9", "192.0.2.9")
-    port, standby = encrypted_standby(other, 3.0)
+    port, standby = encrypted_standby(other)
     connect(port).close()
     with pytest.raises(ColoError, match="does not wait"), handover.call(HERE, port, 5.0, here):
         raise AssertionError("the guest would have been ended")

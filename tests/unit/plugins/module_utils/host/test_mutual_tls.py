@@ -1,6 +1,7 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who connects says nothing to a false server in its peer's place, whatever that shows; over real sockets."""
+"""Who connects says nothing to a false server in its peer's place, and who listens takes its peer alone, by name and
+address; over real sockets."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.apply import handover
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
-from ansible_collections.lockstep.colo.plugins.module_utils.host import nbd, sieve
+from ansible_collections.lockstep.colo.plugins.module_utils.host import mutual_tls, nbd, sieve
 from ansible_collections.lockstep.colo.plugins.plugin_utils import authority
 
 HERE = "127.0.0.1"
@@ -133,3 +134,42 @@ def test_nothing_is_said_to_one_who_has_not_the_peers_certificate(
 @CALLERS
 def test_one_who_has_it_is_spoken_to(home: Path, call: Callable[[int, str], None]) -> None:
     assert spoken(call, home, "of the peer")
+
+
+def taken(home: Path, shown: str, peer: str, host: str) -> bool:
+    """Whether who listens takes a caller with this certificate for ``host``, whose address is ``peer``."""
+    ours, theirs = socket.socketpair()
+    context = ssl.create_default_context(cafile=home / "ours" / "ca-cert.pem")
+    context.check_hostname = False
+    context.load_cert_chain(home / shown / "shown" / "cert.pem", home / shown / "shown" / "key.pem")
+
+    def call() -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(theirs) as within:
+            within.recv(1)
+
+    caller = threading.Thread(target=call, daemon=True)
+    caller.start()
+    try:
+        mutual_tls.incoming(ours, peer, host, str(home / "ours")).close()
+        return True
+    except ssl.SSLError:
+        return False
+    finally:
+        ours.close()
+        caller.join(10)
+
+
+@pytest.mark.parametrize(
+    ("shown", "peer", "host", "is_taken"),
+    [
+        ("of the peer", HERE, "kvm2", True),
+        ("of the peer", HERE, "kvm3", False),
+        ("of the peer", "192.0.2.2", "kvm2", False),
+        ("of another host", "192.0.2.9", "kvm2", False),
+        ("of another authority", HERE, "kvm2", False),
+    ],
+)
+def test_who_listens_takes_one_of_the_peers_name_and_address(
+    home: Path, shown: str, peer: str, host: str, is_taken: bool
+) -> None:
+    assert taken(home, shown, peer, host) is is_taken

@@ -82,7 +82,7 @@ def test_an_image_that_is_none_is_said_to_be(tmp_path: Path) -> None:
 
 def asked(words: bytes, images: dict) -> bytes:
     ours, theirs = socket.socketpair()
-    arguments = {"peer": "127.0.0.1", "credentials": None}
+    arguments = {"peer": "127.0.0.1", "host": "kvm1", "credentials": None}
     here = Held(-1, f"{os.getpid()} 1")
     thread = threading.Thread(target=sums._answer, args=(theirs, arguments, images, here))
     thread.start()
@@ -127,6 +127,7 @@ def test_it_does_not_begin_without_a_standby() -> None:
         "address": "127.0.0.1",
         "port": 0,
         "peer": "127.0.0.1",
+        "host": "kvm1",
         "credentials": None,
         "images": {},
     }

@@ -209,6 +209,27 @@ def test_what_is_planned_for_a_standby_is_what_was_recorded_afterwards() -> None
     assert after.domain.autostart is False
 
 
+HERE_IT_IS = replace(NOTHING_STATED, address="10.77.0.2", peer_address="10.77.0.1")
+
+
+@pytest.mark.parametrize(
+    ("end", "change", "words"),
+    [
+        ("peer", {"address": "203.0.113.5"}, "203.0.113.5 as this host's address, not 10.77.0.2"),
+        ("local", {"address": "10.77.0.66"}, "10.77.0.66 as its own address, not 10.77.0.1"),
+        ("peer", {"host": "kvm3"}, "kvm3 as this host's name, not kvm2"),
+        ("local", {"host": "kvm3"}, "kvm3 as its own name, not kvm1"),
+    ],
+)
+def test_the_ends_of_a_pair_are_the_inventorys_whatever_the_primarys_host_says(
+    end: str, change: dict[str, str], words: str
+) -> None:
+    assert secondary(wanted=HERE_IT_IS).steps
+    lying = recording(DESCRIBED, **{end: replace(getattr(DESCRIBED.record, end), **change)})
+    with pytest.raises(Refusal, match=words):
+        secondary(peer=lying, wanted=HERE_IT_IS)
+
+
 def test_no_standby_is_made_of_a_domain_whose_passwords_stayed_behind() -> None:
     """Its display would be open to whoever reaches it. A dry run shows no password, and needs none."""
     redacted = changed(DESCRIBED, redacted=True)

@@ -83,9 +83,15 @@ def test_a_record_that_cannot_be_is_refused(changes: dict[str, object], reason: 
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: Endpoint("", "m", "a"),
-        lambda: Endpoint("two\nlines", "m", "a"),
-        lambda: Endpoint("h\x00", "m", "a"),
+        lambda: Endpoint("", "m", "192.0.2.1"),
+        lambda: Endpoint("two\nlines", "m", "192.0.2.1"),
+        lambda: Endpoint("h\x00", "m", "192.0.2.1"),
+        lambda: Endpoint("h,CN=other", "m", "192.0.2.1"),
+        lambda: Endpoint("-h", "m", "192.0.2.1"),
+        lambda: Endpoint("h", "", "192.0.2.1"),
+        lambda: Endpoint("h", "m", "h.example"),
+        lambda: Endpoint("h", "m", "192.0.2.1 or sport = :22"),
+        lambda: Endpoint("h", "m", "fe80::1%x or sport = :22"),
         lambda: DiskRecord("vda-active", "raw", "/i", 1),
         lambda: DiskRecord("vda", "raw", "relative", 1),
         lambda: DiskRecord("vda", "", "/i", 1),

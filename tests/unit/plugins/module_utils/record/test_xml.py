@@ -103,6 +103,7 @@ def test_a_required_attribute_is_required(role: str) -> None:
         ("primary", 'role="primary"', 'role="boss"', r"line 1: .*role"),
         ("primary", "urn:lockstep:colo:1", "urn:lockstep:colo:2", r"line 1: "),
         ("primary", "</colo:pair>", "", r"not XML"),
+        ("primary", "<colo:pair", "<!DOCTYPE pair [<!ENTITY x 'y'>]><colo:pair", r"document type"),
     ],
 )
 def test_a_refusal_names_line_and_reason(role: str, old: str, new: str, reason: str) -> None:
