@@ -36,7 +36,7 @@ class ActionModule(GuardedAction):
             made = certify(**options, dry=self._task.check_mode)
             wanted = installing.files(made.authority, made.certificate, made.key, owner)
             missing = installing.missing(wanted, installed)
-        except (authority.Refused, OSError) as error:
+        except (ValueError, TypeError, OSError) as error:
             raise AnsibleActionFail(f"no certificate was made: {error}") from error
         return {
             "changed": made.changed,

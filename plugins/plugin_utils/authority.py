@@ -24,6 +24,7 @@ from pathlib import Path
 
 try:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -37,6 +38,10 @@ AUTHORITY_DAYS = 3650
 BACKDATED = timedelta(hours=1)  # for clocks that are apart
 UTC = timezone.utc  # noqa: UP017 - a control node may have an older Python than the hosts
 NO_CRYPTOGRAPHY = "this control node's Python has no cryptography: install it beside ansible-core, or colo_tls: off"
+ANEW = (
+    "bring back what was there, or remove the directory for a new authority: every host then has to get a certificate "
+    "anew before its pairs connect again"
+)
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -65,17 +70,26 @@ def certify(directory: str, host: str, address: str, days: int, renew_before: in
         raise Refused(f"colo_address of {host} is {address!r}, which is no IP address") from None
     home = Path(directory)
     paths = _paths(home, host)
+    if days <= 0:
+        raise Refused(f"colo_pki_days is {days}: a certificate is in force for a day at least")
     now = datetime.now(UTC)
+    until = now + timedelta(days=min(renew_before, days / 2))  # a short one would be made anew by every run
     if dry:
-        known = _in_force(*paths, ip, now + timedelta(days=renew_before)) if home.exists() else None
-        return Made(*paths, _ends(known) if known else now + timedelta(days=days), known is None)
+        renewed = _renewed(home, now, days) is not None
+        known = _in_force(*paths, ip, now, until) if home.exists() else None
+        changed = known is None or renewed or bool(_open_to_others(home, paths[2]))
+        return Made(*paths, _ends(known) if known else now + timedelta(days=days), changed)
     with _alone(home):
-        known = _in_force(*paths, ip, now + timedelta(days=renew_before))
+        changed = _shut(home, paths[2])
+        if (made := _renewed(home, now, days)) is not None:
+            _write(paths[0], made.public_bytes(serialization.Encoding.PEM), 0o644)
+            changed = True
+        known = _in_force(*paths, ip, now, until)
         if known is None:
-            issuer, signer = _authority(home, now)
+            issuer, signer = _authority(home, now, days)
             known = _issue(issuer, signer, paths[1], paths[2], host, ip, now, days)
-            return Made(*paths, _ends(known), True)
-        return Made(*paths, _ends(known), False)
+            changed = True
+        return Made(*paths, _ends(known), changed)
 
 
 def given(directory: str, host: str, address: str, days: int, renew_before: int, *, dry: bool = False) -> Made:
@@ -104,8 +118,30 @@ def _alone(home: Path) -> Iterator[None]:
         yield
 
 
-def _in_force(ca: Path, path: Path, key: Path, ip: object, until: datetime) -> x509.Certificate | None:
-    """The certificate, where it is of this authority, for this address, and does not end before ``until``."""
+def _open_to_others(home: Path, key: Path) -> list[Path]:
+    """Of the keys and their directories, what others can enter or read; the whole one where nothing else is in it."""
+    if not home.is_dir():
+        return []
+    ours = all(one.name.startswith((".", "ca-")) or (one / "key.pem").is_file() for one in home.iterdir())
+    if not ours and home.stat().st_mode & 0o022:
+        raise Refused(f"others can write to {home}: name a directory of your own as colo_ca_directory")
+    paths = [home / "ca-key.pem", key.parent, key, *([home] if ours else [])]
+    return [path for path in paths if path.exists() and path.stat().st_mode & 0o077]
+
+
+def _shut(home: Path, key: Path) -> bool:
+    """Keys are their owner's alone, however they came here."""
+    found = _open_to_others(home, key)
+    for path in found:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return bool(found)
+
+
+def _in_force(ca: Path, path: Path, key: Path, ip: object, now: datetime, until: datetime) -> x509.Certificate | None:
+    """The certificate, where it is of this authority, for this address, and does not end before ``until``.
+
+    One that ends with an authority that is not made here is kept to its end: a new one would end then as well.
+    """
     try:
         issuer, found = (x509.load_pem_x509_certificate(one.read_bytes()) for one in (ca, path))
         private = serialization.load_pem_private_key(key.read_bytes(), None)
@@ -119,10 +155,13 @@ def _in_force(ca: Path, path: Path, key: Path, ip: object, until: datetime) -> x
         if type(error).__name__ != "InvalidSignature":
             raise
         return None
+    good = _belongs(private, found) and ip in names.get_values_for_type(x509.IPAddress) and _ends(issuer) > now
+    return found if good and _ends(found) > min(until, _ends(issuer) - timedelta(seconds=1)) else None
+
+
+def _belongs(private: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bool:
     form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    whole = private.public_key().public_bytes(*form) == found.public_key().public_bytes(*form)
-    good = whole and ip in names.get_values_for_type(x509.IPAddress) and _ends(found) > until
-    return found if good else None
+    return private.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
 
 
 def _ends(certificate: x509.Certificate) -> datetime:
@@ -131,23 +170,54 @@ def _ends(certificate: x509.Certificate) -> datetime:
     return found if found is not None else certificate.not_valid_after.replace(tzinfo=UTC)
 
 
-def _authority(home: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _found(home: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The authority that is there."""
+    ca, key = home / "ca-cert.pem", home / "ca-key.pem"
+    try:
+        certificate = x509.load_pem_x509_certificate(ca.read_bytes())
+        private = serialization.load_pem_private_key(key.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise Refused(f"the authority in {home} cannot be read ({error}): {ANEW}") from error
+    if not _belongs(private, certificate):
+        raise Refused(f"{key} is not the key of {ca}: {ANEW}")
+    return certificate, private
+
+
+def _renewed(home: Path, now: datetime, days: int) -> x509.Certificate | None:
+    """The authority's certificate anew, where it would end before what is made now; with its own key and name.
+
+    So what it has issued stays good, and hosts that still have the older one go on with it to its end. The operator's
+    own is left as it is; so is one whose key is kept elsewhere, as long as it is not needed.
+    """
+    if not ((home / "ca-cert.pem").exists() and (home / "ca-key.pem").exists()):
+        return None
+    found, private = _found(home)
+    organisations = [one.value for one in found.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    ours = found.subject == found.issuer and organisations == [ORGANISATION]
+    if not ours or _ends(found) > now + timedelta(days=days):
+        return None
+    return _signed_by_itself(found.subject, private, now, days)
+
+
+def _signed_by_itself(
+    name: x509.Name, private: ec.EllipticCurvePrivateKey, now: datetime, days: int
+) -> x509.Certificate:
+    builder = _builder(name, name, private, now, now + timedelta(days=max(AUTHORITY_DAYS, 2 * days)))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    return builder.add_extension(_usage(sign=True), critical=True).sign(private, hashes.SHA256())
+
+
+def _authority(home: Path, now: datetime, days: int) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     ca, key = home / "ca-cert.pem", home / "ca-key.pem"
     if ca.exists() != key.exists():
-        missing = key if ca.exists() else ca
-        raise Refused(
-            f"{missing} is not there. Bring it back, or remove {home} for a new authority: every host then has to get "
-            "a certificate anew before its pairs connect again"
-        )
+        raise Refused(f"{key if ca.exists() else ca} is not there: {ANEW}")
     if ca.exists():
-        private = serialization.load_pem_private_key(key.read_bytes(), None)
-        return x509.load_pem_x509_certificate(ca.read_bytes()), private
+        found, private = _found(home)
+        if _ends(found) <= now:
+            raise Refused(f"the authority in {home} ended on {_ends(found):%Y-%m-%d}: {ANEW}")
+        return found, private
     private = ec.generate_private_key(ec.SECP256R1())
-    name = _name(f"certificate authority of {now:%Y-%m-%d %H:%M:%S}")
-    builder = _builder(name, name, private, now, AUTHORITY_DAYS)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_usage(sign=True), critical=True)
-    made = builder.sign(private, hashes.SHA256())
+    made = _signed_by_itself(_name(f"certificate authority of {now:%Y-%m-%d %H:%M:%S}"), private, now, days)
     _write_key(key, private)
     _write(ca, made.public_bytes(serialization.Encoding.PEM), 0o644)
     return made, private
@@ -164,7 +234,8 @@ def _issue(
     days: int,
 ) -> x509.Certificate:
     private = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(_name(host), issuer.subject, private, now, days)
+    ends = min(now + timedelta(days=days), _ends(issuer))
+    builder = _builder(_name(host), issuer.subject, private, now, ends)
     both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     alternatives = x509.SubjectAlternativeName([x509.DNSName(host), x509.IPAddress(ip)])
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -185,11 +256,11 @@ def _name(common: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, private: ec.EllipticCurvePrivateKey, now: datetime, days: int
+    subject: x509.Name, issuer: x509.Name, private: ec.EllipticCurvePrivateKey, now: datetime, ends: datetime
 ) -> x509.CertificateBuilder:
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(private.public_key())
     builder = builder.serial_number(x509.random_serial_number())
-    return builder.not_valid_before(now - BACKDATED).not_valid_after(now + timedelta(days=days))
+    return builder.not_valid_before(now - BACKDATED).not_valid_after(ends)
 
 
 def _usage(*, sign: bool) -> x509.KeyUsage:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,125 @@ def test_one_that_is_of_no_use_is_made_anew(tmp_path: Path, spoil: object, again
 def test_one_that_ends_soon_is_made_anew(tmp_path: Path) -> None:
     certify(tmp_path, days=59)
     assert certify(tmp_path).changed
+
+
+def test_a_short_one_is_kept_for_half_its_time(tmp_path: Path) -> None:
+    certify(tmp_path, days=59)
+    assert not certify(tmp_path, days=59).changed
+    with pytest.raises(authority.Refused, match="colo_pki_days is 0"):
+        certify(tmp_path, days=0)
+
+
+def before(monkeypatch: pytest.MonkeyPatch, years: float) -> None:
+    """What is made now is made so long ago."""
+
+    class Then(datetime):
+        @classmethod
+        def now(cls, zone: object = None) -> datetime:
+            return datetime.now(zone) - timedelta(days=365 * years)
+
+    monkeypatch.setattr(authority, "datetime", Then)
+
+
+def ends_in(path: Path) -> int:
+    """Days."""
+    certificate = authority.x509.load_pem_x509_certificate(path.read_bytes())
+    return (authority._ends(certificate) - datetime.now(authority.UTC)).days
+
+
+def test_an_authority_is_renewed_before_what_it_makes_would_outlive_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "pki"
+    with monkeypatch.context() as then:
+        before(then, 8.5)
+        certify(home)
+    assert certify(home, *KVM2, days=365).changed
+    older = installed(certify(home, *KVM2, days=365), tmp_path / "kvm2")
+    key = (home / "ca-key.pem").read_bytes()
+    assert ends_in(home / "ca-cert.pem") in range(540, 550)
+    assert certify(home, dry=True).changed
+    made = certify(home)
+    assert made.changed
+    assert (home / "ca-key.pem").read_bytes() == key
+    assert ends_in(home / "ca-cert.pem") == authority.AUTHORITY_DAYS - 1
+    assert not certify(home, *KVM2).changed, "what it has issued is still good"
+    assert talk(older, installed(made, tmp_path / "kvm1"), "127.0.0.1") == "heard"
+
+
+def test_an_authority_that_has_ended_issues_nothing_before_it_is_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        before(then, 11)
+        certify(tmp_path)
+    key = tmp_path / "ca-key.pem"
+    kept = key.read_bytes()
+    key.unlink()
+    with pytest.raises(authority.Refused, match="is not there"):
+        certify(tmp_path)
+    key.write_bytes(kept)
+    assert certify(tmp_path).changed
+    assert ends_in(tmp_path / "ca-cert.pem") > 3600
+
+
+@pytest.mark.parametrize("years", [9.9, 11])
+def test_an_authority_of_the_operators_own_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, years: float
+) -> None:
+    monkeypatch.setattr(authority, "ORGANISATION", "somebody else")
+    with monkeypatch.context() as then:
+        before(then, years)
+        certify(tmp_path)
+    monkeypatch.undo()
+    kept = (tmp_path / "ca-cert.pem").read_bytes()
+    if years > 10:
+        with pytest.raises(authority.Refused, match="ended on"):
+            certify(tmp_path)
+    else:
+        made = certify(tmp_path)
+        assert ends_in(made.certificate) == ends_in(made.authority), "nothing outlives its authority"
+        assert not certify(tmp_path).changed
+    assert (tmp_path / "ca-cert.pem").read_bytes() == kept
+
+
+def test_keys_that_came_here_open_to_others_are_shut(tmp_path: Path) -> None:
+    home = tmp_path / "pki"
+    made = certify(home)
+    ways = {home: 0o700, home / "kvm1": 0o700, home / "ca-key.pem": 0o600, made.key: 0o600}
+    for path, mode in ways.items():
+        path.chmod(mode | 0o055)
+    assert certify(home, dry=True).changed
+    assert home.stat().st_mode & 0o777 == 0o755
+    assert certify(home).changed
+    assert {path: path.stat().st_mode & 0o777 for path in ways} == ways
+    assert not certify(home).changed
+
+
+def test_a_directory_with_other_things_in_it_is_left_as_it_is_and_refused_where_others_write(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").write_text("", encoding="ascii")
+    tmp_path.chmod(0o755)
+    certify(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    tmp_path.chmod(0o777)
+    with pytest.raises(authority.Refused, match="others can write to"):
+        certify(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ca-cert.pem", "ca-key.pem"])
+@pytest.mark.parametrize("dry", [True, False])
+def test_an_authority_that_cannot_be_read_is_said(tmp_path: Path, name: str, dry: bool) -> None:
+    certify(tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_text("garbage", encoding="ascii")
+    with pytest.raises(authority.Refused, match="cannot be read"):
+        certify(tmp_path, dry=dry)
+    (tmp_path / name).write_bytes(whole)
+    other = tmp_path / "other"
+    certify(other)
+    shutil.copy(other / name, tmp_path / name)
+    with pytest.raises(authority.Refused, match="is not the key of"):
+        certify(tmp_path, dry=dry)
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
