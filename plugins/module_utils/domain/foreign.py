@@ -4,101 +4,171 @@
 
 A standby's domain is made from the XML of the other host, which may be compromised. libvirt, which is root, runs
 the emulator that the XML names, hands QEMU's user each file that it names, and writes a console's log where it says.
-So only what is in a place for it passes by itself.
+So only what is in a place for it passes by itself, and in a directory that all guests share, what has this one's name.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from ..record.schema import etree
 from . import arguments, devices, tree
 from .editing import NO_VHOST
-from .marks import QEMU_NAMESPACE
+from .standby import forget_run
 
 _SYSTEM = "/usr/(share|lib|lib64|libexec|local/lib)/.+"  # of the distribution or of root, and read alone
-_RUN = "(/var)?/run/libvirt/qemu/.+|/var/lib/libvirt/qemu/.+"  # made by libvirt for each guest
-_LOG = "/var/log/libvirt/qemu/[^/]+"
-# Where an element's absolute path may lead; the more general row comes last.
+_CHARACTER_DEVICE = "(serial|parallel|console|channel)"
+_LOG = rf"/var/log/libvirt/qemu/OWN[-.]{_CHARACTER_DEVICE}[0-9]*\.log"
+_SOCKET = rf"(/var/lib|/var/run|/run)/libvirt/qemu/OWN[-.]({_CHARACTER_DEVICE}|vnc|spice|agent)[0-9]*\.sock"
+# Where what an element names may lead. OWN is the domain's name or UUID.
 _PLACES = (
     (r"devices/emulator", r"/usr/(bin|libexec|local/bin)/(qemu-system-[a-z0-9_]+|qemu-kvm|kvm)"),
     (r"os/(kernel|initrd|shim)", "/boot/[^/]+|/var/lib/libvirt/boot/[^/]+"),
     (r"os/loader|os/nvram@template", _SYSTEM),
-    (r"os/nvram(/source@file)?", "/var/lib/libvirt/qemu/nvram/[^/]+"),
+    (r"os/nvram(/source@file)?", r"/var/lib/libvirt/qemu/nvram/OWN_VARS\.(fd|raw|qcow2)"),
     (r"sysinfo/entry@file", rf"{_SYSTEM}|/var/lib/libvirt/images/.+\.ign"),  # of Ignition
     (r"devices/disk/source@file", rf"{_SYSTEM}|/var/lib/libvirt/images/.+\.iso"),
     (r"devices/rng/backend", "/dev/(u?random|hwrng)"),
     (r"devices/interface/backend@(tap|vhost)", f"/dev/net/tun|/dev/vhost-net|{re.escape(NO_VHOST)}"),
-    (r"devices/(serial|parallel|console)(@tty|/source@path)", f"/dev/pts/[0-9]+|{_LOG}"),
-    (r"devices/[a-z]+/log@file", _LOG),
-    (r"devices/(serial|parallel|console|channel|graphics)/.*|devices/graphics@socket", _RUN),
+    (rf"devices/{_CHARACTER_DEVICE}/source@path", f"{_LOG}|{_SOCKET}"),
+    (r"devices/graphics(/listen)?@socket", _SOCKET),
+    (rf"devices/{_CHARACTER_DEVICE}/log@file", _LOG),
+    (r"resource/partition", r"(/[A-Za-z0-9][A-Za-z0-9_.@-]*)+"),
 )
-# Whose texts are no paths, though they may begin with a slash. Of sysinfo, a file may be handed to the firmware.
-_WORDS = ("description", "metadata", "title", "resource", "os/cmdline", "seclabel", "sysinfo")
-_IN_ARGUMENT = re.compile(r"/[^,;:\s]*")
+# What is a path whatever it begins with (by libvirt's schema; the attributes wherever they are).
+_PATHS = re.compile(
+    r"devices/(emulator|rng/backend)|os/(kernel|initrd|shim|dtb|loader|nvram|acpi/table|init|initdir|root)"
+    r"|resource/partition|blkiotune/device/path|devices/(memory|hostdev)/source/(path|block|char)"
+    r"|(?!devices/filesystem/target).*@dir|.*@(file|path|socket|template|rendernode|evdev|tap|vhost|logFile|xauth)"
+    r"|(?!devices/interface/).*/source@dev"
+)
+# Whose texts are no paths, though they may have slashes. Of sysinfo, a file may be handed to the firmware.
+_WORDS = re.compile(
+    r"description|metadata|title|os/cmdline|sysinfo(?!/entry@file).*|clock@timezone|resource/fibrechannel@appid"
+    r"|devices/disk/(serial|vendor|product)|devices/graphics@passwd|devices/interface/filterref/parameter@value"
+)
 _SHOWN = 200  # characters
 
 
 def foreign_in(xml: str) -> dict[str, str]:
-    """By its name, for an operator who knows it: what it is in words, and what is against it."""
-    root = tree.view(xml)
+    """By its name, for an operator who knows it: what it is in words, and what is against it.
+
+    What libvirt made up for one run is none of it: a standby does not inherit it.
+    """
+    root = tree.parse(xml)
+    forget_run(root)
     found: dict[str, str] = {}
-    for where, path in (*_paths(root), *_handed_on(root)):
-        shown = path[:_SHOWN]
-        found.setdefault(f"path {shown}", f"{where} is {shown}, which is no place for it")
-    for label in root.iterfind("seclabel"):
-        if label.get("type") != "dynamic" or label.find("baselabel") is not None:
-            name = " ".join(filter(None, ("seclabel", label.get("model"), label.get("type"))))[:_SHOWN]
-            found.setdefault(name, f"{name}: QEMU would have other rights than libvirt gives it")
-    for interface in root.iterfind("devices/interface"):
-        for tag in ("script", "downscript"):
-            if interface.find(tag) is not None:
-                mac = devices.mac_of(interface)
-                found.setdefault(f"interface {tag}", f"interface {mac} has a {tag}, a program that is run as root")
+    for where, path in _paths(root):
+        found.setdefault(f"path {path}", f"{where} is {path[:_SHOWN]}, which is no place for it")
+    for name, words in (*_elsewhere(root), *_handed_on(root), *_rights(root)):
+        found.setdefault(name, f"{name[:_SHOWN]}: {words}")  # a name is whole: it must be that of nothing else
     return found
 
 
+def _kept(root: etree._Element) -> Iterator[etree._Element]:
+    """The disks of which a standby has no image of its own: it opens what the XML says."""
+    disks = root.findall("devices/disk")
+    targets = Counter(tree.first_attribute(disk.find("target"), ("dev",)) for disk in disks)
+    for disk in disks:
+        twice = targets[tree.first_attribute(disk.find("target"), ("dev",))] > 1
+        if disk.get("device", "disk") != "disk" or disk.find("readonly") is not None or twice:
+            yield disk
+
+
 def _paths(root: etree._Element) -> Iterator[tuple[str, str]]:
-    """(element, path) of each absolute path in a place where it does not belong."""
-    own = set()
-    for disk in root.iterfind("devices/disk"):
-        if disk.find("readonly") is None:  # a standby has images of its own for it
-            own |= {element for tag in ("source", "backingStore", "mirror") for element in disk.iterfind(tag)}
-    for entry in root.iterfind("sysinfo/entry[@file]"):
-        if not _in_place("sysinfo/entry@file", entry.get("file")):
-            yield "sysinfo/entry@file", entry.get("file")
-    for element, name in _elements(root, "", own):
-        texts = [(name, (element.text or "").strip())]
-        texts += [(f"{name}@{key}", value) for key, value in element.attrib.items()]
-        for where, text in texts:
-            if text.startswith("/") and not _in_place(where, text):
-                yield where, text
+    """(element, path) of each path in a place where it does not belong."""
+    names = [text for text in (root.findtext("name"), root.findtext("uuid")) if text]
+    for element, where in _elements(root, "", _own(root)):
+        texts = [] if len(element) else [(where, element.text or "")]
+        texts += [(f"{where}@{key}", value) for key, value in element.attrib.items()]
+        for place, text in texts:
+            if text.strip() and _is_path(place, text) and not _in_place(place, text, names):
+                yield place, text
+
+
+def _own(root: etree._Element) -> set[etree._Element]:
+    """What a standby has images of its own for, and what is named with the disk that it is of."""
+    kept = set(_kept(root))
+    replaced = {
+        element
+        for disk in root.iterfind("devices/disk")
+        if disk not in kept
+        for tag in ("source", "backingStore", "mirror")
+        for element in disk.iterfind(tag)
+    }
+    return replaced | {source for disk in kept if not _in_files(disk) for source in disk.iterfind("source")}
+
+
+def _in_files(image: etree._Element) -> bool:
+    return image.get("type", "file") in ("file", "block")
 
 
 def _elements(parent: etree._Element, name: str, skipped: set[etree._Element]) -> Iterator[tuple[etree._Element, str]]:
     for child in parent.iterchildren(etree.Element):
         where = f"{name}/{child.tag}".lstrip("/")
-        if child not in skipped and where not in _WORDS and QEMU_NAMESPACE not in child.tag:
-            yield child, where
-            yield from _elements(child, where, skipped)
+        if child in skipped or child.tag in ("seclabel", "metadata") or child.tag.startswith("{"):  # looked at apart
+            continue
+        yield child, where
+        yield from _elements(child, where, skipped)
 
 
-def _in_place(where: str, path: str) -> bool:
-    plain = posixpath.normpath(path) == path.rstrip("/")
-    return plain and any(re.fullmatch(at, where) and re.fullmatch(place, path) for at, place in _PLACES)
+def _is_path(where: str, text: str) -> bool:
+    return bool(_PATHS.fullmatch(where)) or ("/" in text and not _WORDS.fullmatch(where))
+
+
+def _in_place(where: str, path: str, names: list[str]) -> bool:
+    own = f"({'|'.join(map(re.escape, names))})" if names else "(?!)"
+    plain = posixpath.normpath(path) == path
+    return plain and any(
+        re.fullmatch(at, where) and re.fullmatch(place.replace("OWN", own), path) for at, place in _PLACES
+    )
+
+
+def _elsewhere(root: etree._Element) -> Iterator[tuple[str, str]]:
+    """The disks whose image is neither a file nor a block device, of which this host might have another one."""
+    for disk in _kept(root):
+        target = tree.first_attribute(disk.find("target"), ("dev",))
+        for image in (disk, *disk.iter("backingStore", "mirror", "dataStore")):
+            if not _in_files(image):
+                told = [f"{key}={value}" for source in image.iterfind("source") for key, value in _attributes(source)]
+                name = " ".join([f"disk {target} of type {image.get('type')}", *told])
+                yield name, "what a standby would read there is another guest's, or another host's"
+
+
+def _attributes(element: etree._Element) -> Iterator[tuple[str, str]]:
+    for one in element.iter(etree.Element):
+        yield from one.attrib.items()
 
 
 def _handed_on(root: etree._Element) -> Iterator[tuple[str, str]]:
-    """Of what QEMU is handed past libvirt; the environment may name what it loads."""
+    """What QEMU is handed past libvirt. A library of root's that is loaded before QEMU is one that this host has."""
     for option, value in arguments.options(root):
-        yield from _outside(f"qemu:commandline -{option}", value or "")
-    for variable in root.iter(f"{{{QEMU_NAMESPACE}}}env"):
-        yield from _outside(f"qemu:env {variable.get('name')}", variable.get("value", ""))
+        if (option, value) != ("incoming", "defer"):
+            given = f"-{option} {value or ''}" if option else value
+            yield f"qemu:commandline {given}".rstrip(), "QEMU would do what libvirt knows nothing of"
+    for variable in root.iter(f"{{{tree.QEMU_NAMESPACE}}}env"):
+        name, value = variable.get("name", ""), variable.get("value", "")
+        plain = all(re.fullmatch(_SYSTEM, path) and posixpath.normpath(path) == path for path in value.split(":"))
+        if name != "LD_PRELOAD" or not plain:
+            yield f"qemu:env {name}={value}", "QEMU would be started in another environment than libvirt's"
 
 
-def _outside(where: str, value: str) -> Iterator[tuple[str, str]]:
-    for path in _IN_ARGUMENT.findall(value):
-        if not re.fullmatch(_SYSTEM, path) or posixpath.normpath(path) != path:
-            yield where, path
+def _rights(root: etree._Element) -> Iterator[tuple[str, str]]:
+    """Other rights than those that libvirt gives QEMU, and the programs that it runs itself."""
+    for label in root.iterfind("seclabel"):
+        if label.get("type") != "dynamic" or label.find("baselabel") is not None:
+            name = " ".join(filter(None, ("seclabel", label.get("model"), label.get("type"))))
+            yield name, "QEMU would have other rights than libvirt gives it"
+    for label in root.iterfind("*//seclabel"):
+        if label.find("label") is not None:
+            name = " ".join(
+                ["seclabel", label.get("model", ""), label.findtext("label", ""), "of", label.getparent().tag]
+            )
+            yield name, "a file of the host would get other rights than libvirt gives it"
+    for interface in root.iterfind("devices/interface"):
+        for tag in ("script", "downscript"):
+            if interface.find(tag) is not None:
+                yield f"interface {tag}", f"of {devices.mac_of(interface)}, a program that is run as root"

@@ -172,7 +172,9 @@ def _forget_chardev_run(device: etree._Element) -> None:
     source = device.find("source")
     if source is None:
         return
-    generated = device.get("type") == "unix" and _GENERATED_SOCKET.match(source.get("path", ""))
+    # Of channels alone libvirt makes one up where none is stated.
+    generated = device.tag == "channel" and device.get("type") == "unix"
+    generated = generated and _GENERATED_SOCKET.match(source.get("path", ""))
     if device.get("type") == "pty" or generated:
         tree.remove(source)
 
