@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from . import answer
@@ -14,6 +16,13 @@ from . import answer
 UNBELIEVABLE = (
     "{host} answered what no module of this collection says: {why}. The host may be compromised, or its Python "
     "is not what it should be. Look at it; nothing of this answer was believed"
+)
+
+PASSWORD = "passwd="  # of VNC and SPICE in a domain's XML, which crosses whole to where a standby is made
+LEFT = (
+    "a password of this guest's display went to {host} in a file of Ansible's temporary directory there, which a run "
+    "that is killed leaves behind: its connection does not pipeline. Do without ANSIBLE_KEEP_REMOTE_FILES, su, and a "
+    "terminal for ssh (SECURITY.md)"
 )
 
 SIGKILL = 128 + 9  # as a shell tells it
@@ -67,6 +76,7 @@ class GuardedAction(ActionBase):
         self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any], *, wrap_async: bool = False
     ) -> dict[str, Any]:
         """What the module answers on its host, as far as it is believed."""
+        filed = self._by_file(wrap_async) and PASSWORD in str(arguments)
         said = self._execute_module(
             module_name=module, module_args=arguments, task_vars=task_vars, wrap_async=wrap_async
         )
@@ -81,6 +91,9 @@ class GuardedAction(ActionBase):
         if killed(kept):
             kept["msg"] = KILLED.format(arguments.get("name"))
             kept.update(title=UNFINISHED.format(arguments.get("name")), host=arguments.get("host"))
+        if filed:
+            host = self._task.delegate_to or task_vars.get("inventory_hostname", "the host")
+            kept["warnings"] = [*kept.get("warnings", ()), LEFT.format(host=host)]
         if self._discovered_interpreter_key:  # this control node's own finding, for the connection alone
             kept["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return kept
@@ -88,3 +101,12 @@ class GuardedAction(ActionBase):
     def _unbelievable(self, why: object, task_vars: dict[str, Any]) -> dict[str, Any]:
         host = self._task.delegate_to or task_vars.get("inventory_hostname", "the host")
         return {"failed": True, "finished": True, "msg": UNBELIEVABLE.format(host=host, why=why)}
+
+    def _by_file(self, wrap_async: bool) -> bool:
+        """Whether the module's options go to its host in a file, and not through its Python's standard input.
+
+        They do not where that can be helped, whatever the operator chose for his other tasks.
+        """
+        with contextlib.suppress(AnsibleError, KeyError):  # of a connection that has no such option
+            self._connection.set_option("pipelining", True)
+        return not self._is_pipelining_enabled("new", wrap_async)
