@@ -69,8 +69,8 @@ def read_anew(seen: Observation, name: str) -> Observation:
     if domain is None:
         return replace(seen, monitor=None)
     _is_of(domain.name, domain.uuid, name, domain.uuid)
-    if not domain.inactive_xml:  # of which only its state and record were looked at
-        return seen
+    if not domain.inactive_xml:  # of which only its state and record were looked at: there is nothing else to start
+        return replace(seen, domain=replace(domain, live_xml=None, saved_xml=None))
     for xml in (domain.inactive_xml, domain.live_xml):
         if xml:
             _is_of(reading.name(xml), reading.uuid(xml), name, domain.uuid)

@@ -64,3 +64,8 @@ def test_an_xml_of_another_domain_is_refused(field: str, old: str, new: str) -> 
 def test_a_domain_of_another_name_is_refused() -> None:
     with pytest.raises(ColoError):
         read_anew(PRIMARY, "web2")
+
+
+def test_no_live_xml_is_taken_without_the_one_that_is_judged_with_it() -> None:
+    alone = replace(PRIMARY, domain=replace(PRIMARY.domain, inactive_xml="", untried={}, foreign={}))
+    assert read_anew(alone, "web1").domain.live_xml is None
