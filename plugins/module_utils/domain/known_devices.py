@@ -64,7 +64,9 @@ ROWS = (
     Row("disk@device=floppy disk/target@bus=fdc", TAKEN, "the guest may only read it"),
     Row("disk@device=lun disk@rawio disk@sgio", REFUSED, "SCSI commands pass by the replication"),
     Row(
-        "disk@type=volume|network", TAKEN, "the guest may only read it: a disk that it writes to is refused by its type"
+        "disk@type=volume|network",
+        TAKEN,
+        "the guest may only read it, and colo_devices_unproven has to name it: it may be another guest's",
     ),
     Row("disk@type=dir", REFUSED, "a directory of the host is not replicated"),
     Row("disk@type=nvme|vhostuser|vhostvdpa", REFUSED, _PAST_LAYERS),

@@ -11,10 +11,11 @@ from __future__ import annotations
 import copy
 import json
 import random
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.lockstep.colo.plugins.module_utils.domain.described import described, read_anew
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.described import read_anew
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.marks import QEMU_NAMESPACE
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import Unreadable, from_data, to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
@@ -24,6 +25,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.record import images
 from ansible_collections.lockstep.colo.plugins.module_utils.run import result
 from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import GOALS, Fence, Request
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, preflight
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.reach import reached
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, WANTED, recorded
 
 DOMAIN = "web1"
@@ -51,6 +53,28 @@ TEXTS = (
 )
 NUMBERS = (-1, 0, 1, 2**31, 2**63 - 1, 2**63, 2**70, -(2**70), 0.5, float("nan"), float("inf"), 1e308)
 OTHERS = (None, True, False, [], {}, [[]], {"": {}}, [None], {"x": "y"})
+# Of other guests, of the host, and what is a path only to those who do not ask whether it begins with a slash.
+PATHS = (
+    "/tmp/evil",
+    "tmp/evil",
+    "evil",
+    "/usr/bin/../../tmp/evil",
+    "/var/lib/libvirt/qemu/domain-5-other/monitor.sock",
+    "/run/libvirt/qemu/channel/5-other/org.qemu.guest_agent.0",
+    "/var/lib/libvirt/qemu/save/other.save",
+    "/var/lib/libvirt/qemu/save/web1.save",
+    "/var/lib/libvirt/qemu/nvram/other_VARS.fd",
+    "/var/log/libvirt/qemu/web1-2.log",
+    "/run/libvirt/qemu/web1.xml",
+    "/var/lib/libvirt/images/other.qcow2",
+)
+ARGUMENTS = (
+    ("-monitor", "tcp:0.0.0.0:4444,server,nowait"),
+    ("-qmp", "unix:x,server"),
+    ("-pidfile", "xx"),
+    ("-name", "-incoming"),
+    ("-D", "/etc/cron.d/x"),
+)
 DEVICES = (
     "<filesystem type='mount'><source dir='/'/><target dir='x'/></filesystem>",
     "<emulator>/tmp/x</emulator>",
@@ -58,6 +82,32 @@ DEVICES = (
     "<disk type='block' device='disk'><source dev='/dev/sda'/><target dev='vdz'/></disk>",
     "<console type='file'><source path='/etc/cron.d/x'/></console>",
     "<hostdev mode='subsystem' type='usb'><source><vendor id='1'/><product id='2'/></source></hostdev>",
+    "<disk type='file' device='cdrom'><source file='/etc/shadow'/><target dev='sdy'/></disk>",
+    "<disk type='block' device='cdrom'><source dev='/dev/sda'/><target dev='sdy'/></disk>",
+    "<disk type='file' device='disk'><source file='json:{}'/><target dev='vdy' bus='virtio'/><readonly/></disk>",
+    "<disk type='volume' device='cdrom'><source pool='default' volume='other'/><target dev='sdy'/><readonly/></disk>",
+    (
+        "<disk type='network' device='cdrom'><source protocol='nbd' name='vda'><host name='10.0.0.3'/></source>"
+        "<target dev='sdy' bus='sata'/><readonly/></disk>"
+    ),
+    "<disk xmlns:x='urn:x' type='file' device='cdrom'><x:source file='/etc/shadow'/><target dev='sdy'/></disk>",
+    "<disk xmlns:x='urn:x' type='file' device='cdrom'><source x:file='/etc/shadow'/><target dev='sdy'/></disk>",
+    "<channel type='unix'><target type='virtio' name='../../x'/></channel>",
+    "<graphics type='vnc' keymap='../../../etc/shadow'/>",
+    *(
+        device.format(path)
+        for device in (
+            "<serial type='unix'><source mode='bind' path='{}'/><target port='1'/></serial>",
+            "<channel type='unix'><source mode='bind' path='{}'/><target type='virtio' name='a.b.0'/></channel>",
+            "<serial type='file'><source path='{}'/><target port='1'/></serial>",
+            "<serial type='pty'><log file='{}'/><target port='1'/></serial>",
+            (
+                "<serial type='file'><source path='/var/log/libvirt/qemu/web1-serial0.log'><seclabel model='dac'>"
+                "<label>{}</label></seclabel></source></serial>"
+            ),
+        )
+        for path in PATHS
+    ),
 )
 BESIDE = (
     "<seclabel type='static' model='dac'><label>root:root</label></seclabel>",
@@ -102,7 +152,18 @@ def _spot(rng: random.Random, data: Any) -> tuple[Any, ...]:
 
 
 def _mutated_xml(rng: random.Random, xml: str) -> str:
-    kind = rng.randrange(8)
+    kind = rng.randrange(13)
+    if kind == 8:
+        return _with_text_changed(rng, xml)
+    if kind == 9:
+        return _with_path_changed(rng, xml)
+    if kind == 10:
+        tag = rng.choice(("kernel", "initrd", "loader", "nvram", "shim", "dtb"))
+        return xml.replace("</os>", f"<{tag}>{_hidden(rng, '', rng.choice(PATHS))}</{tag}></os>")
+    if kind == 11:
+        return _with_arguments(rng, xml)
+    if kind == 12:
+        return xml.replace("</devices>", f"{rng.choice(DEVICES)}{_hidden(rng, '', '')}{rng.choice(DEVICES)}</devices>")
     if kind == 0:
         return xml[: rng.randrange(len(xml) or 1)]
     if kind == 1:
@@ -124,6 +185,41 @@ def _mutated_xml(rng: random.Random, xml: str) -> str:
         return "\n".join(lines)
     at = rng.randrange(len(xml) or 1)
     return xml[:at] + rng.choice("<>&'\"/\x00é") + xml[at + 1 :]
+
+
+def _hidden(rng: random.Random, before: str, what: str) -> str:
+    """``what`` where a reader may miss it, who takes a text to end at the first node."""
+    return rng.choice((f"<!--x-->{what}", f"{before}<!--x-->{what}", f"<?x y?>{what}", f"<x/>{what}", what))
+
+
+def _with_text_changed(rng: random.Random, xml: str) -> str:
+    """Another file, name, UUID or number for one that the domain has."""
+    found = list(re.finditer(r"<(emulator|name|uuid|memory|vcpu|partition|loader)([^>]*)>([^<]*)</", xml))
+    if not found:
+        return xml
+    one = rng.choice(found)
+    text = _hidden(rng, one[3], rng.choice((*PATHS, "000", "-2")))
+    return f"{xml[: one.start(3)]}{text}{xml[one.end(3) :]}"
+
+
+def _with_path_changed(rng: random.Random, xml: str) -> str:
+    """Another file for one that an attribute names."""
+    found = list(re.finditer(r"""[ :](?:file|path|dev|socket|name|type)=(['"])([^'"]*)\1""", xml))
+    if not found:
+        return xml
+    one = rng.choice(found)
+    return f"{xml[: one.start(2)]}{rng.choice((*PATHS, 'volume', 'network', 'cdrom'))}{xml[one.end(2) :]}"
+
+
+def _with_arguments(rng: random.Random, xml: str) -> str:
+    """One more argument or variable, in the element that there is or in one of its own."""
+    given = "".join(f"<q:arg xmlns:q='{QEMU_NAMESPACE}' value='{value}'/>" for value in rng.choice(ARGUMENTS))
+    if rng.random() < 0.3:
+        value = rng.choice(("tmp/x.so", "/tmp/x.so", "/usr/lib/../../tmp/x.so"))
+        given = f"<q:env xmlns:q='{QEMU_NAMESPACE}' name='{rng.choice(('LD_PRELOAD', 'LD_AUDIT'))}' value='{value}'/>"
+    if "</qemu:commandline>" in xml:
+        return xml.replace("</qemu:commandline>", f"{given}</qemu:commandline>")
+    return xml.replace("</domain>", f"<q:commandline xmlns:q='{QEMU_NAMESPACE}'>{given}</q:commandline></domain>")
 
 
 def _mutated(rng: random.Random, value: Any, key: Any) -> Any:
@@ -205,11 +301,13 @@ def _outside(step: Step, own: str, known: set[str]) -> str | None:
         if step.action != "qmp" and not (path == own or path.startswith(f"{own}/") or path in known | NAMED_PATHS):
             return f"{step.title} touches {path}"
     if step.action in ("define", "start_paused"):
-        told = described(arguments["xml"], None)
-        asked = {**told["foreign"], **dict.fromkeys(told["unsupported"], ""), **told["untried"]}
-        if asked:
-            return f"{step.title} with {', '.join(asked)}"
-        for disk in told["disks"]:
-            if not disk.readonly and not str(disk.source).startswith(f"{own}/") and disk.source not in known:
-                return f"{step.title} with the disk {disk.source}"
+        images = {path for path in known | NAMED_PATHS if path} | _in_home(own, arguments["xml"])
+        told = reached(arguments["xml"], DOMAIN, own.rpartition("/libvirt-")[2], images)
+        if told:
+            return f"{step.title} with {'; '.join(told)[:500]}"
     return None
+
+
+def _in_home(own: str, xml: str) -> set[str]:
+    """The files right in the pair's own directory that are named."""
+    return set(re.findall(rf"{re.escape(own)}/[\w.-]+", xml))

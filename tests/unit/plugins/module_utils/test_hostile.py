@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.domain import described, foreign, tree
 from ansible_collections.lockstep.colo.plugins.module_utils.observation import codec
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import fit
 from ansible_collections.lockstep.colo.plugins.module_utils.record import images
@@ -41,11 +43,24 @@ def where_the_primary_has_it(_wanted: object, _old: object, _directory: str, dis
         (fit, "of_standby", nothing),
         (codec, "_scalar", as_it_came),
         (images, "_standby_disk", where_the_primary_has_it),
+        (described, "foreign_in", lambda _xml: {}),
+        (tree, "parse", functools.partial(tree.parse, own=True)),
+        (foreign, "_is_path", lambda _where, text: text.startswith("/")),
+        (foreign, "_handed_on", nothing),
     ],
-    ids=["a standby is defined as it came", "no type is checked", "the peer says where the images are"],
+    ids=[
+        "a standby is defined as it came",
+        "no type is checked",
+        "the peer says where the images are",
+        "no file is looked at",
+        "comments hide what they may",
+        "a relative path is none",
+        "arguments pass",
+    ],
 )
 def test_a_fault_that_is_planted_is_found(
     monkeypatch: pytest.MonkeyPatch, where: object, what: str, planted: object
 ) -> None:
     monkeypatch.setattr(where, what, planted)
+    tree.view.cache_clear()
     assert any(hostile.run(number, DESCRIBED) for number in range(1500))
