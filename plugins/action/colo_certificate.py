@@ -31,6 +31,8 @@ class ActionModule(GuardedAction):
     def said(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any], **how: Any) -> dict[str, Any]:
         _validated, options = self.validate_argument_spec(argument_spec=SPEC)
         make, owner, installed = (options.pop(name) for name in ("make", "owner", "installed"))
+        if options["days"] < 1:
+            raise AnsibleActionFail(f"no certificate was made: colo_pki_days is {options['days']}, and 1 is the least")
         try:
             certify = authority.certify if make else authority.given
             made = certify(**options, dry=self._task.check_mode)

@@ -70,10 +70,8 @@ def certify(directory: str, host: str, address: str, days: int, renew_before: in
         raise Refused(f"colo_address of {host} is {address!r}, which is no IP address") from None
     home = Path(directory)
     paths = _paths(home, host)
-    if days <= 0:
-        raise Refused(f"colo_pki_days is {days}: a certificate is in force for a day at least")
     now = datetime.now(UTC)
-    until = now + timedelta(days=min(renew_before, days / 2))  # a short one would be made anew by every run
+    until = now + timedelta(days=min(renew_before, max(days, 0) / 2))  # a short one would be made anew by every run
     if dry:
         renewed = _renewed(home, now, days) is not None
         known = _in_force(*paths, ip, now, until) if home.exists() else None
