@@ -12,13 +12,19 @@ from ..errors import ColoError, CommandFailed, Timeout
 COMMAND_DEADLINE = 20.0  # seconds
 
 
-def run(*command: str, deadline: float = COMMAND_DEADLINE, stdin: str | None = None) -> str:
+def run(
+    *command: str, deadline: float = COMMAND_DEADLINE, stdin: str | None = None, inherits: tuple[int, ...] = ()
+) -> str:
     """Run a command, with ``stdin`` to read where it is given, and return what it printed.
+
+    ``inherits``: the open files that it goes on with.
 
     Raises CommandFailed when it ends with an error, Timeout when it misses its deadline, ColoError when it is missing.
     """
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=deadline, check=False)
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=deadline, check=False, pass_fds=inherits
+        )
     except FileNotFoundError:
         raise ColoError(
             f"the command {command[0]} is missing", remedy="The role lockstep.colo.host installs it"

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ColoError, CommandFailed
@@ -102,35 +103,68 @@ def check_image(path: str, deadline: float) -> str | None:
 
 
 def create_image(path: str, image_format: str, size: int, owner: str, group: str) -> None:
-    """Make an empty image of exactly ``size`` bytes that QEMU's user can open; never over an existing file."""
-    partial = f"{path}.partial"
-    Path(partial).unlink(missing_ok=True)
-    run("qemu-img", "create", "-q", "-f", image_format, partial, str(size))
-    _own(partial, owner, group, 0o600)
-    try:
-        os.link(partial, path)  # unlike a rename, fails where a file has appeared meanwhile
-    except FileExistsError:
-        raise ColoError(f"{path} exists already", remedy="Move it away if it is not needed") from None
-    finally:
-        os.unlink(partial)
-    sync_directory(Path(path).parent)
+    """Make an empty image of exactly ``size`` bytes that QEMU's user can open; never over an existing file.
+
+    The directory is QEMU's, who may put a link in place of a name at any moment: a name is opened once, and no link.
+    """
+    directory, name = os.path.split(path)
+    partial = f"{name}.partial"
+    with _opened(directory) as home:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial, dir_fd=home)
+        file = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=home)
+        try:
+            run("qemu-img", "create", "-q", "-f", image_format, _itself(file), str(size), inherits=(file,))
+            _own(file, path, owner, group, 0o600)
+            # Unlike a rename, it fails where a file has appeared meanwhile.
+            os.link(_itself(file), name, src_dir_fd=home, dst_dir_fd=home, follow_symlinks=True)
+        except FileExistsError:
+            raise ColoError(f"{path} exists already", remedy="Move it away if it is not needed") from None
+        finally:
+            os.close(file)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(partial, dir_fd=home)
+        os.fsync(home)
 
 
 def make_directory(path: str, owner: str, group: str) -> None:
     """Make a directory, and those above it, that QEMU's user owns and everybody may pass through."""
     Path(path).mkdir(parents=True, exist_ok=True)
-    _own(path, owner, group, 0o751)
+    with _opened(path) as home:
+        _own(home, path, owner, group, 0o751)
 
 
-def _own(path: str, owner: str, group: str, mode: int) -> None:
+@contextlib.contextmanager
+def _opened(directory: str) -> Iterator[int]:
+    """The directory itself, to which no link of another user has led; an operator may have put one there."""
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    own = os.path.islink(directory) and os.lstat(directory).st_uid == os.geteuid()
     try:
-        shutil.chown(path, owner, group)
+        handle = os.open(directory, flags if own else flags | os.O_NOFOLLOW)
+    except NotADirectoryError:
+        raise ColoError(
+            f"{directory} is a link of another user, or no directory", remedy="Look who put it there, and remove it"
+        ) from None
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _itself(handle: int) -> str:
+    """A name of the open file, whatever its own name leads to by now."""
+    return f"/proc/self/fd/{handle}"
+
+
+def _own(handle: int, path: str, owner: str, group: str, mode: int) -> None:
+    try:
+        shutil.chown(handle, owner, group)
     except LookupError as error:
         raise ColoError(
             f"cannot give {path} to {owner}:{group}: {error}",
             remedy="State the user and group that QEMU runs as in image_owner and image_group",
         ) from None
-    os.chmod(path, mode)
+    os.fchmod(handle, mode)
 
 
 def remove(path: str) -> None:

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -29,13 +31,14 @@ def test_the_digest_of_a_file_that_can_be_read(tmp_path: Path) -> None:
 def qemu_img_that_writes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     calls: list[tuple[str, ...]] = []
 
-    def run(*command: str) -> str:
-        calls.append(command)
+    def run(*command: str, inherits: tuple[int, ...]) -> str:
+        assert command[-2] == f"/proc/self/fd/{inherits[0]}", "QEMU's user may swap what has a name in its directory"
+        calls.append((*command[:-2], os.path.realpath(command[-2]), command[-1]))
         Path(command[-2]).write_bytes(b"new")
         return ""
 
     monkeypatch.setattr(files, "run", run)
-    monkeypatch.setattr(files, "_own", lambda path, owner, group, mode: Path(path).chmod(mode))
+    monkeypatch.setattr(files, "_own", lambda handle, path, owner, group, mode: os.fchmod(handle, mode))
     return calls
 
 
@@ -81,6 +84,44 @@ def test_what_a_killed_run_left_is_no_obstacle(tmp_path: Path, qemu_img: list[tu
     (tmp_path / "vda.qcow2.partial").write_bytes(b"half")
     files.create_image(str(tmp_path / "vda.qcow2"), "qcow2", 5, "o", "g")
     assert (tmp_path / "vda.qcow2").read_bytes() == b"new"
+
+
+def test_a_name_that_is_swapped_while_an_image_is_made_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precious, partial = tmp_path / "precious", tmp_path / "vda.raw.partial"
+    precious.write_bytes(b"precious")
+    precious.chmod(0o644)
+
+    def run(*command: str, inherits: tuple[int, ...]) -> str:
+        partial.unlink()
+        partial.symlink_to(precious)
+        Path(command[-2]).write_bytes(b"new")
+        return ""
+
+    monkeypatch.setattr(files, "run", run)
+    owner, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
+    with pytest.raises(FileNotFoundError):  # it has no name any more
+        files.create_image(str(tmp_path / "vda.raw"), "raw", 5, owner, group)
+    assert (precious.read_bytes(), precious.stat().st_mode & 0o777) == (b"precious", 0o644)
+    assert [one.name for one in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another's link")
+def test_a_directory_that_another_user_has_linked_elsewhere_is_refused(
+    tmp_path: Path, qemu_img: list[tuple[str, ...]]
+) -> None:
+    (tmp_path / "etc").mkdir(mode=0o700)
+    link = tmp_path / "web1"
+    link.symlink_to(tmp_path / "etc")
+    os.chown(link, 64055, 64055, follow_symlinks=False)
+    for make in (files.make_directory, lambda path, *owner: files.create_image(f"{path}/vda.raw", "raw", 5, *owner)):
+        with pytest.raises(ColoError, match="is a link of another user"):
+            make(str(link), "o", "g")
+    assert (tmp_path / "etc").stat().st_mode & 0o777 == 0o700
+    assert not list((tmp_path / "etc").iterdir())
+    os.chown(link, 0, 0, follow_symlinks=False)
+    files.make_directory(str(link), "o", "g")  # an operator's own
 
 
 def test_an_unknown_owner_is_an_error_with_a_remedy(tmp_path: Path) -> None:
