@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
     os.environ.get("LOCKSTEP_LAB_SUITE") != rootfs.BACKPORTS, reason="needs LOCKSTEP_LAB_SUITE=trixie-backports"
 )
 MACHINES = ["q35", pytest.param("pc-q35-10.0", marks=pytest.mark.long)]  # the newest, and that of the release's QEMU
-LIBVIRTS_OWN = ("'-mon' is deprecated",)  # libvirt 11.3 with QEMU 11.1
+LIBVIRTS_OWN = ("'-mon' is deprecated", "-compat ")  # libvirt 11.3 with QEMU 11.1, and what it asks QEMU to tell
 SHAPE = {
     "disks": (guest.Disk("sda", "qcow2", "scsi"),),
     "devices": (guest.VIRTIO_SCSI,),

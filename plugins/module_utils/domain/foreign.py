@@ -19,10 +19,13 @@ from . import arguments, devices, tree
 from .editing import NO_VHOST
 from .standby import forget_run
 
-_SYSTEM = "/usr/(share|lib|lib64|libexec|local/lib)/.+"  # of the distribution or of root, and read alone
+_SYSTEM = r"/usr/(share|lib|lib64|libexec|local/lib)/[^\s:$]+"  # of the distribution or of root, and read alone
 _CHARACTER_DEVICE = "(serial|parallel|console|channel)"
 _LOG = rf"/var/log/libvirt/qemu/OWN[-.]{_CHARACTER_DEVICE}[0-9]*\.log"
-_SOCKET = rf"(/var/lib|/var/run|/run)/libvirt/qemu/OWN[-.]({_CHARACTER_DEVICE}|vnc|spice|agent)[0-9]*\.sock"
+_SOCKET = (
+    r"(/var/lib|/var/run|/run)/libvirt/qemu/"
+    rf"OWN(\.agent|[-.]({_CHARACTER_DEVICE}|vnc|spice|agent)[0-9]*\.sock)"
+)
 # Where what an element names may lead. OWN is the domain's name or UUID.
 _PLACES = (
     (r"devices/emulator", r"/usr/(bin|libexec|local/bin)/(qemu-system-[a-z0-9_]+|qemu-kvm|kvm)"),
@@ -36,6 +39,7 @@ _PLACES = (
     (rf"devices/{_CHARACTER_DEVICE}/source@path", f"{_LOG}|{_SOCKET}"),
     (r"devices/graphics(/listen)?@socket", _SOCKET),
     (rf"devices/{_CHARACTER_DEVICE}/log@file", _LOG),
+    (r"clock@timezone", r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*"),  # not ":/path", which names a file (tzset(3))
     (r"resource/partition", r"(/[A-Za-z0-9][A-Za-z0-9_.@-]*)+"),
 )
 # What is a path whatever it begins with (by libvirt's schema; the attributes wherever they are).
@@ -47,7 +51,7 @@ _PATHS = re.compile(
 )
 # Whose texts are no paths, though they may have slashes. Of sysinfo, a file may be handed to the firmware.
 _WORDS = re.compile(
-    r"description|metadata|title|os/cmdline|sysinfo(?!/entry@file).*|clock@timezone|resource/fibrechannel@appid"
+    r"description|metadata|title|os/cmdline|sysinfo(?!/entry@file).*|resource/fibrechannel@appid"
     r"|devices/disk/(serial|vendor|product)|devices/graphics@passwd|devices/interface/filterref/parameter@value"
 )
 _SHOWN = 200  # characters
@@ -63,7 +67,7 @@ def foreign_in(xml: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for where, path in _paths(root):
         found.setdefault(f"path {path}", f"{where} is {path[:_SHOWN]}, which is no place for it")
-    for name, words in (*_elsewhere(root), *_handed_on(root), *_rights(root)):
+    for name, words in (*_elsewhere(root), *_handed_on(root), *_rights(root), *_sounds(root)):
         found.setdefault(name, f"{name[:_SHOWN]}: {words}")  # a name is whole: it must be that of nothing else
     return found
 
@@ -151,7 +155,8 @@ def _handed_on(root: etree._Element) -> Iterator[tuple[str, str]]:
             yield f"qemu:commandline {given}".rstrip(), "QEMU would do what libvirt knows nothing of"
     for variable in root.iter(f"{{{tree.QEMU_NAMESPACE}}}env"):
         name, value = variable.get("name", ""), variable.get("value", "")
-        plain = all(re.fullmatch(_SYSTEM, path) and posixpath.normpath(path) == path for path in value.split(":"))
+        libraries = re.split(r"[:\s]", value)  # as ld.so(8) parts them
+        plain = all(re.fullmatch(_SYSTEM, path) and posixpath.normpath(path) == path for path in libraries)
         if name != "LD_PRELOAD" or not plain:
             yield f"qemu:env {name}={value}", "QEMU would be started in another environment than libvirt's"
 
@@ -160,7 +165,8 @@ def _rights(root: etree._Element) -> Iterator[tuple[str, str]]:
     """Other rights than those that libvirt gives QEMU, and the programs that it runs itself."""
     for label in root.iterfind("seclabel"):
         if label.get("type") != "dynamic" or label.find("baselabel") is not None:
-            name = " ".join(filter(None, ("seclabel", label.get("model"), label.get("type"))))
+            given = (label.get("model"), label.get("type"), label.findtext("label"), label.findtext("baselabel"))
+            name = " ".join(filter(None, ("seclabel", *given)))
             yield name, "QEMU would have other rights than libvirt gives it"
     for label in root.iterfind("*//seclabel"):
         if label.find("label") is not None:
@@ -172,3 +178,11 @@ def _rights(root: etree._Element) -> Iterator[tuple[str, str]]:
         for tag in ("script", "downscript"):
             if interface.find(tag) is not None:
                 yield f"interface {tag}", f"of {devices.mac_of(interface)}, a program that is run as root"
+
+
+def _sounds(root: etree._Element) -> Iterator[tuple[str, str]]:
+    """Where a sound is to go, unless to nobody or to the display: ALSA's names of devices can be commands."""
+    for audio in root.iterfind("devices/audio"):
+        given = [f"{key}={value}" for key, value in _attributes(audio) if key != "id"]
+        if given not in ([], ["type=none"], ["type=spice"]):
+            yield " ".join(["audio", *given]), "this host would be asked to play it, by a program or over a network"

@@ -63,7 +63,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 # It is part of a certificate's subject, in which these would begin another part (RFC 4514, 2.4).
 _HOST = re.compile(r"[^\s,=+<>#;\"\\/-][^\s,=+<>#;\"\\/]*")
 _TARGET = re.compile(r"[A-Za-z0-9_]+")
-_FORMAT = re.compile(r"[a-z0-9][a-z0-9-]*")
+_FORMAT = re.compile("raw|qcow2")  # those of others can name further files of the host
 # What XML 1.0 cannot hold, and line breaks and tabs, which an attribute does not keep everywhere.
 _UNWRITABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -51,7 +51,7 @@ def disk_records(draw: st.DrawFn, role: str, target: str) -> DiskRecord:
     standby = role == "secondary" or draw(st.booleans())
     return DiskRecord(
         target=target,
-        format=draw(st.sampled_from(["raw", "qcow2", "vmdk"])),
+        format=draw(st.sampled_from(["raw", "qcow2"])),
         path=draw(paths),
         virtual_size=draw(st.integers(0, 2**60)),
         active=draw(paths) if standby else None,

@@ -22,7 +22,7 @@ ODD = {
     "rich": _RECORDED,
     "rich.live": _RECORDED,
     "seclabel-none": {"seclabel dac none"},
-    "seclabel-static": {"seclabel dac static"},
+    "seclabel-static": {"seclabel dac static +64055:+994"},
     "standby.live": _RECORDED,
     "unsupported": {"path /tmp/v.sock", "path /dev/tpm0", "path /dev/vhost-vdpa-0", "path /srv"},
 }
@@ -98,11 +98,14 @@ def test_what_a_guest_is_told_by_its_firmware_is_its_own() -> None:
             with_device("<interface type='ethernet'><mac address='52:54:00:00:00:99'/><script path='up'/></interface>"),
             "interface script",
         ),
-        (beside("<seclabel type='static' model='dac'><label>root:root</label></seclabel>"), "seclabel dac static"),
+        (
+            beside("<seclabel type='static' model='dac'><label>root:root</label></seclabel>"),
+            "seclabel dac static root:root",
+        ),
         (beside("<seclabel type='none'/>"), "seclabel none"),
         (
             beside("<seclabel type='dynamic' model='dac'><baselabel>+0:+0</baselabel></seclabel>"),
-            "seclabel dac dynamic",
+            "seclabel dac dynamic +0:+0",
         ),
         (
             beside(QEMU.format("<qemu:arg value='-D'/><qemu:arg value='/etc/cron.d/x'/>")),
@@ -115,6 +118,20 @@ def test_what_a_guest_is_told_by_its_firmware_is_its_own() -> None:
         (
             beside(QEMU.format("<qemu:env name='LD_PRELOAD' value='/usr/lib/a.so:/tmp/x.so'/>")),
             "qemu:env LD_PRELOAD=/usr/lib/a.so:/t",
+        ),
+        (
+            beside(QEMU.format("<qemu:env name='LD_PRELOAD' value='/usr/lib/a.so /tmp/x.so'/>")),
+            "qemu:env LD_PRELOAD=/usr/lib/a.so /t",
+        ),
+        (
+            beside(QEMU.format("<qemu:env name='LD_PRELOAD' value='/usr/lib/$ORIGIN/x.so'/>")),
+            "qemu:env LD_PRELOAD=/usr/lib/$",
+        ),
+        (with_device("<audio id='1' type='alsa'><output dev='file:|id'/></audio>"), "audio type=alsa dev=file:|id"),
+        (with_device("<audio id='1' type='pulseaudio' serverName='192.0.2.1'/>"), "audio type=pulseaudio serverName="),
+        (
+            beside("<clock offset='timezone' timezone=':/etc/shadow'/>").replace("<clock offset='utc'/>", ""),
+            "path :/etc",
         ),
     ],
 )
@@ -148,6 +165,9 @@ CHANNEL = "<channel type='unix'><source mode='bind' path='{}/org.qemu.guest_agen
         ),
         with_device("<graphics type='vnc' passwd='a/b'/>"),
         with_device("<memballoon/><!-- ours: see /etc/motd -->"),
+        with_device("<audio id='1' type='none'/>"),
+        with_device("<audio id='1' type='spice'/>"),
+        with_device(f"<channel type='unix'><source path='/var/lib/libvirt/qemu/{NAME}.agent'/></channel>"),
         beside("<resource><partition>/production</partition></resource>"),
         beside(QEMU.format("<qemu:arg value='-incoming'/><qemu:arg value='defer'/>")),
         beside(QEMU.format("<qemu:env name='LD_PRELOAD' value='/usr/local/lib/shim.so'/>")),
