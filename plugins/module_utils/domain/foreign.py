@@ -28,7 +28,7 @@ _SOCKET = (
 )
 # Where what an element names may lead. OWN is the domain's name or UUID.
 _PLACES = (
-    (r"devices/emulator", r"/usr/(bin|libexec|local/bin)/(qemu-system-[a-z0-9_]+|qemu-kvm|kvm)"),
+    (r"devices/emulator", r"/usr/(bin|libexec|local/bin)/(qemu-system-(x86_64|i386)|qemu-kvm|kvm)"),
     (r"os/(kernel|initrd|shim)", "/boot/[^/]+|/var/lib/libvirt/boot/[^/]+"),
     (r"os/loader|os/nvram@template", _SYSTEM),
     (r"os/nvram(/source@file)?", r"/var/lib/libvirt/qemu/nvram/OWN_VARS\.(fd|raw|qcow2)"),

@@ -286,7 +286,8 @@ def _outcome(case: Case, data: Any) -> str | None:
     wanted = WANTED if role == "primary" else replace(WANTED, address=None, peer_address=None)
     request = Request(DOMAIN, "kvm1", role, wanted, peer, fence=Fence("kvm2", "ended"), handover=Handover("t", 1.0))
     plan = GOALS[case.goal].decide(request, seen)
-    own = images.home(WANTED.directory, seen.domain.uuid if seen.domain else peer.domain.uuid)
+    domain = seen.domain or peer.domain
+    own = images.home(WANTED.directory, domain.uuid if domain else case.peer)
     known = {path for record in (seen.record,) if record for path, _kind, _size in images.files(record.disks)}
     if seen.record is None or seen.record.role != "secondary":
         known |= {disk.source for disk in (seen.domain.disks if seen.domain else ()) if disk.source}

@@ -69,6 +69,14 @@ def test_what_a_guest_is_told_by_its_firmware_is_its_own() -> None:
             "path /usr/bin/../../tmp",
         ),
         (PLAIN.replace("<devices>", "<devices><emulator>/usr/bin/python3</emulator>"), "path /usr/bin/python3"),
+        (
+            PLAIN.replace("<devices>", "<devices><emulator>/usr/bin/qemu-system-x86_64-other</emulator>"),
+            "path /usr/bin/qemu-system-x86_64-o",
+        ),
+        (
+            PLAIN.replace("<devices>", "<devices><emulator>/usr/bin/qemu-system-x86_64other</emulator>"),
+            "path /usr/bin/qemu-system-x86_64o",
+        ),
         (PLAIN.replace("</os>", "<kernel>/etc/shadow</kernel></os>"), "path /etc/shadow"),
         (PLAIN.replace("</os>", "<nvram>/etc/passwd</nvram></os>"), "path /etc/passwd"),
         (
