@@ -15,6 +15,7 @@ from ..record.wanted import Wanted
 from ..verdict import halves
 from ..verdict.problem import Problem, refuse_if
 from ..verdict.requirements.domain import running
+from ..verdict.requirements.link import channels_in_use
 from ..verdict.requirements.row import problems
 from .parts import barrier, entry, layers
 from .parts.undo import undo
@@ -61,9 +62,8 @@ def _primary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> I
     if peer.record is None:
         return
     yield from _standby_problems(seen, peer)
-    for channel in seen.record.channels():
-        if channel.listener == "primary" and not any(states.has(seen.monitor, p) for p in _sockets(seen)):
-            yield from halves.port_free(seen, channel)
+    if not any(states.has(seen.monitor, part) for part in _sockets(seen)):
+        yield from channels_in_use(seen.host, seen.record, "primary")
 
 
 def _standby_problems(seen: Observation, peer: Observation) -> Iterator[Problem]:

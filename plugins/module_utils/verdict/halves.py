@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..observation.seen import Observation
-from ..record.pair import Channel, Record
+from ..record.pair import Record
 from ..record.wanted import Wanted
 from . import preflight, wishes
 from .problem import Problem
-from .requirements import link
 from .requirements.row import problems
 
 
@@ -50,8 +49,3 @@ def peer_problems(record: Record, peer: Observation) -> Iterator[Problem]:
             "Run lockstep.colo.deploy, which writes both (as a module: colo_disk on the primary, then on the "
             "secondary)",
         )
-
-
-def port_free(seen: Observation, channel: Channel) -> Iterator[Problem]:
-    """Why this host cannot listen for a channel that it does not listen for yet."""
-    return link.in_use(seen.host, [channel.port], f", for the {channel.kind} channel,")

@@ -113,9 +113,14 @@ def ports(wanted: Wanted, holder: Observation, standby: Observation) -> list[Req
 def _taken_meanwhile(holder: Observation, standby: Observation) -> Iterator[Problem]:
     if holder.domain is None or holder.record is None or standby_runs(holder.domain, standby):
         return
-    for channel in holder.record.channels():
-        if channel.listener == "secondary":
-            yield from in_use(standby.host, [channel.port], f", for the {channel.kind} channel,")
+    yield from channels_in_use(standby.host, holder.record, "secondary")
+
+
+def channels_in_use(host: Host, record: pair.Record, listener: str) -> Iterator[Problem]:
+    """Why this host cannot listen for the channels for which that role does, and it does not yet."""
+    for channel in record.channels():
+        if channel.listener == listener:
+            yield from in_use(host, [channel.port], f", for the {channel.kind} channel,")
 
 
 def _some_block(here: Host, there: Host) -> list[Requirement]:
