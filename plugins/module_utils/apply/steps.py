@@ -177,8 +177,8 @@ class Apply:
     def _autostart(self, _step: Step, on: bool) -> None:
         self.hypervisor.set_autostart(self.domain, on)
 
-    def _start_paused(self, _step: Step, uuid: str, xml: str) -> None:
-        with until_reboot.start_permit(uuid), left_images.opening(uuid):
+    def _start_paused(self, _step: Step, uuid: str, xml: str, as_left: bool) -> None:
+        with until_reboot.start_permit(uuid), left_images.opening(uuid, keeps=as_left):
             self.hypervisor.start_paused(xml)
         half_notes.forget(half_notes.LACKING, self.domain)  # said of the one before it
 

@@ -95,10 +95,10 @@ def left(uuid: str) -> Left | None:
 
 
 @contextlib.contextmanager
-def opening(uuid: str) -> Iterator[None]:
-    """Around a start of QEMU on them, as a standby: the note is of this QEMU afterwards."""
+def opening(uuid: str, *, keeps: bool) -> Iterator[None]:
+    """Around a start of QEMU on them, as a standby: the note is of this QEMU afterwards, where it is to be kept."""
     found = _read(uuid)
-    untouched = _untouched(found) if found and found.emulator is None else []
+    untouched = _untouched(found) if keeps and found and found.emulator is None else []
     _path(uuid).unlink(missing_ok=True)  # a start that fails may have left anything
     yield
     if not untouched:

@@ -83,7 +83,7 @@ def _autostart(seen: Observation, on: bool) -> Observation:
     return _of_domain(seen, autostart=on)
 
 
-def _start_paused(seen: Observation, uuid: str, xml: str, aliases: Mapping[str, str]) -> Observation:
+def _start_paused(seen: Observation, uuid: str, xml: str, as_left: bool, aliases: Mapping[str, str]) -> Observation:
     """``aliases``: those of the primary's devices, which libvirt gives anew in the same way; the rest it fills in."""
     sizes = {disk.target: disk.virtual_size for disk in seen.record.disks}
     told = described(seen.domain.inactive_xml, with_aliases(xml, aliases))
@@ -98,7 +98,8 @@ def _start_paused(seen: Observation, uuid: str, xml: str, aliases: Mapping[str, 
     version = seen.host.emulator.version if seen.host.emulator else ""
     monitor = Monitor(states.INCOMING, False, version, "none", Migration(capabilities=LIBVIRTS))
     live = with_aliases(xml, aliases)
-    return replace(_of_domain(seen, state="paused", live_xml=live, **told), monitor=monitor)
+    started = _of_domain(seen, state="paused", live_xml=live, **told)
+    return replace(started, monitor=monitor, left=seen.left if as_left else None)
 
 
 def _start(seen: Observation, uuid: str) -> Observation:

@@ -13,12 +13,12 @@ from ..domain.standby import standby_to_start
 from ..lockstep import abilities, channels, graph, own_node, received, states
 from ..lockstep.states import IDLE
 from ..observation.seen import Disk, Observation
-from ..record.pair import Record
+from ..record.pair import CHANGED, Record
 from ..record.wanted import Wanted
 from ..verdict import copies, current, guest, halves, resync
 from ..verdict.problem import Problem, Refusal, refuse_if
 from . import effects
-from .parts import fit, layers
+from .parts import entry, fit, layers
 from .parts.barrier import let_pass
 from .plan import Plan
 from .step import Step, qmp
@@ -47,11 +47,12 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         # As the guest runs now, which the persistent XML need not say.
         live = standby_to_start(peer.domain.live_xml, replace(seen.record, complete=None))
         refuse_if(fit.of_standby(wanted, peer, live, seen.record))
-        now = {"uuid": seen.domain.uuid, "xml": live}
+        # A full copy has no use for what is known of them, and its standby takes no more connections than it needs.
+        now = {"uuid": seen.domain.uuid, "xml": live, "as_left": wanted.resync == CHANGED}
         title = "start the standby, paused, waiting for the guest"
         steps.append(Step(title, "start_paused", now, pivot=True, foreseen={"aliases": _aliases(peer)}))
         started = effects.fold(seen, steps)
-    steps += [*_standby_steps(started), *_sums(wanted, started, peer)]
+    steps += [*_standby_steps(wanted, started, peer), *_sums(wanted, started, peer)]
     return Plan(tuple(steps), seen)
 
 
@@ -139,7 +140,7 @@ def _record(title: str, seen: Observation, record: Record) -> Step:
     return Step(title, "record", {"xml": xml.with_metadata_element(record), "live": seen.domain.active})
 
 
-def _standby_steps(seen: Observation) -> list[Step]:
+def _standby_steps(wanted: Wanted, seen: Observation, peer: Observation) -> list[Step]:
     nbd, migration = channels.first(seen.record, "nbd"), channels.first(seen.record, "migration")
     by_target = {disk.target: disk for disk in seen.record.disks}
     monitor = seen.monitor
@@ -153,7 +154,9 @@ def _standby_steps(seen: Observation) -> list[Step]:
     steps += [layers.add_part(part) for part in states.proxy_parts(seen) if not states.has(monitor, part)]
     steps.append(layers.migrate_by_colo(abilities.standby_capabilities(seen)))
     steps += [_log(event) for event in received.TRACED]
-    serving = {"addr": channels.socket(nbd), **channels.listening(nbd)}
+    # Whoever comes once the primary has them all is not taken before one of them ends.
+    most = entry.connections(wanted, peer) * len(states.replicated(seen))
+    serving = {"addr": channels.socket(nbd), "max-connections": most, **channels.listening(nbd)}
     steps.append(qmp(f"serve the disks on {nbd.address} port {nbd.port}", "nbd-server-start", serving))
     for disk in states.replicated(seen):
         export = {

@@ -55,6 +55,15 @@ def differing(wanted: Wanted, seen: Observation, peer: Observation) -> list[str]
     return [target for target, one in ways(wanted, seen, peer).items() if one.way != FULL]
 
 
+def connections(wanted: Wanted, primary: Observation) -> int:
+    """How many connections with the standby's export of a disk there are at a time, at most.
+
+    A second one is for a copy that goes on beside the replication layers, or that sends only what differs.
+    """
+    alone = primary.monitor is not None and abilities.pauses(primary.monitor.version) and wanted.resync == FULL
+    return 1 if alone else 2
+
+
 def sync(wanted: Wanted, seen: Observation, peer: Observation) -> list[Step]:
     """Copy every disk that is not replicated yet to the standby, as far as that has not begun, and wait for it."""
     nbd = channels.first(seen.record, "nbd")

@@ -437,7 +437,7 @@ def test_a_copy_that_does_not_move_ends_the_wait(clock: Clock) -> None:
 @pytest.mark.parametrize(
     "step",
     [
-        Step("", "start_paused", {"uuid": "u", "xml": "<domain/>"}),
+        Step("", "start_paused", {"uuid": "u", "xml": "<domain/>", "as_left": True}),
         Step("", "record", {"xml": "<record/>", "live": True}),
         Step("", "undefine"),
     ],

@@ -126,7 +126,7 @@ def a_start_of_qemu() -> Iterator[Callable[..., None]]:
 
 
 def test_a_qemu_that_was_started_on_it_keeps_the_proof_whatever_its_primary_writes(image: Path, start) -> None:
-    with left_images.opening(UUID):
+    with left_images.opening(UUID, keeps=True):
         image.chmod(0o640)  # libvirt gives it to QEMU's user
         start(image)
     assert left() == Left(GENERATION, (str(image),))
@@ -138,14 +138,20 @@ def test_a_qemu_that_was_started_on_it_keeps_the_proof_whatever_its_primary_writ
     assert left() is None, "another QEMU"
 
 
+def test_a_start_for_which_it_is_of_no_use_takes_the_proof_away(image: Path, start) -> None:
+    with left_images.opening(UUID, keeps=False):
+        start(image)
+    assert left() is None
+
+
 def test_a_start_that_fails_takes_the_proof_away(image: Path) -> None:
-    with pytest.raises(OSError, match="no"), left_images.opening(UUID):
+    with pytest.raises(OSError, match="no"), left_images.opening(UUID, keeps=True):
         raise OSError("no")
     assert left() is None
 
 
 def test_a_write_during_the_start_takes_the_proof_away(image: Path, start) -> None:
-    with left_images.opening(UUID):
+    with left_images.opening(UUID, keeps=True):
         time.sleep(0.02)
         image.write_bytes(b"somebody's")
         start(image)
@@ -154,7 +160,7 @@ def test_a_write_during_the_start_takes_the_proof_away(image: Path, start) -> No
 
 def test_a_qemu_that_has_another_file_open_proves_nothing(image: Path, start, tmp_path: Path) -> None:
     (tmp_path / "other").touch()
-    with left_images.opening(UUID):
+    with left_images.opening(UUID, keeps=True):
         start(tmp_path / "other")
     assert left() is None
 
@@ -162,6 +168,6 @@ def test_a_qemu_that_has_another_file_open_proves_nothing(image: Path, start, tm
 def test_what_was_touched_before_the_start_stays_touched(image: Path, start) -> None:
     time.sleep(0.02)
     by_hand(image)
-    with left_images.opening(UUID):
+    with left_images.opening(UUID, keeps=True):
         start(image)
     assert left() is None

@@ -61,7 +61,7 @@ ACTIONS: list[Case] = [
     ),
     ("autostart", DESCRIBED, {"on": True}, {"domain.autostart": True}),
     (
-        "start_paused", STANDBY, {"uuid": UUID, "xml": STANDBY.domain.inactive_xml, "aliases": {}},
+        "start_paused", STANDBY, {"uuid": UUID, "xml": STANDBY.domain.inactive_xml, "as_left": False, "aliases": {}},
         STARTED | {
             "domain.state": "paused", "domain.live_incoming": True, "domain.disks": ..., "domain.nics": ...,
             "monitor": ...,

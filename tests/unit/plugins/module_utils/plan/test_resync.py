@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import un
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import CHANGED, COMPARED, FULL, WRITTEN
+from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import resync
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import rules
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.pair_plans import (
@@ -179,6 +181,30 @@ def test_a_standby_that_was_there_before_is_started_anew_unless_a_copy_is_under_
     assert found[0] == "destroy"
     assert found.index("start_paused") < found.index("begin_sums")
     assert not listen.secondary(COMPARING, seen, recorded("syncing-primary")).changes
+
+
+@pytest.mark.parametrize(("wanted", "at_a_time"), [(WANTED, 1), (COMPARING, 2)])
+@pytest.mark.parametrize("of_version", [recorded, without_pause])
+def test_a_standby_takes_no_more_connections_than_its_copy_has(
+    wanted: Wanted, at_a_time: int, of_version: Callable[[str], Observation]
+) -> None:
+    """So that a second client with the primary's own key is not served, once the primary has connected."""
+    holder, standby = of_version("described-primary"), of_version("started-secondary")
+    at_a_time = 2 if of_version is without_pause else at_a_time
+    (server,) = of(listen.secondary(wanted, standby, holder), "nbd-server-start")
+    assert server.arguments["arguments"]["max-connections"] == at_a_time * len(TARGETS)
+    plan = protect.primary(wanted, holder, telling(of_version("listening-secondary")))
+    layers = [step.arguments["arguments"] for step in of(plan, "blockdev-add")]
+    connected = [layer for layer in layers if layer["driver"] == "nbd" and layer["server"]["type"] == "inet"]
+    assert len(connected) + len(of(plan, "begin_sieve")) == at_a_time * len(TARGETS)
+
+
+@pytest.mark.parametrize("wanted", [WANTED, COMPARING])
+def test_a_standby_for_a_full_copy_forgets_that_its_images_are_as_they_were_left(wanted: Wanted) -> None:
+    """A later run may want to send what was written alone, which takes more connections than that one has."""
+    seen = replace(with_images(recorded("described-secondary")), left=Left(LEFT, PATHS))
+    (start,) = of(listen.secondary(wanted, seen, HOLDER), "start_paused")
+    assert start.arguments["as_left"] is (wanted is COMPARING)
 
 
 def test_a_standby_that_has_ended_says_nothing_any_more() -> None:
