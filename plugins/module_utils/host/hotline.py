@@ -23,6 +23,8 @@ HANDSHAKE = 5.0  # seconds
 SILENCE = 5.0  # seconds without a line, after which a connection is given up
 LONGEST = 1 << 18  # bytes of a line
 MOST_CALLERS = 64
+# Linux's (include/uapi/linux/in.h and in6.h), as setsockopt takes them.
+IP_FREEBIND, IPV6_FREEBIND = (socket.IPPROTO_IP, 15), (socket.IPPROTO_IPV6, 78)
 
 
 class Line:
@@ -72,11 +74,12 @@ def call(address: str, port: int, pki: str) -> Line:
         raise
 
 
-def listen(port: int, pki: str, converse: Callable[[Line], None], complain: Callable[[str], None]) -> None:
-    """Answer on all addresses of this host, for ever; each caller is given a thread that converses with it."""
-    server = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True) if _ipv6() else (
-        socket.create_server(("", port))
-    )  # fmt: skip
+def listen(
+    address: str, port: int, pki: str, converse: Callable[[Line], None], complain: Callable[[str], None]
+) -> None:
+    """Answer at an address of this host, at all where it is empty, for ever; each caller is given a thread that
+    converses with it."""
+    server = _server(address, port)
     callers = threading.Semaphore(MOST_CALLERS)
 
     def answer(plain: socket.socket, who: str) -> None:
@@ -100,6 +103,25 @@ def listen(port: int, pki: str, converse: Callable[[Line], None], complain: Call
             plain.close()
             continue
         threading.Thread(target=answer, args=(plain, address[0]), daemon=True).start()
+
+
+def _server(address: str, port: int) -> socket.socket:
+    """A socket that listens; also where the address is not there yet, as when the host is being started."""
+    if not address:
+        if _ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return socket.create_server(("", port))
+    inside = ":" in address
+    server = socket.socket(socket.AF_INET6 if inside else socket.AF_INET)
+    try:
+        server.setsockopt(*(IPV6_FREEBIND if inside else IP_FREEBIND), 1)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((address, port))
+        server.listen()
+    except OSError:
+        server.close()
+        raise
+    return server
 
 
 def _context(protocol: ssl._SSLMethod, pki: str, end: str) -> ssl.SSLContext:

@@ -14,11 +14,13 @@ from ..record.pair import DIRECTORY, PKI_DIRECTORY
 class Settings:
     """What the role host has written for the watcher of this host.
 
-    ``metrics``: a directory for the file with them; ``listen``: address and port at which they are told. Empty: none.
+    ``addresses``: this host's, at which other hosts' watchers reach it; empty: all. ``metrics``: a directory for the
+    file with them; ``listen``: address and port at which they are told. Empty: none.
     """
 
     uri: str = "qemu:///system"
     directory: str = DIRECTORY
+    addresses: tuple[str, ...] = ()
     port: int = 21599
     pki: str = PKI_DIRECTORY
     metrics: str = ""

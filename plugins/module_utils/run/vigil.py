@@ -54,7 +54,8 @@ class Vigil:
     def run(self) -> NoReturn:
         """Keep every pair of this host in view."""
         sys.setswitchinterval(TURN)
-        threading.Thread(target=self._answer, daemon=True).start()
+        for address in self._settings.addresses or ("",):
+            threading.Thread(target=self._answer, args=(address,), daemon=True).start()
         if self._settings.listen:
             threading.Thread(target=self._serve_metrics, daemon=True).start()
         due = 0.0
@@ -130,12 +131,13 @@ class Vigil:
 
     # Listening
 
-    def _answer(self) -> None:
+    def _answer(self, address: str) -> None:
         while True:
             try:
-                hotline.listen(self._settings.port, self._settings.pki, self._converse, self._stranger)
+                hotline.listen(address, self._settings.port, self._settings.pki, self._converse, self._stranger)
             except OSError as error:
-                self.complain("port", f"cannot listen on port {self._settings.port}: {error}")
+                where = f"{address or 'all addresses'} port {self._settings.port}"
+                self.complain(f"port {address}", f"cannot listen on {where}: {error}")
                 time.sleep(RECONNECT)
 
     def _stranger(self, words: str) -> None:

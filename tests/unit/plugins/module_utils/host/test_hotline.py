@@ -70,12 +70,12 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Host:
     """One that listens on a free port of this machine."""
 
-    def __init__(self, where: Path, converse: Callable[[hotline.Line], None]) -> None:
+    def __init__(self, where: Path, converse: Callable[[hotline.Line], None], address: str = "127.0.0.1") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.complaints: list[str] = []
-        words = (self.port, str(where), converse, self.complaints.append)
+        words = (address, self.port, str(where), converse, self.complaints.append)
         threading.Thread(target=hotline.listen, args=words, daemon=True).start()
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
@@ -99,6 +99,23 @@ def test_both_know_by_the_certificate_with_whom_they_speak(ours: Path) -> None:
     line.say([1, "ä"])
     assert line.hear() == {"heard": [1, "ä"], "from": ["10.0.0.1", "kvm1", "kvm1.example"]}
     line.close()
+
+
+@pytest.mark.parametrize(("address", "elsewhere"), [("127.0.0.1", False), ("", True)])
+def test_it_is_reached_at_its_addresses_alone(ours: Path, address: str, elsewhere: bool) -> None:
+    host = Host(ours, echo, address)
+    with socket.socket() as other:
+        assert (other.connect_ex(("127.0.0.2", host.port)) == 0) is elsewhere
+
+
+@pytest.mark.parametrize("address", ["203.0.113.7", "2001:db8::7"])
+def test_an_address_that_is_not_there_yet_can_be_listened_at(ours: Path, address: str) -> None:
+    complaints: list[str] = []
+    words = (address, 0, str(ours), echo, complaints.append)
+    listener = threading.Thread(target=hotline.listen, args=words, daemon=True)
+    listener.start()
+    listener.join(0.3)
+    assert listener.is_alive()
 
 
 def test_a_host_of_another_authority_is_not_spoken_to_by_either(ours: Path, theirs: Path) -> None:
