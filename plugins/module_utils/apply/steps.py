@@ -19,6 +19,7 @@ from ..host import (
     leaving,
     left_images,
     links,
+    nbd,
     processes,
     qemu_process,
     sieve,
@@ -224,8 +225,8 @@ class Apply:
     def _release(self, _step: Step, peer: str, ports: list[int]) -> None:
         sockets.release_sockets(peer, ports)
 
-    def _see_answer(self, step: Step, address: str, port: int, greeting: bool = False) -> None:
-        sockets.see_answer(address, port, step.timeout, sockets.NBD_GREETING if greeting else b"")
+    def _see_answer(self, step: Step, address: str, port: int, export: str, credentials: str | None) -> None:
+        nbd.see_export(address, port, export, credentials, step.timeout)
 
     def _begin_sums(self, step: Step, **arguments: Any) -> None:
         sums.begin(arguments, step.timeout)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from . import mutual_tls
+from . import mutual_tls, sockets
 
 MAGIC, OPTIONS = b"NBDMAGIC", b"IHAVEOPT"
 FIXED, NO_ZEROES = 1, 2  # flags of both ends in the handshake
@@ -74,6 +74,17 @@ def connected(
     if size is None:
         raise Refused(f"the NBD server does not say how large {export} is")
     return connection, size
+
+
+def see_export(address: str, port: int, export: str, credentials: str | None, deadline: float) -> None:
+    """Connect with an export as QEMU would, and close again; errors are those of sockets.see_answer."""
+
+    def converse(plain: socket.socket) -> None:
+        connection, _size = connected(plain, export, address, credentials)
+        connection.sendall(REQUEST.pack(ASKED, 0, DISCONNECT, 0, 0, 0))
+        connection.close()
+
+    sockets.see_answer(address, port, deadline, converse)
 
 
 def _answer(connection: socket.socket) -> tuple[int, bytes]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable
+import ssl
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +16,6 @@ from ..errors import ColoError
 from ..record.address import bracketed, endpoint
 from ..record.pair import PORT_RANGE
 from .command import run
-
-NBD_GREETING = b"NBDMAGIC"  # QEMU's server says it before anything is asked (NBD protocol), also before TLS
 
 TCP_ESTABLISHED, TCP_SYN_SENT, TCP_LISTEN = "01", "02", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
 
@@ -125,29 +124,37 @@ def between(peer: str, ports: Iterable[int]) -> str:
     return f"dst {bracketed(peer)} and ( {either} )"
 
 
-def see_answer(address: str, port: int, deadline: float = 5.0, greeting: bytes = b"") -> None:
+def see_answer(
+    address: str, port: int, deadline: float = 5.0, converse: Callable[[socket.socket], object] | None = None
+) -> None:
     """Connect to a port and close again. QEMU itself must not be the first to try: it waits without bound.
 
-    ``greeting``: what is said there to whoever connects; one that accepts and says nothing would hold QEMU as well.
-    Raises ColoError saying whether nobody listens or nothing answers.
+    ``converse``: what is said there meanwhile, as one that accepts and says nothing would hold QEMU as well; it raises
+    EOFError or an OSError without a number where the other end is not what it should be.
+    Raises ColoError saying whether nobody listens, nothing answers, or somebody else does.
     """
     try:
         with socket.create_connection((address, port), deadline) as connection:
-            heard = b""
-            while len(heard) < len(greeting):
-                more = connection.recv(len(greeting) - len(heard))
-                if not more or not greeting.startswith(heard + more):
-                    raise ColoError(
-                        f"what listens on {address} port {port} is not the standby's QEMU",
-                        remedy="End it there, or give the pair another block of ports with first_port",
-                    )
-                heard += more
+            if converse is not None:
+                converse(connection)
     except TimeoutError:
         raise ColoError(
             f"{address} port {port} does not answer within {deadline:g} s",
             remedy="Check the network between the hosts and the firewall of that host",
         ) from None
-    except OSError as error:
+    except ssl.SSLCertVerificationError as error:
+        raise ColoError(
+            f"what listens on {address} port {port} does not prove to be the standby's host: {error.verify_message}",
+            remedy="Run lockstep.colo.deploy for both hosts as well (--limit kvm,PAIR), which installs certificates of "
+            "one authority; where they are, somebody else listens at that address",
+        ) from None
+    except (EOFError, OSError) as error:
+        if isinstance(error, (EOFError, ssl.SSLError)) or error.errno is None:
+            raise ColoError(
+                f"what listens on {address} port {port} is not the standby's QEMU, or does not take this host: {error}",
+                remedy="End it there, or give the pair another block of ports with first_port; and see the log of the "
+                "standby's QEMU in /var/log/libvirt/qemu on the other host",
+            ) from None
         raise ColoError(
             f"cannot connect to {address} port {port}: {error.strerror or error}",
             remedy="Check that the standby listens there and that the hosts reach each other on that network",

@@ -24,6 +24,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.host import (
     left_images,
     links,
     marker,
+    nbd,
     sockets,
     until_reboot,
 )
@@ -385,7 +386,8 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
     doors = {
         files: ("make_directory", "create_image", "remove", "remove_directory"),
         marker: ("write", "remove"),
-        sockets: ("release_sockets", "see_answer"),
+        sockets: ("release_sockets",),
+        nbd: ("see_export",),
     }
     for module, name in [(module, name) for module, names in doors.items() for name in names]:
         monkeypatch.setattr(module, name, lambda *given, _name=name: calls.append((_name, *given)))
@@ -394,7 +396,7 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
         Step("", "make_directory", {"path": "/d", "owner": "o", "group": "g"}),
         Step("", "mark", {"directory": "/d", "marker": "m"}),
         Step("", "create_image", {"path": "/d/i", "format": "raw", "size": 5, "owner": "o", "group": "g"}),
-        Step("", "see_answer", {"address": "10.0.0.2", "port": 21601}, timeout=4.0),
+        Step("", "see_answer", {"address": "10.0.0.2", "port": 21601, "export": "e", "credentials": None}, timeout=4.0),
         Step("", "release", {"peer": "10.0.0.2", "ports": [1, 2]}),
         Step("", "remove", {"path": "/d/i"}),
         Step("", "remove_home", {"directory": "/d"}),
@@ -403,7 +405,7 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
         ("make_directory", "/d", "o", "g"),
         ("write", "/d", "m"),
         ("create_image", "/d/i", "raw", 5, "o", "g"),
-        ("see_answer", "10.0.0.2", 21601, 4.0, b""),
+        ("see_export", "10.0.0.2", 21601, "e", None, 4.0),
         ("release_sockets", "10.0.0.2", [1, 2]),
         ("remove", "/d/i"),
         ("remove", "/d"),

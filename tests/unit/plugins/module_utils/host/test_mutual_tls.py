@@ -6,6 +6,7 @@ address; over real sockets."""
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import ssl
@@ -134,6 +135,40 @@ def test_nothing_is_said_to_one_who_has_not_the_peers_certificate(
 @CALLERS
 def test_one_who_has_it_is_spoken_to(home: Path, call: Callable[[int, str], None]) -> None:
     assert spoken(call, home, "of the peer")
+
+
+WHY = {
+    "of another host": "does not prove to be the standby's host: IP address mismatch",
+    "of another authority": "does not prove to be the standby's host: certificate signature failure",
+    "that has ended": "does not prove to be the standby's host: certificate has expired",
+    "none, and no TLS": "is not the standby's QEMU, or does not take this host: the NBD server does not encrypt",
+}
+
+
+@pytest.mark.parametrize("shown", FAULTS)
+def test_it_is_said_why_a_standbys_export_is_not_connected_with(home: Path, shown: str) -> None:
+    path = home / shown / "shown"
+    server = Impostor(path if path.exists() else None, exports=True)
+    with pytest.raises(ColoError, match=re.escape(WHY[shown])):
+        nbd.see_export(HERE, server.port, "disk", str(home / "ours"), PATIENCE)
+
+
+def test_one_that_says_nothing_once_tls_was_agreed_on_is_waited_for_no_longer_than_that(home: Path) -> None:
+    """QEMU would wait for ever, and its guest with it."""
+
+    def answer() -> None:
+        with server.accept()[0] as plain:
+            plain.sendall(nbd.MAGIC + nbd.OPTIONS + struct.pack(">H", nbd.FIXED | nbd.NO_ZEROES))
+            nbd.exactly(plain, 20)
+            plain.sendall(struct.pack(">QIII", 0x3E889045565A9, nbd.STARTTLS, nbd.ACK, 0))
+            while plain.recv(1 << 16):
+                pass
+
+    with socket.create_server((HERE, 0)) as server:
+        threading.Thread(target=answer, daemon=True).start()
+        port = server.getsockname()[1]
+        with pytest.raises(ColoError, match=f"{HERE} port {port} does not answer within 0.5 s"):
+            nbd.see_export(HERE, port, "disk", str(home / "ours"), 0.5)
 
 
 def taken(home: Path, shown: str, peer: str, host: str) -> bool:
