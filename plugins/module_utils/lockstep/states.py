@@ -126,6 +126,11 @@ def proxy_parts(seen: Observation) -> list[Part]:
     return [*known, *(part for parts in after for part in parts)]
 
 
+def sockets(seen: Observation) -> list[str]:
+    """The names of the sockets of all proxies on this side of the pair."""
+    return [part.name for part in proxy_parts(seen) if not part.object]
+
+
 def consistent(monitor: Monitor, target: str) -> bool:
     """Whether a disk's sync can go on from here."""
     if one_write_suffices(monitor, target):

@@ -62,7 +62,7 @@ def _primary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> I
     if peer.record is None:
         return
     yield from _standby_problems(seen, peer)
-    if not any(states.has(seen.monitor, part) for part in _sockets(seen)):
+    if not any(name in seen.monitor.chardevs for name in states.sockets(seen)):
         yield from channels_in_use(seen.host, seen.record, "primary")
 
 
@@ -80,10 +80,6 @@ def _standby_problems(seen: Observation, peer: Observation) -> Iterator[Problem]
             f"no standby listens on {peer.host.name}",
             "Run lockstep.colo.deploy, which has it listen first (as a module: colo_pair with role secondary there)",
         )
-
-
-def _sockets(seen: Observation) -> list:
-    return [part for part in states.proxy_parts(seen) if not part.object]
 
 
 def _keep(seen: Observation) -> Plan:
@@ -119,7 +115,7 @@ def _connected(seen: Observation) -> list[Step]:
     A socket that listens is no proof, where a firewall takes away what is sent to it.
     """
     known = seen.monitor.chardevs
-    names = [part.name for part in _sockets(seen) if known.get(part.name, DISCONNECTED).startswith(DISCONNECTED)]
+    names = [name for name in states.sockets(seen) if known.get(name, DISCONNECTED).startswith(DISCONNECTED)]
     return layers.see_connected(names)
 
 

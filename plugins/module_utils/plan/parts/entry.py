@@ -40,6 +40,7 @@ MIGRATION_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs me
 FIRST_DELAY = 20
 CHECKPOINT_TIMEOUT = 30.0  # seconds on top of the checkpoint delay
 JOB_TIMEOUT = 30.0
+STILL_CONNECTED = 2.0
 SIEVE_TIMEOUT = 60.0  # seconds for the other host to look how its images are made, and to begin to compare
 
 
@@ -73,7 +74,8 @@ def sync(wanted: Wanted, seen: Observation, peer: Observation) -> list[Step]:
     unsynced = [target for target, job in known.items() if job or not states.attached(monitor, target)]
     fresh = [target for target in unsynced if known[target] is None]
     if fresh:
-        where = {"address": nbd.address, "port": nbd.port, "greeting": True}
+        where = {"address": nbd.address, "port": nbd.port, "export": graph.export(fresh[0])}
+        where["credentials"] = nbd.credentials
         steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "see_answer", where))
     chosen, sieved = ways(wanted, seen, peer), differing(wanted, seen, peer)
     steps += written.forgotten(seen, [target for target, one in chosen.items() if one.way != WRITTEN])
@@ -170,7 +172,9 @@ def enter(seen: Observation, differing: Collection[str] = ()) -> list[Step]:
     ``differing``: the disks for which the sync, that comes before, has connected with what sends only what differs.
     """
     way = _paused(seen, differing) if abilities.pauses(seen.monitor.version) else _live(seen)
-    return [*way, whole_checkpoint(seen.record), set_delay(seen.record.checkpoint_delay)]
+    # One that was lost meanwhile is not made anew, and the guest's answers would be held back for it.
+    still = layers.see_connected(states.sockets(seen), STILL_CONNECTED)
+    return [*way, *still, whole_checkpoint(seen.record), set_delay(seen.record.checkpoint_delay)]
 
 
 def releasable(seen: Observation) -> list[Step]:

@@ -158,10 +158,10 @@ def _reset(peer: str, socket: Part) -> Step:
     return Step(f"reset the connection of {socket.name} with {peer}", "release", {"peer": peer, "ports": [port]})
 
 
-def see_connected(names: list[str]) -> list[Step]:
+def see_connected(names: list[str], timeout: float = CONNECT_TIMEOUT) -> list[Step]:
     """Wait until each of these sockets is connected with the other host."""
     what = "see that the standby is connected with each socket"
-    return [wait(what, "connected", CONNECT_TIMEOUT, names=names)] if names else []
+    return [wait(what, "connected", timeout, names=names)] if names else []
 
 
 def _add_in_place(seen: Observation, part: Part) -> Step:
