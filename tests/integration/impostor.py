@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A false server in the place of a pair's host: what those who connect let it have. JSON out, a line for each.
 
-    impostor.py PORT... [--nbd PORT...] [--certificate DIRECTORY]
+    impostor.py PORT... [--nbd PORT...] [--certificate DIRECTORY | --silent]
 
 A directory has cert.pem and key.pem; without one it does not encrypt. Whoever connects is let in, and answered as far
-as the other end would go on. It ends when its standard input does.
+as the other end would go on; by a silent one only until TLS begins, and held until it ends. It ends when its standard
+input does.
 
 Of a connection it says its ``port``; whether the other end ``asked`` for TLS; whether it was agreed on (``shook``); the
 ``bytes`` that came within it, or that came in clear and belong to no handshake; whether it was ``held``, still open
@@ -27,6 +28,7 @@ PATIENCE = 3.0  # seconds
 MAGIC, OPTION, REPLY = b"NBDMAGIC", b"IHAVEOPT", 0x3E889045565A9  # the NBD protocol's
 ABORT, STARTTLS, ACKNOWLEDGED, UNSUPPORTED = 2, 5, 1, 2**31 + 1
 FAREWELL = OPTION + struct.pack(">II", ABORT, 0)  # of an NBD client that gives up
+OVER = threading.Event()
 HANDSHAKE, ALERT, CHANGE = 22, 21, 20  # kinds of TLS records that carry nothing of what is said
 
 
@@ -78,10 +80,15 @@ def beyond_handshakes(data: bytes) -> int:
     return len(data)
 
 
-def converse(connection: socket.socket, context: ssl.SSLContext | None, *, nbd: bool, told: dict[str, Any]) -> None:
+def converse(
+    connection: socket.socket, context: ssl.SSLContext | None, *, nbd: bool, silent: bool, told: dict[str, Any]
+) -> None:
     if nbd:
-        greet(connection, encrypts=context is not None)
-    if context is None:
+        greet(connection, encrypts=silent or context is not None)
+    if silent:
+        told["asked"] = begins_tls(connection)
+        OVER.wait()
+    elif context is None:
         if nbd:
             told["asked"] = True
         else:
@@ -89,20 +96,20 @@ def converse(connection: socket.socket, context: ssl.SSLContext | None, *, nbd: 
             connection.sendall(bytes(64))
         data, told["held"] = taken(connection)
         told["bytes"] = beyond_handshakes(data)
-        return
-    told["asked"] = begins_tls(connection)
-    with context.wrap_socket(connection, server_side=True) as proven:
-        told["shook"] = True
-        data, told["held"] = taken(proven)
-        told["bytes"] = len(data)
+    else:
+        told["asked"] = begins_tls(connection)
+        with context.wrap_socket(connection, server_side=True) as proven:
+            told["shook"] = True
+            data, told["held"] = taken(proven)
+            told["bytes"] = len(data)
 
 
-def answer(connection: socket.socket, port: int, context: ssl.SSLContext | None, *, nbd: bool) -> None:
+def answer(connection: socket.socket, port: int, context: ssl.SSLContext | None, *, nbd: bool, silent: bool) -> None:
     told: dict[str, Any] = {"port": port, "asked": False, "shook": False, "bytes": 0, "held": False, "error": ""}
     connection.settimeout(PATIENCE)
     try:
         with connection:
-            converse(connection, context, nbd=nbd, told=told)
+            converse(connection, context, nbd=nbd, silent=silent, told=told)
     except (OSError, EOFError, struct.error) as error:
         told["error"] = str(error) or type(error).__name__
     print(json.dumps(told), flush=True)
@@ -119,6 +126,7 @@ def main() -> None:
     parser.add_argument("ports", nargs="+", type=int)
     parser.add_argument("--nbd", nargs="*", type=int, default=[])
     parser.add_argument("--certificate")
+    parser.add_argument("--silent", action="store_true")
     options = parser.parse_args()
     context = of_certificate(options.certificate) if options.certificate else None
     servers = {socket.create_server(("", port)): port for port in options.ports}
@@ -127,8 +135,10 @@ def main() -> None:
     while sys.stdin not in (ready := select.select([sys.stdin, *servers], [], [])[0]):
         for server in ready:
             words = (server.accept()[0], servers[server], context)
-            talks.append(threading.Thread(target=answer, args=words, kwargs={"nbd": servers[server] in options.nbd}))
+            how = {"nbd": servers[server] in options.nbd, "silent": options.silent}
+            talks.append(threading.Thread(target=answer, args=words, kwargs=how))
             talks[-1].start()
+    OVER.set()
     for one in talks:
         one.join()
 

@@ -2,12 +2,18 @@
 """A third machine in the replication network: what it gets of a port, in clear and with each certificate. JSON out.
 
     stranger.py ADDRESS:PORT... [--certificates NAME=DIRECTORY...]
+    stranger.py ADDRESS:PORT... --hold
     stranger.py ADDRESS:PORT... --storm SECONDS
 
-A directory has ca-cert.pem, cert.pem and key.pem. Of an NBD server it asks for the list of what is served.
+A directory has ca-cert.pem, cert.pem and key.pem. Of an NBD server it asks for the list of what is served. It
+gets ``an open channel`` where TLS is agreed on and the other end does not hang up then, but waits for more. ``nothing
+(no answer)``: the port took no connection, as one that has its client.
 
-A storm is a thousand connections that say nothing, half a greeting or garbage, and are held open; out comes how many
-of them each port took.
+With --hold it connects in clear, says what the port's client would begin with, and prints a line once the other end has
+had time to hang up; the connections end with its standard input. Whether they were taken is seen on the host.
+
+A storm is a scan of the ports, then a thousand connections to each that say nothing, half a handshake or garbage, and
+are held open; out comes how many of them each port took.
 """
 
 from __future__ import annotations
@@ -15,22 +21,24 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import resource
 import select
 import socket
 import ssl
 import struct
+import sys
 import time
 
 PATIENCE = 3.0  # seconds
-CONNECTIONS = 1000
-WORDS = (
-    b"",
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    bytes(range(256)) * 16,
-)  # nothing, half a ClientHello, garbage
+CONNECTIONS = 1000  # to each port
+HALF = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # of a ClientHello
+SAID = (b"", HALF, bytes(range(256)) * 16)
 MAGIC, OPTION, REPLY = b"NBDMAGIC", b"IHAVEOPT", 0x3E889045565A9  # the NBD protocol's
 LIST, STARTTLS = 3, 5
 ACKNOWLEDGED, SERVER, NEEDS_TLS = 1, 2, 2**31 + 5
+STREAM = b"QEVM\x00\x00\x00\x03"  # how a migration begins (QEMU's migration/qemu-file.h); zeros would end it
+PORTS = 16  # of a pair, the first of which takes the migration
+Port = tuple[str, int]
 
 
 def receive(connection: socket.socket, size: int) -> bytes:
@@ -48,23 +56,39 @@ def ask(connection: socket.socket, option: int) -> int:
     return kind if magic == REPLY else 0
 
 
-def attempt(where: tuple[str, int], context: ssl.SSLContext | None) -> str:
+def attempt(where: Port, context: ssl.SSLContext | None) -> str:
     """What the port gives away: ``nothing``, or what it was."""
     try:
         with socket.create_connection(where, PATIENCE) as plain:
             plain.settimeout(PATIENCE)
             disks = is_nbd(plain)
             if context is None:
-                return in_clear(plain, disks)
+                return in_clear(plain, where, disks)
             if disks and ask(plain, STARTTLS) != ACKNOWLEDGED:
                 return "nothing (no TLS)"
             with context.wrap_socket(plain) as proven:
-                if disks:
-                    return "the list of disks" if ask(proven, LIST) == SERVER else "nothing"
-                proven.sendall(b"\x00" * 64)
-                return "nothing (closed)" if proven.recv(1) == b"" else "an open channel"
-    except (OSError, struct.error) as error:
+                return within(proven, where, disks)
+    except TimeoutError:
+        return "nothing (no answer)"
+    except struct.error:
+        return "nothing (closed)"
+    except OSError as error:
         return f"nothing ({type(error).__name__})"
+
+
+def within(proven: ssl.SSLSocket, where: Port, disks: bool) -> str:
+    """A server of TLS 1.3 looks at the certificate only when its client believes that all is well: it hangs up then."""
+    try:
+        if disks:
+            return "the list of disks" if ask(proven, LIST) == SERVER else "nothing"
+        return "an open channel" if proven.recv(1) else "nothing (closed)"
+    except TimeoutError:
+        return "an open channel"
+
+
+def begins(where: Port) -> bytes:
+    """What the port's own client would say first."""
+    return STREAM if where[1] % PORTS == 0 else bytes(64)
 
 
 def is_nbd(plain: socket.socket) -> bool:
@@ -82,37 +106,77 @@ def is_nbd(plain: socket.socket) -> bool:
     return False
 
 
-def in_clear(plain: socket.socket, disks: bool) -> str:
+def in_clear(plain: socket.socket, where: Port, disks: bool) -> str:
     if disks:
         kind = ask(plain, LIST)
         return {SERVER: "the list of disks", NEEDS_TLS: "nothing (TLS is asked for)"}.get(kind, "nothing")
-    plain.sendall(b"\x00" * 4096)
-    return "nothing (closed)" if plain.recv(1) == b"" else "an open channel"
+    plain.sendall(begins(where))
+    return "an open channel" if plain.recv(1) else "nothing (closed)"
 
 
-def storm(ports: list[tuple[str, int]], seconds: float) -> dict[str, dict[str, int]]:
+def hold(ports: list[Port]) -> None:
+    """In clear: whoever has no use for that hangs up."""
+    with contextlib.ExitStack() as held:
+        for where in ports:
+            one = held.enter_context(socket.create_connection(where, PATIENCE))
+            one.sendall(begins(where))
+        time.sleep(PATIENCE)
+        print("held", flush=True)
+        sys.stdin.read()
+
+
+def storm(ports: list[Port], seconds: float) -> dict[str, dict[str, int]]:
     """Hold as many connections open as the ports take, for so long."""
     until = time.monotonic() + seconds
-    waiting: dict[socket.socket, tuple[tuple[str, int], bytes]] = {}
+    most = len(ports) * CONNECTIONS + 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, max(most, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    scan(ports)
+    all_: dict[int, tuple[socket.socket, Port, bytes]] = {}
     poll = select.poll()
-    for number in range(CONNECTIONS):
-        where, words = ports[number % len(ports)], WORDS[number // len(ports) % len(WORDS)]
-        one = socket.socket(socket.AF_INET6 if ":" in where[0] else socket.AF_INET)
-        one.setblocking(False)
-        one.connect_ex(where)
-        waiting[one] = where, words
+    for number in range(len(ports) * CONNECTIONS):
+        where = ports[number % len(ports)]
+        one = begun(where)
+        all_[one.fileno()] = one, where, SAID[number // len(ports) % len(SAID)]
         poll.register(one, select.POLLOUT)
-    by_number = {one.fileno(): one for one in waiting}
     taken = dict.fromkeys(ports, 0)
     while (left := until - time.monotonic()) > 0:
         for number, event in poll.poll(min(left, 0.5) * 1000):
+            one, where, words = all_[number]
             poll.unregister(number)
-            where, words = waiting[by_number[number]]
-            if not event & (select.POLLERR | select.POLLHUP):
-                taken[where] += 1
-                with contextlib.suppress(OSError):
-                    by_number[number].send(words)
+            with contextlib.suppress(OSError):
+                if event & select.POLLIN:
+                    if goes_on(one):
+                        poll.register(one, select.POLLIN)
+                elif not event & (select.POLLERR | select.POLLHUP):
+                    taken[where] += 1
+                    one.send(words if where[1] % PORTS != 1 or words != HALF else b"")
+                    if words == HALF:
+                        poll.register(one, select.POLLIN)
     return {f"{address}:{port}": {"connections": count} for (address, port), count in taken.items()}
+
+
+def scan(ports: list[Port]) -> None:
+    for where in ports:
+        with contextlib.suppress(OSError):
+            socket.create_connection(where, 0.2).close()
+
+
+def begun(where: Port) -> socket.socket:
+    one = socket.socket(socket.AF_INET6 if ":" in where[0] else socket.AF_INET)
+    one.setblocking(False)
+    one.connect_ex(where)
+    return one
+
+
+def goes_on(one: socket.socket) -> bool:
+    """Answer an NBD server up to the half of a handshake; whether there is more to wait for."""
+    said = one.recv(4096)
+    if said.startswith(MAGIC):
+        one.send(struct.pack(">I", 3) + OPTION + struct.pack(">II", STARTTLS, 0))
+        return True
+    if said.startswith(struct.pack(">Q", REPLY)):
+        one.send(HALF)
+    return False
 
 
 def with_certificate(directory: str | None) -> ssl.SSLContext:
@@ -127,20 +191,24 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("ports", nargs="+")
     parser.add_argument("--certificates", nargs="*", default=[])
+    parser.add_argument("--hold", action="store_true")
     parser.add_argument("--storm", type=float)
     options = parser.parse_args()
+    ports = [(address, int(number)) for address, _colon, number in (port.rpartition(":") for port in options.ports)]
+    if options.hold:
+        hold(ports)
+        return
     if options.storm:
-        split = [port.rpartition(":") for port in options.ports]
-        print(json.dumps(storm([(address, int(number)) for address, _colon, number in split], options.storm)))
+        print(json.dumps(storm(ports, options.storm)))
         return
     contexts: dict[str, ssl.SSLContext | None] = {"in clear": None, "no certificate": with_certificate(None)}
     for word in options.certificates:
         name, _equals, directory = word.partition("=")
         contexts[name] = with_certificate(directory)
-    found = {}
-    for port in options.ports:
-        address, _colon, number = port.rpartition(":")
-        found[port] = {name: attempt((address, int(number)), context) for name, context in contexts.items()}
+    found = {
+        f"{where[0]}:{where[1]}": {name: attempt(where, context) for name, context in contexts.items()}
+        for where in ports
+    }
     print(json.dumps(found))
 
 

@@ -9,12 +9,8 @@ The tests build on each other.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +19,10 @@ import pytest
 import standby
 from colo_bed import OTHER, Bed, Run, wait_for
 from lockstep_lab import probe
-from lockstep_lab.common import CLIENT_ADDRESS, HOSTS
+from lockstep_lab.common import HOSTS
+from posing import NBD, posing
 
-IMPOSTOR = Path(__file__).with_name("impostor.py")
-MIGRATION, NBD, MIRROR, COMPARE, WORD = 21600, 21601, 21602, 21603, 21615
+MIGRATION, MIRROR, COMPARE, WORD = 21600, 21602, 21603, 21615
 NO_TLS = "that does not encrypt"
 A_WHILE = 6  # seconds, in which who lost a connection makes it anew
 
@@ -51,28 +47,6 @@ def shown(lab: Bed, acks: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 def faults(shown: dict[str, Path | None], host: str) -> dict[str, Path | None]:
     """Of those, what one who poses as this host would show."""
     return {name: path for name, path in shown.items() if OTHER[host] not in name}
-
-
-@contextlib.contextmanager
-def posing(bed: Bed, host: str, ports: tuple[int, ...], certificate: Path | None) -> Iterator[list[dict[str, Any]]]:
-    """Who connects from the other host to these ports of ``host`` gets a false server; then the list has what came."""
-    inside = ["ip", "netns", "exec"]
-    words = [*inside, bed.lab.client_ns, sys.executable, "-B", str(IMPOSTOR), *map(str, ports), "--nbd", str(NBD)]
-    if certificate:
-        words += ["--certificate", str(certificate)]
-    nft = [*inside, bed.lab.host_ns(OTHER[host]), "nft"]
-    lead = f"ip daddr {HOSTS[host]} tcp dport {{ {', '.join(map(str, ports))} }} dnat to {CLIENT_ADDRESS}"
-    table = f"table ip impostor {{ chain out {{ type nat hook output priority -100; {lead}; }}; }}"
-    heard: list[dict[str, Any]] = []
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == "{}\n"
-        subprocess.run([*nft, table], check=True)
-        try:
-            yield heard
-        finally:
-            subprocess.run([*nft, "delete table ip impostor"], check=True)
-            heard += map(json.loads, server.communicate(timeout=60)[0].splitlines())
 
 
 def got_nothing(port: int, name: str, heard: list[dict[str, Any]]) -> None:
@@ -112,6 +86,26 @@ def test_no_disk_and_no_memory_is_sent_to_it(lab: Bed, acks: Path, shown: dict[s
         refused(lab.deploy())
     got_something(port, heard)
     assert lab.get(patience=30) == boot
+
+
+@pytest.mark.parametrize("port", [NBD, MIGRATION])
+def test_one_that_says_nothing_is_not_felt(lab: Bed, acks: Path, tmp_path: Path, port: int) -> None:
+    """It lets the primary in, and is silent once TLS should begin; held against one that refuses at once."""
+    probe.stop(lab.lab, quiet=True)
+    boot = lab.get()
+    silences = {}
+    for name, one in (("refused", {}), ("silent", {"silent": True})):
+        probe.start(lab.lab, tmp_path / name)
+        with posing(lab, "kvm2", (port,), None, **one) as heard:
+            run = lab.deploy()
+        probe.stop(lab.lab, quiet=True)
+        refused(run)
+        assert [told for told in heard if told["port"] == port and told["asked"]], heard
+        assert lab.get() == boot
+        silences[name] = probe.report(tmp_path / name)["acks"]["longest_gap_ms"]
+    print(f"{port}: the guest's longest silence, in ms: {silences}")
+    assert silences["silent"] <= 2 * silences["refused"]
+    probe.start(lab.lab, acks)
 
 
 def test_a_standby_that_waits_sends_it_no_packet(lab: Bed, acks: Path, shown: dict[str, Path | None]) -> None:

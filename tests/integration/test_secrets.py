@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -17,10 +18,18 @@ from colo_bed import ROOT, Bed, wait_for
 from lockstep_lab.common import HOSTS
 
 PASSWORD = "pl4nted!"  # of VNC, which takes eight characters
-GRAPHICS = f"<graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1' passwd='{PASSWORD}'/>"
-TOKEN = re.compile(r'"token":\s*"[A-Za-z0-9]{40}"')  # of a change of sides, which each run makes anew
+SPICE = "planted-for-spice"
+GRAPHICS = "".join(
+    f"<graphics type='{kind}' port='-1' autoport='yes' listen='127.0.0.1' passwd='{word}'/>"
+    for kind, word in (("vnc", PASSWORD), ("spice", SPICE))
+)
+# Of a change of sides, which each run makes anew; as JSON, JSON within JSON, YAML or Python spell it.
+TOKEN = re.compile(r"token\W{1,8}[A-Za-z0-9]{40}\b")
 # Where secrets belong: libvirt's own XML, and the keys' directory.
-LEFT = "find /tmp /var/tmp /root /dev/shm /run /var/log /var/lib/lockstep-colo /etc -xdev -type f"
+LEFT = (
+    "find /tmp /var/tmp /root /home /dev/shm /run /var/log /var/lib/lockstep-colo /var/lib/libvirt/qemu /etc"
+    " -xdev -type f"
+)
 BELONG = r"^/etc/libvirt/|^/run/libvirt/|^/etc/lockstep-colo/pki/.*-key\.pem$"
 
 pytestmark = pytest.mark.long
@@ -59,7 +68,7 @@ def keys(bed: Bed) -> list[str]:
 @pytest.fixture(scope="module")
 def secrets(lab: Bed) -> Iterator[list[str]]:
     lab.fresh_guest(rate=50, graphics=GRAPHICS)
-    planted = [PASSWORD, *keys(lab)]
+    planted = [PASSWORD, SPICE, *keys(lab)]
     watch = Watch(planted)
     watch.start()
     yield planted
@@ -80,7 +89,12 @@ def test_nothing_is_said_by_runs_that_say_all(lab: Bed, secrets: list[str], tmp_
     file, reports = tmp_path / "status.json", tmp_path / "reports"
     to = ("-e", f"colo_report_directory={reports}", "-e", f"colo_status_file={file}", "-vvv", "--diff")
     runs = [lab.deploy("--limit", "kvm,web1", "--check", *to), lab.deploy("--limit", "kvm,web1", *to)]
-    runs += [lab.playbook("switchover", *to), lab.playbook("status", "--limit", "web1", *to)]
+    standby = lab.xml("kvm2", "--inactive")
+    runs += [lab.playbook(name, "--limit", "web1", *to) for name in ("switchover", "drill", "status")]
+    lab.power_off("kvm2")
+    runs.append(lab.failover("kvm2", *to))
+    lab.power_on("kvm2")
+    runs += [lab.deploy(*to), lab.playbook("unprotect", *to)]
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert file in written
     assert len(written) > 3, "no reports were written"
@@ -88,12 +102,11 @@ def test_nothing_is_said_by_runs_that_say_all(lab: Bed, secrets: list[str], tmp_
     texts |= {f"run {number}": run.good().text for number, run in enumerate(runs)}
     assert not [name for name, text in texts.items() if any(secret in text for secret in secrets)]
     assert not [name for name, text in texts.items() if TOKEN.search(text)]
-    assert PASSWORD in lab.xml("kvm1", "--inactive"), "the standby did not get what was planted"
+    assert {PASSWORD, SPICE} <= set(re.findall("passwd='(.*?)'", standby)), "it did not get what was planted"
     assert left_behind(lab, secrets) == {host: [] for host in HOSTS}
 
 
 def test_a_run_that_is_killed_leaves_none(lab: Bed, secrets: list[str]) -> None:
-    lab.playbook("unprotect").good()
     with subprocess.Popen(
         lab.command("deploy", "--limit", "web1"), cwd=ROOT, env=lab.environment(), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -111,3 +124,6 @@ def test_a_secret_that_is_left_would_be_found(lab: Bed, secrets: list[str]) -> N
     lab.ssh("kvm2", "cat > /tmp/left", stdin=f"x {PASSWORD} y")
     assert left_behind(lab, secrets) == {"kvm1": [], "kvm2": ["/tmp/left"]}
     lab.ssh("kvm2", "rm /tmp/left")
+    token = "x" * 40
+    for spelt in (json.dumps({"token": token}), json.dumps(json.dumps({"token": token})), str({"token": token})):
+        assert TOKEN.search(spelt)

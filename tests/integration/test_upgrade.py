@@ -37,7 +37,7 @@ def older(lab: Bed, tmp_path_factory: pytest.TempPathFactory) -> Older:
     archive = ["git", "-C", ROOT, "archive", BEFORE_TLS]
     packed = subprocess.run(archive, capture_output=True, check=False)
     if packed.returncode:
-        pytest.skip(f"this history has no {BEFORE_TLS}: {packed.stderr.decode().strip()}")
+        pytest.fail(f"this history has no {BEFORE_TLS}, from which to upgrade: {packed.stderr.decode().strip()}")
     collections = tmp_path_factory.mktemp("older")
     tree = collections / "ansible_collections/lockstep/colo"
     tree.mkdir(parents=True)
