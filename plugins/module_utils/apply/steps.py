@@ -22,6 +22,7 @@ from ..host import (
     nbd,
     processes,
     qemu_process,
+    shown,
     sieve,
     sockets,
     sums,
@@ -31,7 +32,7 @@ from ..host import marker as marker_file
 from ..host.checkpoints import watch
 from ..host.files import NO_ROOM
 from ..host.hypervisor import Hypervisor
-from ..observation.seen import AFTER_THAT, DISCONNECTED, STOPPED_BY_A_DISK, Announced, Checkpoints
+from ..observation.seen import AFTER_THAT, DISCONNECTED, STOPPED_BY_A_DISK, Announced, Checkpoints, Shown
 from ..plan.parts.written import GRANULARITY
 from ..plan.plan import Plan
 from ..plan.step import Step
@@ -233,6 +234,11 @@ class Apply:
 
     def _begin_sieve(self, step: Step, **arguments: Any) -> None:
         sieve.begin(arguments, step.timeout)
+
+    def _note_shown(self, _step: Step, uuid: str, certificate: Shown) -> None:
+        """That there is no note leaves the start of QEMU to go by."""
+        with contextlib.suppress(OSError):
+            shown.note(uuid, certificate)
 
     def _forget_compared(self, _step: Step, uuid: str, target: str) -> None:
         sieve.forget(uuid, target)

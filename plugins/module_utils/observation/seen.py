@@ -152,6 +152,15 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """The certificate that a QEMU was given credentials from, in seconds since the epoch: when it ends, and when it had
+    been installed, by which it is told from others."""
+
+    ends: float
+    installed: float
+
+
+@dataclass(frozen=True)
 class Host:
     """What was seen of the host itself. What was not looked at has its default: None, where that tells nothing."""
 
@@ -531,6 +540,7 @@ class Observation:
     standby_lacks: str | None = None  # of a primary that was asked this alone: why a write did not reach its standby
     automation: Automation | None = None  # what this host's watcher is told and says of it; None: not looked at
     format: int = field(default_factory=lambda: number(Observation))
+    shown: Shown | None = None  # by the channels of the pair; None: unknown, or no QEMU was given credentials
     peer_answers: bool | None = None  # whether the kernel of the peer that is said to be lost answers; None: not asked
 
     @property

@@ -22,6 +22,7 @@ from ..host import (
     left_images,
     links,
     qemu_process,
+    shown,
     sieve,
     sockets,
     until_reboot,
@@ -94,12 +95,14 @@ def _with_copy(seen: Observation, directory: str, uuid: str | None) -> Observati
 
 
 def _with_frames(seen: Observation, sights: Sights) -> Observation:
-    """With the rule that keeps frames back, and those that the guest serves with and COLO does not compare."""
+    """With what keeps frames back, who watches, and the frames that the guest serves with and COLO does not compare."""
     domain, record = seen.domain, seen.record
     if record and (seen.depth == THOROUGH or (seen.depth == QUICK and record.role == "alone")):
         seen = replace(seen, barrier=frames.barrier(domain.uuid))
     if record and seen.depth in (QUICK, THOROUGH):
         seen = replace(seen, automation=automation.automation(domain.uuid))
+        if record.credentials and domain.active:
+            seen = replace(seen, shown=shown.noted(domain.uuid))
     if sights.uncompared and domain and domain.active and to_watch(sights.uncompared, record):
         seen = replace(seen, uncompared=_uncompared(domain))
     return seen

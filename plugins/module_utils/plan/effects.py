@@ -18,7 +18,7 @@ from ..domain.described import described
 from ..domain.editing import with_aliases, with_record, without_vhost
 from ..domain.reading import name, read_record, uuid
 from ..lockstep import states
-from ..observation.seen import Barrier, Disk, Domain, Image, Job, Marker, Migration, Monitor, Nic, Observation
+from ..observation.seen import Barrier, Disk, Domain, Image, Job, Marker, Migration, Monitor, Nic, Observation, Shown
 from ..record import xml as record_xml
 from ..record.address import endpoint
 from ..record.half_notes import HalfNote, as_given_up
@@ -266,6 +266,10 @@ def _begin_sums(seen: Observation, port: int, **_arguments: Any) -> Observation:
     return replace(seen, host=replace(seen.host, ports=tuple(sorted({*seen.host.ports, port}))))
 
 
+def _note_shown(seen: Observation, uuid: str, certificate: Shown) -> Observation:
+    return replace(seen, shown=certificate)
+
+
 def _forget_compared(seen: Observation, uuid: str, target: str) -> Observation:
     return replace(seen, compared={other: one for other, one in seen.compared.items() if other != target})
 
@@ -303,6 +307,6 @@ ACTIONS: Mapping[str, Callable[..., Observation]] = MappingProxyType(
         "see_announced": _nothing, "receive_handover": _nothing, "make_directory": _nothing, "isolate": _nothing,
         "ask_guest": _nothing, "check_image": _nothing,
         "begin_sums": _begin_sums, "begin_sieve": _nothing, "end_sieve": _nothing,
-        "forget_compared": _forget_compared, "note_left": _nothing, "note_writes": _nothing,
+        "forget_compared": _forget_compared, "note_shown": _note_shown, "note_left": _nothing, "note_writes": _nothing,
     }
 )  # fmt: skip

@@ -15,7 +15,7 @@ from ..lockstep.states import IDLE
 from ..observation.seen import Disk, Observation
 from ..record.pair import CHANGED, Record
 from ..record.wanted import Wanted
-from ..verdict import copies, current, guest, halves, resync
+from ..verdict import copies, current, guest, halves, resync, shown
 from ..verdict.problem import Problem, Refusal, refuse_if
 from . import effects
 from .parts import entry, fit, layers
@@ -34,7 +34,9 @@ def secondary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         return _completed(seen, peer)
     # A QEMU that could not flush an image once says so of each flush from then on (block/file-posix.c).
     writable = not (seen.received and seen.received.failed)
-    of_use = whole and writable and not _to_be_compared(wanted, seen, peer) and not _holds_on(seen, peer)
+    # A primary that connects from now on shows, and looks for, what is installed by now.
+    known = shown.under_way(peer) or not shown.outdated(seen)
+    of_use = whole and writable and known and not _to_be_compared(wanted, seen, peer) and not _holds_on(seen, peer)
     if seen.domain.active and seen.monitor and states.listens(seen) and of_use:
         return Plan((), seen)
     if seen.domain.active and not (_just_started(seen) and whole):
@@ -151,6 +153,7 @@ def _standby_steps(wanted: Wanted, seen: Observation, peer: Observation) -> list
 
     # The rule of a primary that was here before it.
     steps = [*let_pass(seen), *_links_down(seen), *layers.slide_in(seen, stack)]
+    steps += layers.note_shown(seen)
     steps += [layers.add_part(part) for part in states.proxy_parts(seen) if not states.has(monitor, part)]
     steps.append(layers.migrate_by_colo(abilities.standby_capabilities(seen)))
     steps += [_log(event) for event in received.TRACED]

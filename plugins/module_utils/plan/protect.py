@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..lockstep import graph, own_node, states
+from ..lockstep import channels, graph, own_node, states
 from ..lockstep.states import IDLE
 from ..observation.seen import DISCONNECTED, Disk, Observation
 from ..record.wanted import Wanted
-from ..verdict import halves
+from ..verdict import halves, shown
 from ..verdict.problem import Problem, refuse_if
 from ..verdict.requirements.domain import running
 from ..verdict.requirements.link import channels_in_use
@@ -33,6 +33,8 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         kept = peer.monitor.colo == "secondary" and whole
         return _keep(seen) if kept else _begin_again(seen)
     if not all(states.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
+        return _begin_again(seen)
+    if shown.outdated(seen) and not shown.under_way(seen):  # as are the sockets that were made with them
         return _begin_again(seen)
     steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *entry.sync(wanted, seen, peer)]
     # What is said in lockstep has to be held back, so what cannot be is no longer said when that begins.
@@ -105,8 +107,10 @@ def _half_slid(seen: Observation) -> bool:
 def _listeners(seen: Observation) -> list[Step]:
     """The sockets of the packet proxy: early, so that the standby has connected before packets flow."""
     steps = layers.add_iothread(seen.monitor) if seen.record.nics else []
-    early = [part for part in states.proxy_parts(seen) if part.early]
-    return steps + [layers.add_part(part) for part in early if not states.has(seen.monitor, part)]
+    parts = [part for part in states.proxy_parts(seen) if part.early and not states.has(seen.monitor, part)]
+    if any(part.name in channels.CREDENTIALS for part in parts):
+        steps += layers.note_shown(seen)
+    return steps + [layers.add_part(part) for part in parts]
 
 
 def _connected(seen: Observation) -> list[Step]:

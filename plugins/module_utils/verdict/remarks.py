@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
 
 from ..errors import ColoError
 from ..lockstep import abilities, states, uncompared
 from ..observation.depth import WHOLE_DOMAIN
 from ..observation.seen import STOPPED_BY_A_DISK, Domain, Observation
 from ..record.pair import ALLOW, EXCEPT_PROXY, OFF, REQUIRED
-from . import channels, current, reach
+from . import channels, current, reach, shown
 from .requirements import encryption
 
 # QEMU ends itself where a disk's error has stopped the guest and a checkpoint is due (QEMU's runstate transitions).
@@ -159,6 +160,8 @@ def _unguarded(seen: Observation) -> Iterator[str]:
 
 
 ENDS_SOON = 30 * 86400.0  # seconds
+UTC = timezone.utc  # noqa: UP017 - a control node may have an older Python than the hosts
+NOTHING_ANEW = "what is connected goes on, nothing connects anew"
 
 
 def _encryption(seen: Observation) -> Iterator[str]:
@@ -178,27 +181,40 @@ def _encryption(seen: Observation) -> Iterator[str]:
     if known is not None and known.problem:
         yield f"the next standby will be refused: {known.problem}; deploy with the KVM hosts in its limit"
     elif known is not None and now is not None and known.ends - now < ENDS_SOON:
-        left = (known.ends - now) / 86400
-        ends = f"ends in {left:.0f} days" if left > 0 else "has ended: what is connected goes on, nothing connects anew"
-        yield f"its certificate {ends}; deploy with the KVM hosts in its limit renews it"
+        after = "" if known.ends > now else f": {NOTHING_ANEW}"
+        yield f"its certificate {_end(known.ends, now)}{after}; deploy with the KVM hosts in its limit renews it"
+
+
+def _end(ends: float, now: float | None) -> str:
+    """When a certificate ends, as far from ``now`` as it matters."""
+    if now is None or ends - now >= ENDS_SOON:
+        return f"ends on {datetime.fromtimestamp(ends, UTC):%Y-%m-%d}"
+    return f"ends in {(ends - now) / 86400:.0f} days" if ends > now else "has ended"
 
 
 def older_certificates(halves: Iterable[Observation]) -> list[str]:
-    """Of both hosts of a pair, those that it goes on with another certificate on than the one that is installed.
-
-    QEMU reads it when it makes a channel, which it does behind the start of the standby's QEMU.
-    """
+    """Of both hosts of a pair, those that it goes on with another certificate on than the one that is installed."""
     halves = [half for half in halves if half.record and half.domain]
     formed = next((half.domain.began for half in halves if half.record.role == "secondary"), None)
-    if formed is None or any(half.record.tls == OFF for half in halves):
-        return []
+    known = [half for half in halves if half.shown is not None or formed is not None]
+    way = "switchover" if any(map(_in_lockstep, halves)) else "deploy"
     return [
         f"{half.host.name}: the pair was formed before the certificate that is installed was, and goes on with the one "
-        "from then: once that has ended, what is connected goes on, nothing connects anew; switchover forms the pair "
-        "with this one"
-        for half in halves
-        if half.host.certificate and (half.host.certificate.installed or 0) > max(formed, half.domain.began or 0)
+        f"from then{_which_ends(half)}: once that has ended, {NOTHING_ANEW}; {way} forms the pair with this one"
+        for half in known
+        if shown.outdated(half, formed)
     ]
+
+
+def _which_ends(half: Observation) -> str:
+    return f", which {_end(half.shown.ends, half.host.clock)}" if half.shown else ""
+
+
+def _in_lockstep(half: Observation) -> bool:
+    """Or on the way there, or where nothing is known of it."""
+    if half.monitor is None or half.record.role != "primary":
+        return half.monitor is None or half.monitor.colo != "none"
+    return half.monitor.migration.status == "colo" or shown.under_way(half)
 
 
 def notes(seen: Observation) -> list[str]:

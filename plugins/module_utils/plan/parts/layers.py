@@ -12,7 +12,7 @@ from typing import Any
 from ...lockstep import abilities, channels, graph, own_node, states
 from ...lockstep.proxy import Part
 from ...lockstep.states import FINISHING, Drift
-from ...observation.seen import Disk, Monitor, Observation
+from ...observation.seen import Disk, Monitor, Observation, Shown
 from ...record.pair import IOTHREAD
 from ..step import Step, qmp, wait
 
@@ -113,6 +113,15 @@ def forget_job(name: str) -> Step:
 def set_link(tap: str, *, up: bool) -> Step:
     """Set a tap of this host up or down."""
     return Step(f"set the link of {tap} {'up' if up else 'down'}", "link", {"device": tap, "up": up})
+
+
+def note_shown(seen: Observation) -> list[Step]:
+    """Note which certificate the credentials are read from that are added next, where there are any."""
+    known = seen.host.certificate
+    if seen.record.credentials is None or known is None or known.installed is None:
+        return []
+    about = {"uuid": seen.domain.uuid, "certificate": Shown(known.ends, known.installed)}
+    return [Step("note which certificate the pair shows from now on", "note_shown", about)]
 
 
 def add_part(part: Part) -> Step:

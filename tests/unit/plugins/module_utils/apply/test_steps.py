@@ -33,6 +33,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Compared,
     Host,
     Observation,
+    Shown,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step, qmp, wait
@@ -489,6 +490,18 @@ def test_a_guest_leaves_whatever_becomes_of_the_note_of_its_images(
     run(Recording(**answers), Step("hand over", "hand_over", HANDING), note)
     assert told == ["ended", "t"]
     assert kept == [("u", 4, {"/a": STAMP} if noted else {})]
+
+
+def test_a_certificate_that_cannot_be_noted_fails_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+
+    def full(*about: Any) -> None:
+        told.append(about)
+        raise OSError("no space")
+
+    monkeypatch.setattr(apply_module.shown, "note", full)
+    run(Recording(), Step("note it", "note_shown", {"uuid": "u", "certificate": Shown(2.0, 1.0)}))
+    assert told == [("u", Shown(2.0, 1.0))]
 
 
 @pytest.mark.parametrize("refused", [False, True])

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.host import files, links, marker, sockets
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import BRIEF, THOROUGH, Sights
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import BRIEF, QUICK, THOROUGH, Sights
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
     Cpu,
     Emulator,
@@ -23,12 +24,15 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Network,
     Node,
     Passage,
+    Shown,
     Space,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import emulator, equipment, look, surroundings
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import monitor as monitor_reading
 from ansible_collections.lockstep.colo.plugins.module_utils.observe.look import observe
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PKI_DIRECTORY
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.domain_strategies import fixture
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 DIRECTORY = "/var/lib/libvirt/images/colo"
 
@@ -157,3 +161,24 @@ def test_what_qemu_says_of_the_disks_is_kept_of_a_guest_with_a_variable_store(
 def test_a_failover_asks_for_nothing_that_it_can_do_without(asked: list[str]) -> None:
     assert observe(Libvirt(), "web1", DIRECTORY, BRIEF).depth == BRIEF
     assert {line.split()[0] for line in asked} == {"machine_id", "read"}
+
+
+@pytest.mark.parametrize(
+    ("credentials", "depth", "seen"),
+    [
+        (PKI_DIRECTORY, THOROUGH, True),
+        (PKI_DIRECTORY, QUICK, True),
+        (PKI_DIRECTORY, BRIEF, False),
+        (None, QUICK, False),
+    ],
+)
+def test_of_a_pair_with_credentials_it_is_read_which_certificate_it_shows(
+    monkeypatch: pytest.MonkeyPatch, credentials: str | None, depth: str, seen: bool
+) -> None:
+    monkeypatch.setattr(look.frames, "barrier", lambda _uuid: None)
+    monkeypatch.setattr(look.automation, "automation", lambda _uuid: None)
+    monkeypatch.setattr(look.shown, "noted", lambda _uuid: Shown(2.0, 1.0))
+    half = replace(recorded("protected-primary"), depth=depth)
+    record = replace(half.record, credentials=credentials)
+    half = replace(half, domain=replace(half.domain, record=record))
+    assert look._with_frames(half, Sights()).shown == (Shown(2.0, 1.0) if seen else None)

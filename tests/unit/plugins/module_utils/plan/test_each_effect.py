@@ -18,6 +18,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Image,
     Job,
     Observation,
+    Shown,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import effects, effects_in_qemu
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step, qmp, wait
@@ -110,6 +111,7 @@ ACTIONS: list[Case] = [
         "forget_compared", replace(DESCRIBED, compared={"vda": Compared("", 1, 1, 1, 0)}),
         {"uuid": "", "target": "vda"}, {"compared.vda": GONE},
     ),
+    ("note_shown", DESCRIBED, {"uuid": "", "certificate": Shown(2.0, 1.0)}, {"shown": Shown(2.0, 1.0)}),
     ("begin_sums", STANDBY, {"port": 21614}, {"host.ports": (21614,)}),
     (
         "release", replace(recorded("protected-primary"), stuck_sockets=recorded("protected-primary").peer_sockets[:1]),

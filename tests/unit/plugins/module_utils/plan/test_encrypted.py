@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import channels, states
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate, Observation, Shown
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, effects, listen, protect, survive
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
@@ -23,6 +23,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import (
     VocabularyError,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight, remarks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.pair import pair
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements import encryption
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, recorded
@@ -282,3 +283,108 @@ def test_the_choice_is_in_the_record_for_a_survivor_without_an_inventory() -> No
     assert record_xml.from_xml(record_xml.to_xml(record)) == record
     with pytest.raises(VocabularyError):
         replace(record, credentials=None)
+
+
+NOW = 1.79e9
+
+
+def shows(name: str, *, installed: float = NOW, given: float | None = None, **changes: Any) -> Observation:
+    """An encrypted half whose QEMU has credentials since 2001, of a certificate that was installed when it was
+    ``given``, where that was noted."""
+    seen = with_objects(encrypted(name, installed=installed, **changes))
+    noted = None if given is None else Shown(seen.host.clock + 20 * 86400, given)
+    return replace(seen, shown=noted, domain=replace(seen.domain, began=1.0e9))
+
+
+def titles(plan: Plan) -> list[str]:
+    return [step.title for step in plan.steps]
+
+
+@pytest.mark.parametrize("given", [None, NOW - 1])
+def test_a_standby_that_only_listens_is_begun_anew_for_another_certificate(given: float | None) -> None:
+    seen, peer = shows("listening-secondary", given=given), encrypted("described-primary")
+    assert titles(listen.secondary(WANTED, seen, peer))[0] == "end the standby that is no use"
+
+
+@pytest.mark.parametrize("installed", [1.0e9 - 1, None])
+def test_it_listens_on_with_the_certificate_that_is_installed(installed: float | None) -> None:
+    peer = encrypted("described-primary")
+    assert not listen.secondary(WANTED, shows("listening-secondary", installed=installed), peer).steps
+    assert not listen.secondary(WANTED, shows("listening-secondary", given=NOW), peer).steps
+
+
+@pytest.mark.parametrize("name", ["syncing-primary", "mirror-ready-primary", "all-attached-primary"])
+def test_a_copy_that_is_under_way_goes_on_with_the_certificates_that_it_began_with(name: str) -> None:
+    standby, primary = shows("listening-secondary"), shows(name)
+    assert not listen.secondary(WANTED, standby, primary).steps
+    assert "object-del" not in [command for command, _args in sent(protect.primary(WANTED, primary, standby))]
+
+
+@pytest.mark.parametrize(("given", "anew"), [(None, True), (NOW - 1, True), (NOW, False)])
+def test_a_primary_outside_lockstep_takes_the_certificate_that_is_installed(given: float | None, anew: bool) -> None:
+    seen = shows("quorum-in-primary", given=given)
+    plan = protect.primary(WANTED, seen, shows("listening-secondary", given=NOW))
+    removed = {args["id"] for command, args in sent(plan) if command == "object-del"}
+    assert (set(channels.CREDENTIALS) <= removed, plan.steps[-1].pivot) == (anew, anew)
+    after = effects.fold(seen, plan.steps)
+    if anew:
+        again = protect.primary(WANTED, after, shows("listening-secondary", given=NOW))
+        assert place(sent(again), "object-add", id=channels.CLIENT) < place(sent(again), "migrate")
+
+
+def test_a_pair_in_lockstep_keeps_to_its_certificates() -> None:
+    primary, standby = shows("protected-primary"), shows("protected-secondary")
+    assert "object-del" not in [command for command, _args in sent(protect.primary(WANTED, primary, standby))]
+    assert "end the standby that is no use" not in titles(listen.secondary(WANTED, standby, primary))
+
+
+@pytest.mark.parametrize(
+    ("plan", "of"),
+    [
+        (lambda: listen.secondary(WANTED, at("started-secondary"), at("described-primary")), "started-secondary"),
+        (lambda: protect.primary(WANTED, at("described-primary"), listening()), "described-primary"),
+    ],
+)
+def test_it_is_noted_which_certificate_is_shown_before_it_is_read(plan: Any, of: str) -> None:
+    steps = plan().steps
+    noted = next(number for number, step in enumerate(steps) if step.action == "note_shown")
+    given = [n for n, one in enumerate(steps) if one.arguments.get("arguments", {}).get("id") in channels.CREDENTIALS]
+    assert noted < min(given)
+    seen = at(of)
+    assert effects.fold(seen, steps).shown == Shown(seen.host.certificate.ends, NOW)
+
+
+def at(name: str) -> Observation:
+    return encrypted(name, installed=NOW)
+
+
+def listening() -> Observation:
+    return shows("listening-secondary", given=NOW)
+
+
+def older(primary: Observation, standby: Observation) -> list[str]:
+    return [note for note in pair(primary, standby).notes if "was formed before the certificate" in note]
+
+
+def test_a_pair_on_an_older_certificate_says_so_and_when_that_ends() -> None:
+    for note in older(shows("protected-primary"), shows("protected-secondary")):
+        assert note.endswith("switchover forms the pair with this one")
+        assert "which" not in note
+    first, second = older(shows("protected-primary", given=NOW - 1), shows("protected-secondary", given=NOW - 1))
+    assert "kvm1: the pair was formed before" in first
+    assert "goes on with the one from then, which ends in 20 days: once that has ended" in first
+    assert "kvm2: " in second
+    assert not older(shows("protected-primary", given=NOW), shows("protected-secondary", given=NOW))
+
+
+def test_an_end_that_is_far_is_a_date_and_one_that_is_past_is_none() -> None:
+    seen, standby = shows("protected-primary", given=NOW - 1), shows("protected-secondary", given=NOW)
+    (note,) = older(replace(seen, shown=Shown(4.0e9, NOW - 1)), standby)
+    assert "which ends on 2096-10-02:" in note
+    (note,) = older(replace(seen, shown=Shown(1.0e9, NOW - 1)), standby)
+    assert "which has ended:" in note
+
+
+def test_where_a_standby_only_listens_deploy_is_the_way_to_the_newer_certificate() -> None:
+    (note,) = older(encrypted("described-primary", installed=NOW), shows("listening-secondary", given=NOW - 1))
+    assert note.endswith("deploy forms the pair with this one")

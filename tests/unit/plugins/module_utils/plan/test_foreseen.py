@@ -130,6 +130,7 @@ NOT_COMPARED: dict[type, dict[str, str]] = {
         "the guest, other programs and the clock do": "space uncompared checkpoints heard without_writes received",
         "a note of what was seen, or of what another command does meanwhile": "known_to_lack standby_lacks compared "
         "left",
+        "a note that may fail, which fails nothing": "shown",
         "the step that is there for it has looked itself": "announced",
         "of peer_sockets, which are compared": "stuck_sockets connections",
         "there is no monitor then": "monitor_problem",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import channels
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PHASES, PKI_DIRECTORY
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, pair, remarks
@@ -226,7 +227,9 @@ def with_certificate(name: str, installed: float, began: float = 1.75e9) -> Obse
     seen = recorded(name)
     host = replace(seen.host, certificate=Certificate(installed=installed))
     record = replace(seen.record, credentials=PKI_DIRECTORY)
-    return replace(seen, host=host, domain=replace(seen.domain, began=began, record=record))
+    given = {part["id"]: part["qom-type"] for part in channels.credentials(record)}
+    monitor = replace(seen.monitor, objects={**seen.monitor.objects, **given})
+    return replace(seen, host=host, monitor=monitor, domain=replace(seen.domain, began=began, record=record))
 
 
 @pytest.mark.parametrize(
