@@ -147,7 +147,7 @@ class Certificate:
     begins: float = 0.0
     ends: float = 0.0
     addresses: tuple[str, ...] = ()
-    authority: str = ""  # SHA-256 of the CA's
+    authority: str = ""  # SHA-256 of the CA's subject and public key
     installed: float | None = None  # seconds since the epoch, when its file was written here
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..record.pair import PKI_DIRECTORY
 
 CERTIFICATES = ("ca-cert.pem", "server-cert.pem", "client-cert.pem")  # by the names that QEMU looks for
 KEYS = ("server-key.pem", "client-key.pem")
+VERSION = b"\xa0"  # the first field of a certificate, which may be left out (RFC 5280, 4.1)
 SHORT = {"organizationName": "O", "organizationalUnitName": "OU", "commonName": "CN", "countryName": "C"}
 
 
@@ -27,10 +29,11 @@ def certificate(directory: str = PKI_DIRECTORY) -> Certificate:
         return Certificate(problem=f"{', '.join(missing)} of {directory} is not there")
     try:
         found = [_decoded(f"{directory}/{name}") for name in CERTIFICATES]
+        authority = _issuer(f"{directory}/ca-cert.pem")
         for end in ("server", "client"):  # a key of another certificate is an SSLError
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.load_cert_chain(f"{directory}/{end}-cert.pem", f"{directory}/{end}-key.pem")
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+    except (OSError, ValueError, IndexError) as error:  # ssl.SSLError is an OSError
         return Certificate(problem=f"a certificate of {directory} cannot be read: {error}")
     server = found[1]
     return Certificate(
@@ -39,7 +42,7 @@ def certificate(directory: str = PKI_DIRECTORY) -> Certificate:
         ends=min(ssl.cert_time_to_seconds(one["notAfter"]) for one in found),
         begins=max(ssl.cert_time_to_seconds(one["notBefore"]) for one in found),
         addresses=tuple(canonical(name) for kind, name in server.get("subjectAltName", ()) if kind == "IP Address"),
-        authority=_digest(f"{directory}/ca-cert.pem"),
+        authority=authority,
         installed=max(os.stat(f"{directory}/{name}").st_mtime for name in CERTIFICATES),
     )
 
@@ -54,5 +57,27 @@ def _subject(found: dict[str, Any]) -> str:
     return ",".join(f"{SHORT.get(name, name)}={value}" for name, value in parts)
 
 
-def _digest(path: str) -> str:
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(Path(path).read_text(encoding="ascii"))).hexdigest()
+def _issuer(path: str) -> str:
+    """A digest of an authority's subject and public key, by which a certificate is held to be issued by it.
+
+    An authority that is renewed keeps both, and each host takes what either of its certificates has issued.
+    """
+    text = Path(path).read_text(encoding="ascii")
+    whole = text[text.index(ssl.PEM_HEADER) : text.index(ssl.PEM_FOOTER)] + ssl.PEM_FOOTER  # of several the first
+    signed = next(_elements(ssl.PEM_cert_to_DER_cert(whole)))
+    fields = list(_elements(next(_elements(signed[1]))[1]))
+    _serial, _signature, _issued_by, _validity, subject, key = fields[fields[0][0][:1] == VERSION :][:6]
+    return hashlib.sha256(subject[0] + key[0]).hexdigest()
+
+
+def _elements(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """What is in there one after the other by DER (X.690): each as a whole, and its content."""
+    while data:
+        length, begin = data[1], 2
+        if length & 0x80:
+            begin += length & 0x7F
+            length = int.from_bytes(data[2:begin], "big")
+        if begin + length > len(data):
+            raise ValueError("a certificate is cut off")
+        yield data[: begin + length], data[begin : begin + length]
+        data = data[begin + length :]

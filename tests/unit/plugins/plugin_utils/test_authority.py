@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import channels
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Host
 from ansible_collections.lockstep.colo.plugins.module_utils.observe.certificates import certificate
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements import encryption
 from ansible_collections.lockstep.colo.plugins.plugin_utils import authority
 
 KVM1, KVM2 = ("kvm1", "10.0.0.1"), ("kvm2", "127.0.0.1")
@@ -114,6 +116,39 @@ def test_an_authority_is_renewed_before_what_it_makes_would_outlive_it(
     assert ends_in(home / "ca-cert.pem") == authority.AUTHORITY_DAYS - 1
     assert not certify(home, *KVM2).changed, "what it has issued is still good"
     assert talk(older, installed(made, tmp_path / "kvm1"), "127.0.0.1") == "heard"
+
+
+def told_apart(one: Path, another: Path) -> list[str]:
+    """What a preflight has against two hosts with these files."""
+    hosts = [Host(path.name, "", certificate=certificate(str(path))) for path in (one, another)]
+    assert [host.certificate.problem for host in hosts] == [None, None]
+    return [row.state for row in encryption.same_authority(*hosts, needed=True)]
+
+
+def test_hosts_with_either_certificate_of_a_renewed_authority_are_a_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "pki"
+    with monkeypatch.context() as then:
+        before(then, 8.5)
+        certify(home, *KVM2)
+    older = installed(certify(home, *KVM2, days=365), tmp_path / "kvm2")
+    newer = installed(certify(home), tmp_path / "kvm1")
+    assert (older / "ca-cert.pem").read_bytes() != (newer / "ca-cert.pem").read_bytes()
+    assert told_apart(older, newer) == ["ok"]
+    for name in ("kvm1", "other"):
+        other = installed(certify(tmp_path / "another", name), tmp_path / f"{name} of another")
+        assert told_apart(older, other) == ["wrong"]
+    several = newer / "ca-cert.pem"
+    several.write_bytes(b"# both\n" + several.read_bytes() + (other / "ca-cert.pem").read_bytes())
+    assert told_apart(older, newer) == ["ok"]
+
+
+def test_an_authority_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    host = installed(certify(tmp_path / "pki"), tmp_path / "host")
+    whole = (host / "ca-cert.pem").read_text(encoding="ascii").splitlines()
+    (host / "ca-cert.pem").write_text("\n".join([*whole[:3], whole[-1], ""]), encoding="ascii")
+    assert "cannot be read" in certificate(str(host)).problem
 
 
 def test_an_authority_that_has_ended_issues_nothing_before_it_is_renewed(
