@@ -242,6 +242,7 @@ def _issue(
     builder = builder.add_extension(alternatives, critical=False)
     made = builder.sign(signer, hashes.SHA256())
     path.parent.mkdir(mode=0o700, exist_ok=True)
+    _sync(path.parent.parent)
     _write_key(key, private)
     _write(path, made.public_bytes(serialization.Encoding.PEM), 0o644)
     return made
@@ -276,12 +277,23 @@ def _write_key(path: Path, private: ec.EllipticCurvePrivateKey) -> None:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all, and never readable by others for a moment."""
+    """Whole or not at all, whatever happens to the power, and never readable by others for a moment."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import ssl
@@ -185,6 +186,21 @@ def test_an_authority_of_the_operators_own_is_never_replaced(
         assert ends_in(made.certificate) == ends_in(made.authority), "nothing outlives its authority"
         assert not certify(tmp_path).changed
     assert (tmp_path / "ca-cert.pem").read_bytes() == kept
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def name(handle: int) -> str:
+        return Path(f"/proc/self/fd/{handle}").readlink().name.partition(".pem")[0]
+
+    monkeypatch.setattr(authority.os, "fsync", lambda handle: (done.append(name(handle)), sync(handle)))
+    monkeypatch.setattr(Path, "replace", lambda one, to: (done.append(f"named {to.name}"), replace(one, to)))
+    certify(tmp_path / "pki")
+    for where, file in (("pki", "ca-key"), ("pki", "ca-cert"), ("kvm1", "key"), ("kvm1", "cert")):
+        at = done.index(f"named {file}.pem")
+        assert (done[at - 1], done[at + 1]) == (f".{file}", where)
 
 
 def test_keys_that_came_here_open_to_others_are_shut(tmp_path: Path) -> None:
