@@ -31,8 +31,12 @@ class ActionModule(GuardedAction):
     def said(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any], **how: Any) -> dict[str, Any]:
         _validated, options = self.validate_argument_spec(argument_spec=SPEC)
         make, owner, installed = (options.pop(name) for name in ("make", "owner", "installed"))
-        if options["days"] < 1:
-            raise AnsibleActionFail(f"no certificate was made: colo_pki_days is {options['days']}, and 1 is the least")
+        for name, least, words in (("days", 1, "colo_pki_days"), ("renew_before", 0, "renew_before")):
+            if not least <= options[name] <= authority.MOST_DAYS:
+                raise AnsibleActionFail(
+                    f"no certificate was made: {words} is {options[name]}, and has to be from {least} to "
+                    f"{authority.MOST_DAYS}"
+                )
         try:
             certify = authority.certify if make else authority.given
             made = certify(**options, dry=self._task.check_mode)

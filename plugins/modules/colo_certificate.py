@@ -30,15 +30,17 @@ options:
     type: str
     required: true
   days:
-    description: How long a certificate that is made is in force.
+    description: How long a certificate that is made is in force, from 1 to 36500.
     type: int
     default: 730
   renew_before:
-    description: A certificate that ends within so many days is made anew.
+    description: A certificate that ends within so many days, from 0 to 36500, is made anew.
     type: int
     default: 60
   make:
-    description: Whether to make what is missing in O(directory); otherwise it has to have your own files.
+    description:
+      - Whether to make what is missing in O(directory); otherwise it has to have your own files.
+      - A key that others can read is made its owner's alone in either case.
     type: bool
     default: true
   owner:

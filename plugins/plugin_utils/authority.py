@@ -35,6 +35,7 @@ except ImportError:  # a control node of pairs without TLS does without
 
 ORGANISATION = "lockstep.colo"
 AUTHORITY_DAYS = 3650
+MOST_DAYS = 36500  # an authority is made for twice as long at least, and the year of its end has four digits
 BACKDATED = timedelta(hours=1)  # for clocks that are apart
 UTC = timezone.utc  # noqa: UP017 - a control node may have an older Python than the hosts
 NO_CRYPTOGRAPHY = "this control node's Python has no cryptography: install it beside ansible-core, or colo_tls: off"
@@ -91,16 +92,18 @@ def certify(directory: str, host: str, address: str, days: int, renew_before: in
 
 
 def given(directory: str, host: str, address: str, days: int, renew_before: int, *, dry: bool = False) -> Made:
-    """The operator's own, which are kept as they are; a host's preflight says what is wrong with one."""
-    paths = _paths(Path(directory), host)
+    """The operator's own, of which nothing but the key's mode is changed; a host's preflight says what is wrong."""
+    home = Path(directory)
+    paths = _paths(home, host)
     for path in paths:
         if not path.is_file():
             raise Refused(f"{path} is not there: put it there, or leave colo_pki_make as it is")
     try:
         ends = _ends(x509.load_pem_x509_certificate(paths[1].read_bytes())) if HAS_CRYPTOGRAPHY else None
-        return Made(*paths, ends, False)
     except ValueError as error:
         raise Refused(f"{paths[1]} cannot be read: {error}") from error
+    shut = bool(_open_to_others(home, paths[2])) if dry else _shut(home, paths[2])
+    return Made(*paths, ends, shut)
 
 
 def _paths(home: Path, host: str) -> tuple[Path, Path, Path]:

@@ -216,6 +216,26 @@ def test_keys_that_came_here_open_to_others_are_shut(tmp_path: Path) -> None:
     assert not certify(home).changed
 
 
+def test_a_key_of_the_operators_own_is_shut_as_well(tmp_path: Path) -> None:
+    key = certify(tmp_path / "pki").key
+    key.chmod(0o644)
+    key.parent.chmod(0o755)
+    asked = str(tmp_path / "pki"), *KVM1, 730, 60
+    assert authority.given(*asked, dry=True).changed
+    assert key.stat().st_mode & 0o777 == 0o644
+    assert authority.given(*asked).changed
+    assert [path.stat().st_mode & 0o777 for path in (key, key.parent)] == [0o600, 0o700]
+    assert not authority.given(*asked).changed
+    (tmp_path / "pki" / "theirs").mkdir()
+    (tmp_path / "pki").chmod(0o777)
+    with pytest.raises(authority.Refused, match="others can write to"):
+        authority.given(*asked)
+
+
+def test_the_longest_that_may_be_asked_for_can_be_made(tmp_path: Path) -> None:
+    assert certify(tmp_path, days=authority.MOST_DAYS).changed
+
+
 def test_a_directory_with_other_things_in_it_is_left_as_it_is_and_refused_where_others_write(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text("", encoding="ascii")
     tmp_path.chmod(0o755)
