@@ -20,6 +20,8 @@ SPEC = {
     "make": {"type": "bool", "default": True},
     "owner": {"type": "str", "default": "libvirt-qemu"},
     "installed": {"type": "dict", "default": {}},
+    "authority": {"type": "str", "default": ""},
+    "replace": {"type": "bool", "default": False},
 }
 
 
@@ -31,6 +33,7 @@ class ActionModule(GuardedAction):
     def said(self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any], **how: Any) -> dict[str, Any]:
         _validated, options = self.validate_argument_spec(argument_spec=SPEC)
         make, owner, installed = (options.pop(name) for name in ("make", "owner", "installed"))
+        known, replace = options.pop("authority"), options.pop("replace")
         for name, least, words in (("days", 1, "colo_pki_days"), ("renew_before", 0, "renew_before")):
             if not least <= options[name] <= authority.MOST_DAYS:
                 raise AnsibleActionFail(
@@ -38,6 +41,8 @@ class ActionModule(GuardedAction):
                     f"{authority.MOST_DAYS}"
                 )
         try:
+            if make and not replace:
+                authority.see_same(options["directory"], options["host"], known)
             certify = authority.certify if make else authority.given
             made = certify(**options, dry=self._task.check_mode)
             wanted = installing.files(made.authority, made.certificate, made.key, owner)

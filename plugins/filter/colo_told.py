@@ -114,6 +114,7 @@ def _files(value: Any) -> dict[str, str]:
 
 _TOLD: dict[str, Callable[[Any], Any]] = {
     "apparmor": _flag,
+    "authority": _word(re.compile("[A-Za-z0-9+/=]*")),
     "directory": _text,
     "distribution": _text,
     "firewalls": _list(_word(re.compile("firewalld|ufw"))),

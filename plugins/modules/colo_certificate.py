@@ -51,6 +51,16 @@ options:
     description: What the host has already, OWNER MODE SHA-256 by the name of the file.
     type: dict
     default: {}
+  authority:
+    description: The certificate of the authority that the host knows already, as PEM has it between its lines.
+    type: str
+    default: ""
+  replace:
+    description:
+      - Whether the host is to have a certificate though it knows another authority than that in O(directory).
+      - Otherwise that is refused as long as the other is in force.
+    type: bool
+    default: false
 requirements:
   - cryptography on the control node, which ansible-core brings
 attributes:

@@ -12,6 +12,7 @@ who listens looks for.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import ipaddress
@@ -41,7 +42,7 @@ UTC = timezone.utc  # noqa: UP017 - a control node may have an older Python than
 NO_CRYPTOGRAPHY = "this control node's Python has no cryptography: install it beside ansible-core, or colo_tls: off"
 ANEW = (
     "bring back what was there, or remove the directory for a new authority: every host then has to get a certificate "
-    "anew before its pairs connect again"
+    "anew, with -e colo_pki_replace=true, before its pairs connect again"
 )
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -89,6 +90,36 @@ def certify(directory: str, host: str, address: str, days: int, renew_before: in
             known = _issue(issuer, signer, paths[1], paths[2], host, ip, now, days)
             changed = True
         return Made(*paths, _ends(known), changed)
+
+
+def see_same(directory: str, host: str, known: str) -> None:
+    """Refused where ``host`` knows another authority than that in ``directory``, or than one that would be made there.
+
+    ``known``: its certificate in base64, empty where it has none. One that has ended, or is none, may be replaced.
+    """
+    if not HAS_CRYPTOGRAPHY:
+        return  # whoever makes one says so
+    try:
+        there = x509.load_der_x509_certificate(base64.b64decode(known, validate=True))
+        if _ends(there) <= datetime.now(UTC) or _is_in(Path(directory), there):
+            return
+    except (ValueError, UnsupportedAlgorithm):
+        return
+    raise Refused(
+        f"{host} has a certificate of another authority than that of {directory}, which is in force until "
+        f"{_ends(there):%Y-%m-%d}. Bring the directory here from the control node where that was made, or name it as "
+        "colo_ca_directory; with -e colo_pki_replace=true the host gets a certificate of this authority, and its pairs "
+        "connect again once their other hosts have one as well: run it for all of them"
+    )
+
+
+def _is_in(home: Path, authority: x509.Certificate) -> bool:
+    """Whether it is the one that is there, which may have been renewed since."""
+    try:
+        found = x509.load_pem_x509_certificate((home / "ca-cert.pem").read_bytes())
+    except FileNotFoundError:
+        return False
+    return found.subject == authority.subject and _key(found) == _key(authority)
 
 
 def given(directory: str, host: str, address: str, days: int, renew_before: int, *, dry: bool = False) -> Made:
@@ -161,8 +192,13 @@ def _in_force(ca: Path, path: Path, key: Path, ip: object, now: datetime, until:
 
 
 def _belongs(private: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bool:
+    return _key(private) == _key(certificate)
+
+
+def _key(of: ec.EllipticCurvePrivateKey | x509.Certificate) -> bytes:
+    """The public one."""
     form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    return private.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+    return of.public_key().public_bytes(*form)
 
 
 def _ends(certificate: x509.Certificate) -> datetime:

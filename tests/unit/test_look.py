@@ -91,7 +91,19 @@ def test_a_host_with_its_rules_loaded(host: Path) -> None:
     assert seen["nftables"] is True
     assert seen["firewalls"] == []
     assert seen["peers"] == ["10.77.0.2"]
-    assert seen["pki"] == {}
+    assert (seen["pki"], seen["authority"]) == ({}, "")
+
+
+@pytest.mark.parametrize("length", [12, 5000])
+def test_of_the_authority_that_a_host_knows_its_certificate_is_read(host: Path, length: int) -> None:
+    bodies = "TUlJ+/A=\n" * length, "QkJC\n"
+    text = "".join(f"-----BEGIN CERTIFICATE-----\n{one}-----END CERTIFICATE-----\n" for one in bodies)
+    pki = host / "etc/lockstep-colo/pki"
+    pki.mkdir()
+    (pki / "ca-cert.pem").write_text(f"# it's ours\n{text}", encoding="ascii")
+    seen = look(host, systemctl=UP, nft="exit 0", dpkg_query="exit 0")
+    assert seen["authority"] == ("TUlJ+/A=" * length)[:4096]
+    assert list(seen["pki"]) == ["ca-cert.pem"]
 
 
 def test_rules_that_are_changed_or_not_loaded_are_seen(host: Path) -> None:

@@ -65,6 +65,12 @@ for file in /etc/lockstep-colo/pki/*.pem; do
     [ -e "$file" ] && echo "  ${file##*/}: '$(stat --format '%U %a' "$file") $(sha256sum <"$file" | cut -d' ' -f1)'"
 done
 
+# The certificate of the authority that the host knows, as PEM has it between its lines.
+echo "authority: '$(
+    sed -n '/-----BEGIN CERTIFICATE/,/-----END CERTIFICATE/{/-----END/q;/-----/!p}' /etc/lockstep-colo/pki/ca-cert.pem \
+        2>/dev/null | tr -cd 'A-Za-z0-9+/=' | head -c 4096
+)'"
+
 command -v nft >/dev/null && echo "nftables: true" || echo "nftables: false"
 
 # Who else manages the host's firewall. The unit of ufw runs also where ufw is off.
