@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from ..errors import ColoError
-from ..host import automation, files, half_notes, lock, processes
+from ..host import automation, files, half_notes, lock, processes, shown
 from ..host.hypervisor import Hypervisor
 from ..observation.automation import Automation, Settings
 from ..observation.depth import BRIEF, QUICK
-from ..observation.seen import Observation
+from ..observation.seen import Observation, Shown
 from ..observation.word import Half, Speech
 from ..observe import look
 from ..record.half_notes import HalfNote, as_given_up
@@ -82,6 +82,11 @@ class Keeper(threading.Thread):
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopped = self._due = False
         self._not_before = 0.0
+
+    @property
+    def shown(self) -> Shown | None:
+        """The certificate that its QEMU shows the other host; None for none, and where that is not known."""
+        return shown.noted(self.uuid) if self.record and self.record.credentials else None
 
     @property
     def theirs(self) -> Half | None:

@@ -16,6 +16,7 @@ PREFIX = "lockstep_colo_"
 HELP = {
     "written_timestamp_seconds": ("gauge", "When the watcher of this host wrote this"),
     "certificate_end_timestamp_seconds": ("gauge", "When the certificate of this host, or its authority's, ends"),
+    "pair_certificate_end_timestamp_seconds": ("gauge", "In lockstep, when the certificate that QEMU shows ends"),
     "half": ("gauge", "1 for the role that this host has in the pair, and the host that has the other half"),
     "phase": ("gauge", "1 for the phase of the pair as this host alone can tell it, 0 for the others"),
     "holder": ("gauge", "Whether this host's copy is the guest's, as far as it and the other host have said"),
@@ -75,6 +76,8 @@ def _of(keeper: Any, now: float) -> Iterator[tuple[str, Any, dict[str, str]]]:
     if half.role == "primary":
         flags["lacks_writes"] = half.lacks
     yield from ((name, int(value), {}) for name, value in flags.items())
+    if half.lockstep and keeper.shown is not None:
+        yield "pair_certificate_end_timestamp_seconds", round(keeper.shown.ends), {}
     yield "checkpoints_total", counted.whole, {}
     if counted.last is not None:
         yield "checkpoint_age_seconds", round(now - counted.last, 3), {}

@@ -52,6 +52,7 @@ def told(record: Any, half: Half, clock: float, domain: str = "web1", theirs: Ha
         guarded=True,
         told=known,
         theirs=theirs,
+        shown=None,
     )
     return metrics.text([keeper], clock, 1795600000 + clock, 1827136000.0)
 

@@ -11,8 +11,10 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import graph, states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.automation import Automation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Shown
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half
-from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PHASES
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PHASES, PKI_DIRECTORY
+from ansible_collections.lockstep.colo.plugins.module_utils.run import keeper as keeper_module
 from ansible_collections.lockstep.colo.plugins.module_utils.run import metrics
 from ansible_collections.lockstep.colo.plugins.module_utils.run.asker import Seen
 from ansible_collections.lockstep.colo.plugins.module_utils.run.keeper import Counted
@@ -28,7 +30,7 @@ CLOCK = 1795600000.5
 def keeper(domain: str = "web1", half: Half | None = HALF, **more: object) -> SimpleNamespace:
     known = {
         "domain": domain, "half": half, "record": RECORD, "seen": Seen(), "counted": Counted(7, 99.5), "guarded": True,
-        "theirs": None, "told": Automation(hears=True, last_action="serve", last_ms=41),
+        "theirs": None, "shown": None, "told": Automation(hears=True, last_action="serve", last_ms=41),
     }  # fmt: skip
     return SimpleNamespace(**{**known, **more})
 
@@ -57,6 +59,12 @@ def test_a_copying_is_told_while_it_lasts() -> None:
     assert 'lockstep_colo_sync_done_bytes{domain="web1"} 5' in said
     assert 'lockstep_colo_sync_total_bytes{domain="web1"} 10' in said
     assert 'lockstep_colo_phase{domain="web1",phase="syncing"} 1' in said
+
+
+def test_the_end_of_the_certificate_that_a_pair_shows_is_told_in_lockstep() -> None:
+    line = 'lockstep_colo_pair_certificate_end_timestamp_seconds{domain="web1"} 1827136000'
+    assert line in text(keeper(shown=Shown(1827136000.2, 1.0)))
+    assert "certificate" not in text(keeper(half=ENDED, shown=Shown(1827136000.2, 1.0)))
 
 
 def test_of_what_is_not_known_yet_nothing_is_told() -> None:
@@ -140,3 +148,11 @@ def test_the_holder_is_that_of_the_verdict_over_the_same_copies(one: str, other:
     halves = [Half("u", "m", half.record.generation, half.record.role, running=half.domain.active) for half in seen]
     told = [copies.holds(halves[at], halves[1 - at], seen[at].record.handed_over) for at in (0, 1)]
     assert [half for half, holds in zip(seen, told, strict=True) if holds] == [copies.holder(seen)]
+
+
+def test_a_pair_without_credentials_shows_no_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module.shown, "noted", lambda uuid: Shown(2.0, 1.0) if uuid == "u" else None)
+    shown = keeper_module.Keeper.shown.fget
+    assert shown(SimpleNamespace(uuid="u", record=replace(RECORD, credentials=PKI_DIRECTORY))) == Shown(2.0, 1.0)
+    assert shown(SimpleNamespace(uuid="u", record=replace(RECORD, credentials=None, clear_proxy=False))) is None
+    assert shown(SimpleNamespace(uuid="u", record=None)) is None

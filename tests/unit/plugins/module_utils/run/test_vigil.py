@@ -24,7 +24,7 @@ RECORD = recorded("protected-primary").record
 KEEPER = SimpleNamespace(
     domain="web1",
     half=Half("u", "m", 1, "primary", running=True, answers=True, lockstep=True),
-    record=RECORD, seen=Seen(), counted=Counted(7), told=Automation(), guarded=True, theirs=None,
+    record=RECORD, seen=Seen(), counted=Counted(7), told=Automation(), guarded=True, theirs=None, shown=None,
 )  # fmt: skip
 
 
