@@ -430,10 +430,13 @@ class Apply:
         self._moving.see(state, time.monotonic(), speed)
         return state
 
-    def _until_connected(self, names: list[str]) -> str | None:
+    def _until_connected(self, names: list[str], peer: str, ports: list[int]) -> str | None:
         found = {item["label"]: item["filename"] for item in self._ask("query-chardev")}
         apart = [name for name in names if found.get(name, DISCONNECTED).startswith(DISCONNECTED)]
-        return f"nobody is connected with {', '.join(apart)}" if apart else None
+        if apart:
+            return f"nobody is connected with {', '.join(apart)}"
+        closed = [str(port) for port, count in sockets.connections(peer, ports).items() if not count]
+        return f"{peer} is not connected over port {', '.join(closed)}" if closed else None
 
     def _until_concluded(self, jobs: list[str], failed: bool = False) -> str | None:
         return self._until_jobs(jobs, ("concluded",), failed)

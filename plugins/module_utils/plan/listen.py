@@ -233,7 +233,7 @@ def _completed(seen: Observation, peer: Observation) -> Plan:
     first = proven and record.complete != record.generation
     steps = [*_links_down(seen), *(_for_lockstep(seen) if first else layers.mend_proxies(seen))]
     made = [step.arguments["arguments"]["id"] for step in steps if step.arguments.get("command") == "chardev-add"]
-    steps += layers.see_connected(made)
+    steps += layers.see_connected(seen, made)
     if first:
         record = replace(record, complete=record.generation)
         steps.append(_record("write that the standby has completed a checkpoint", seen, record))

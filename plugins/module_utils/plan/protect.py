@@ -120,7 +120,7 @@ def _connected(seen: Observation) -> list[Step]:
     """
     known = seen.monitor.chardevs
     names = [name for name in states.sockets(seen) if known.get(name, DISCONNECTED).startswith(DISCONNECTED)]
-    return layers.see_connected(names)
+    return layers.see_connected(seen, names)
 
 
 def _quorums(seen: Observation) -> list[Step]:

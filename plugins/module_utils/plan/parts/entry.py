@@ -173,7 +173,7 @@ def enter(seen: Observation, differing: Collection[str] = ()) -> list[Step]:
     """
     way = _paused(seen, differing) if abilities.pauses(seen.monitor.version) else _live(seen)
     # One that was lost meanwhile is not made anew, and the guest's answers would be held back for it.
-    still = layers.see_connected(states.sockets(seen), STILL_CONNECTED)
+    still = layers.see_connected(seen, states.sockets(seen), STILL_CONNECTED)
     return [*way, *still, whole_checkpoint(seen.record), set_delay(seen.record.checkpoint_delay)]
 
 

@@ -163,14 +163,26 @@ def connect_anew(seen: Observation, part: Part, socket: Part) -> list[Step]:
 
 
 def _reset(peer: str, socket: Part) -> Step:
-    port = int(socket.arguments["backend"]["data"]["addr"]["data"]["port"])
-    return Step(f"reset the connection of {socket.name} with {peer}", "release", {"peer": peer, "ports": [port]})
+    where = {"peer": peer, "ports": [_port(socket)]}
+    return Step(f"reset the connection of {socket.name} with {peer}", "release", where)
 
 
-def see_connected(names: list[str], timeout: float = CONNECT_TIMEOUT) -> list[Step]:
-    """Wait until each of these sockets is connected with the other host."""
-    what = "see that the standby is connected with each socket"
-    return [wait(what, "connected", timeout, names=names)] if names else []
+def _port(socket: Part) -> int | None:
+    """None for one within this host."""
+    where = socket.arguments["backend"]["data"]["addr"]["data"].get("port")
+    return None if where is None else int(where)
+
+
+def see_connected(seen: Observation, names: list[str], timeout: float = CONNECT_TIMEOUT) -> list[Step]:
+    """Wait until each of these sockets is connected with the other host, in the words of its kernel as well as QEMU's.
+
+    QEMU does not see the end of a connection that it does not read, and says nothing of who is at the other end.
+    """
+    if not names:
+        return []
+    ports = [_port(part) for part in states.proxy_parts(seen) if part.name in names]
+    where = {"peer": seen.record.peer.address, "ports": sorted({port for port in ports if port})}
+    return [wait("see that the standby is connected with each socket", "connected", timeout, names=names, **where)]
 
 
 def _add_in_place(seen: Observation, part: Part) -> Step:

@@ -425,10 +425,27 @@ def test_a_socket_that_nobody_is_connected_with_is_said_with_what_to_look_at(clo
         {"label": "colo-net0-compare-in", "filename": "tcp:10.77.0.1:21603,server=on <-> 10.77.0.2:50490"},
     ]
     recording = Recording(query_chardev=[listening])
-    step = wait("see", "connected", 10.0, names=["colo-net0-mirror", "colo-net0-compare-in"])
+    names = ["colo-net0-mirror", "colo-net0-compare-in"]
+    step = wait("see", "connected", 10.0, names=names, peer="10.77.0.2", ports=[21602, 21603])
     with pytest.raises(Timeout, match="nobody is connected with colo-net0-mirror") as raised:
         run(recording, step)
     assert "firewalls" in raised.value.remedy
+
+
+@pytest.mark.parametrize(("count", "refused"), [(0, True), (1, False)])
+def test_one_who_is_not_the_peer_or_has_hung_up_is_not_connected(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, count: int, refused: bool
+) -> None:
+    """QEMU calls it connected: it does not read all of its connections, and takes whoever shows the peer's key."""
+    known = {"label": "colo-net0-mirror", "filename": "tcp:10.77.0.1:21602,server=on <-> 10.77.0.9:50490"}
+    monkeypatch.setattr(sockets, "connections", lambda peer, ports: dict.fromkeys(ports, count))
+    step = wait("see", "connected", 10.0, names=["colo-net0-mirror"], peer="10.77.0.2", ports=[21602])
+    with (
+        pytest.raises(Timeout, match=r"10.77.0.2 is not connected over port 21602")
+        if refused
+        else contextlib.nullcontext()
+    ):
+        run(Recording(query_chardev=[[known]]), step)
 
 
 def test_a_copy_that_does_not_move_ends_the_wait(clock: Clock) -> None:
