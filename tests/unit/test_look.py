@@ -10,11 +10,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 from ansible_collections.lockstep.colo.plugins.filter.colo_told import colo_told
 
-LOOK = Path(__file__).resolve().parents[2] / "roles" / "host" / "files" / "look.sh"
+ROLE = Path(__file__).resolve().parents[2] / "roles" / "host"
+LOOK = ROLE / "files" / "look.sh"
 UNITS = {
     "etc/lockstep-colo/firewall.nft": "table\n",
     "etc/systemd/system/lockstep-colo-firewall.service": "[Unit]\n",
@@ -37,17 +39,18 @@ def script(root: Path) -> str:
     return text
 
 
-def look(root: Path, **programs: str) -> dict[str, Any]:
-    """What it says of the host in ``root``, whose programs answer with these shell commands."""
+def look(root: Path, *inside: str, **programs: str) -> dict[str, Any]:
+    """What it says of the host in ``root``, whose programs answer with these shell commands; ``inside``: what runs it."""
     bin_ = root / "bin"
     bin_.mkdir(parents=True, exist_ok=True)
     for name, answer in programs.items():
         path = bin_ / name.replace("_", "-")
         path.write_text(f"#!/bin/sh\n{answer}\n", encoding="utf-8")
         path.chmod(0o755)
-    tools = [bin_, *(Path(one) for one in ("/usr/bin", "/bin"))]
+    tools = [bin_, *(Path(one) for one in ("/usr/sbin", "/usr/bin", "/bin"))]
     done = subprocess.run(
         [
+            *inside,
             "sh",
             "-c",
             script(root),
@@ -82,11 +85,13 @@ def host(tmp_path: Path) -> Path:
     return tmp_path
 
 
+# Of an nft that has one table, and of none that looks into a network of its own.
+TABLE = {"nft": 'case "$*" in *list*) echo table ;; esac', "unshare": 'shift; exec "$@"'}
 UP = "case $1 in is-enabled) echo enabled ;; is-active) [ $# = 2 ] && echo active || exit 3 ;; esac"
 
 
 def test_a_host_with_its_rules_loaded(host: Path) -> None:
-    seen = look(host, systemctl=UP, nft="exit 0", dpkg_query="exit 0")
+    seen = look(host, systemctl=UP, dpkg_query="exit 0", **TABLE)
     assert seen["table"] == f"{DIGEST} enabled active loaded"
     assert seen["nftables"] is True
     assert seen["firewalls"] == []
@@ -109,7 +114,53 @@ def test_of_the_authority_that_a_host_knows_its_certificate_is_read(host: Path, 
 def test_rules_that_are_changed_or_not_loaded_are_seen(host: Path) -> None:
     assert look(host, systemctl=UP, nft="exit 1", dpkg_query="exit 0")["table"] == f"{DIGEST} enabled active "
     (host / "etc/lockstep-colo/firewall.nft").write_text("other\n", encoding="utf-8")
-    assert DIGEST not in look(host, systemctl=UP, nft="exit 0", dpkg_query="exit 0")["table"]
+    assert DIGEST not in look(host, systemctl=UP, dpkg_query="exit 0", **TABLE)["table"]
+
+
+def rules(peer: str, *, also: str = "") -> str:
+    """A file of rules as the role writes it, without what does not matter here."""
+    made = ROLE.joinpath("templates/firewall.nft.j2").read_text(encoding="utf-8")
+    table = jinja2.Environment(trim_blocks=True).from_string(made)
+    return table.render(
+        ansible_managed="managed",
+        colo_address="10.77.0.1",
+        colo_firewall_ports="21600-23199",
+        colo_host_peers=["10.77.0.9", peer, *filter(None, [also])],
+    )
+
+
+def a_network_of_its_own() -> bool:
+    """Whether this is a machine on which somebody who may can load rules where they touch nobody."""
+    try:
+        return (
+            subprocess.run(["unshare", "--net", "nft", "list", "ruleset"], capture_output=True, check=False).returncode
+            == 0
+        )
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not a_network_of_its_own(), reason="needs nft, and root")
+@pytest.mark.parametrize(
+    ("kernel", "since", "loaded"),
+    [
+        (rules("10.77.0.2"), "", True),
+        (rules("10.77.0.3"), "", False),
+        (rules("10.77.0.2", also="10.77.0.3"), "", False),
+        (rules("10.77.0.2"), "flush table inet lockstep_colo", False),
+        (rules("10.77.0.2"), "delete table inet lockstep_colo", False),
+        (rules("10.77.0.2"), "insert rule inet lockstep_colo input accept", False),
+        (rules("10.77.0.2"), "add table inet own", True),
+        ("", "", False),
+    ],
+    ids=["right", "other peer", "one peer more", "flushed", "removed", "a rule more", "a table beside", "never loaded"],
+)
+def test_what_the_kernel_has_is_held_against_the_file(host: Path, kernel: str, since: str, loaded: bool) -> None:
+    (host / "etc/lockstep-colo/firewall.nft").write_text(rules("10.77.0.2"), encoding="utf-8")
+    before = host / "before.nft"
+    before.write_text(f"{kernel}\n{since}\n", encoding="utf-8")
+    inside = ("unshare", "--net", "sh", "-c", f'nft --file {before} && exec "$@"', "-")
+    assert look(host, *inside, systemctl=UP, dpkg_query="exit 0")["table"].endswith(" loaded") is loaded
 
 
 def test_other_firewalls_are_named_where_they_are_on(host: Path) -> None:

@@ -83,7 +83,12 @@ echo "firewalls: [$(
 units=/etc/systemd/system
 table=$(cat /etc/lockstep-colo/firewall.nft $units/lockstep-colo-firewall.service \
     $units/nftables.service.d/lockstep-colo.conf 2>/dev/null | digest)
-loaded=$(nft list table inet lockstep_colo >/dev/null 2>&1 && echo loaded)
+# What the kernel has is held against what the file makes in a network of its own: a run may have been cut off before it
+# loaded what it wrote, and a chain be flushed.
+listed='nft --stateless list table inet lockstep_colo'
+live=$($listed 2>/dev/null)
+made=$(unshare --net sh -c "nft --file /etc/lockstep-colo/firewall.nft && $listed" 2>/dev/null)
+loaded=$([ -n "$live" ] && [ "$live" = "$made" ] && echo loaded)
 echo "table: '$table $(unit lockstep-colo-firewall.service) $loaded'"
 
 # Of the pairs that the host has already.
