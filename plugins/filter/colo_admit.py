@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: colo_admit
-short_description: The commands by which firewalld or ufw admit a KVM host's peers to its replication ports
+short_description: The commands by which firewalld or ufw admit a KVM host's peers
 version_added: 0.1.0
 author:
   - the lockstep.colo contributors
 description:
   - The role P(lockstep.colo.host#role) prints them where one of the two manages a host, and leaves its rules alone.
-positional: _input, firewalls, address, ports
+positional: _input, firewalls, addresses, ports
 options:
   _input:
-    description: The replication addresses of the peers.
+    description: The addresses of the peers.
     type: list
     elements: str
     required: true
@@ -25,12 +25,13 @@ options:
     type: list
     elements: str
     required: true
-  address:
-    description: The host's own replication address.
-    type: str
+  addresses:
+    description: The host's own, at which those peers reach it that have one of the same family.
+    type: list
+    elements: str
     required: true
   ports:
-    description: The range of ports, as V(21600-23199).
+    description: The port, or the range of ports, as V(21600-23199).
     type: str
     required: true
 """
@@ -38,12 +39,12 @@ options:
 EXAMPLES = r"""
 - name: Say what to add to ufw
   ansible.builtin.debug:
-    msg: "{{ ['10.0.0.2'] | lockstep.colo.colo_admit(['ufw'], '10.0.0.1', '21600-23199') }}"
+    msg: "{{ ['10.0.0.2'] | lockstep.colo.colo_admit(['ufw'], ['10.0.0.1'], '21600-23199') }}"
 """
 
 RETURN = r"""
 _value:
-  description: Commands, one for each peer and firewall.
+  description: Commands, one for each peer, address and firewall.
   type: list
   elements: str
 """
@@ -52,10 +53,11 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def colo_admit(peers: Iterable[str], firewalls: Iterable[str], address: str, ports: str) -> list[str]:
-    """One command for each peer and each firewall that is known."""
+def colo_admit(peers: Iterable[str], firewalls: Iterable[str], addresses: Iterable[str], ports: str | int) -> list[str]:
+    """One command for each peer, each address that it can reach, and each firewall that is known."""
     ways = [_WAYS[name] for name in firewalls if name in _WAYS]
-    return [way(str(peer), str(address), str(ports)) for peer in peers for way in ways]
+    reached = [(str(peer), str(own)) for peer in peers for own in addresses if (":" in peer) == (":" in own)]
+    return [way(peer, own, str(ports)) for peer, own in reached for way in ways]
 
 
 def _firewalld(peer: str, address: str, ports: str) -> str:

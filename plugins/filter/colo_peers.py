@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: colo_peers
-short_description: The replication addresses of the hosts that a KVM host forms a pair with
+short_description: The addresses of the hosts that a KVM host forms a pair with
 version_added: 0.1.0
 author:
   - the lockstep.colo contributors
 description:
-  - From the pairs of the inventory, whatever the limit. A host that has no C(colo_address) is left out.
-positional: _input, hostvars, host
+  - From the pairs of the inventory, whatever the limit. A host of which the variable says nothing is left out.
+positional: _input, hostvars, host, variable
 options:
   _input:
     description: The names of the pairs.
@@ -28,6 +28,11 @@ options:
     description: The name of the KVM host.
     type: str
     required: true
+  variable:
+    description: The variable of a host that has its address or addresses.
+    type: str
+    choices: [colo_address, colo_second_addresses]
+    default: colo_address
 """
 
 EXAMPLES = r"""
@@ -50,21 +55,24 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.lockstep.colo.plugins.plugin_utils import answer
 
 
-def colo_peers(pairs: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], host: str) -> list[str]:
-    """The other host's address of each pair that ``host`` is part of, as the inventory writes it."""
+def colo_peers(
+    pairs: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], host: str, variable: str = "colo_address"
+) -> list[str]:
+    """The other host's addresses of each pair that ``host`` is part of, as the inventory writes them."""
     found = set()
     for pair in pairs:
         ends = [hostvars[pair].get(end) for end in ("colo_primary", "colo_secondary")]
         others = [end for end in ends if end != host and end in hostvars] if host in ends else []
-        found |= {str(address) for other in others if (address := _address(hostvars[other], other))}
+        found |= {address for other in others for address in _addresses(hostvars[other], other, variable)}
     return sorted(found)
 
 
-def _address(variables: Mapping[str, Any], host: str) -> Any:
+def _addresses(variables: Mapping[str, Any], host: str, variable: str) -> list[str]:
     """As the inventory has it: another host's own word for it would open this host's firewall."""
     if names := answer.planted(variables.get("ansible_facts") or ()):
         raise AnsibleFilterError(answer.PLANTED.format(host=host, names=", ".join(names)))
-    return variables.get("colo_address")
+    given = variables.get(variable) or []
+    return [str(given)] if isinstance(given, str) else [str(address) for address in given]
 
 
 class FilterModule:

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ def script(root: Path) -> str:
 
 
 def look(root: Path, *inside: str, **programs: str) -> dict[str, Any]:
-    """What it says of the host in ``root``, whose programs answer with these shell commands; ``inside``: what runs it."""
+    """What it says of the host in ``root``, run by ``inside``, where programs answer with these shell commands."""
     bin_ = root / "bin"
     bin_.mkdir(parents=True, exist_ok=True)
     for name, answer in programs.items():
@@ -80,7 +82,10 @@ def host(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     (tmp_path / "etc/libvirt/qemu").mkdir(parents=True)
+    (tmp_path / "etc/lockstep-colo/automation").mkdir()
     for name in ("web1", "web2"):
+        also = json.dumps({"also": ["10.78.0.2", "fd01::2"]}, indent=4 if name == "web1" else None)
+        (tmp_path / f"etc/lockstep-colo/automation/{name}.json").write_text(also, encoding="utf-8")
         (tmp_path / f"etc/libvirt/qemu/{name}.xml").write_text(f"<domain>\n{PEER}</domain>\n", encoding="utf-8")
     return tmp_path
 
@@ -96,6 +101,7 @@ def test_a_host_with_its_rules_loaded(host: Path) -> None:
     assert seen["nftables"] is True
     assert seen["firewalls"] == []
     assert seen["peers"] == ["10.77.0.2"]
+    assert (seen["second_addresses"], seen["own_firewall"]) == (["10.78.0.2", "fd01::2"], True)
     assert (seen["pki"], seen["authority"]) == ({}, "")
 
 
@@ -117,15 +123,18 @@ def test_rules_that_are_changed_or_not_loaded_are_seen(host: Path) -> None:
     assert DIGEST not in look(host, systemctl=UP, dpkg_query="exit 0", **TABLE)["table"]
 
 
-def rules(peer: str, *, also: str = "") -> str:
-    """A file of rules as the role writes it, without what does not matter here."""
-    made = ROLE.joinpath("templates/firewall.nft.j2").read_text(encoding="utf-8")
-    table = jinja2.Environment(trim_blocks=True).from_string(made)
-    return table.render(
+def rules(*peers: str, automation: str = "none") -> str:
+    """The file of rules as the role writes it."""
+    made = jinja2.Environment(trim_blocks=True)
+    made.tests["search"] = lambda text, form: re.search(form, text) is not None
+    return made.from_string(ROLE.joinpath("templates/firewall.nft.j2").read_text(encoding="utf-8")).render(
         ansible_managed="managed",
-        colo_address="10.77.0.1",
+        colo_automation=automation,
         colo_firewall_ports="21600-23199",
-        colo_host_peers=["10.77.0.9", peer, *filter(None, [also])],
+        colo_host_addresses=["10.77.0.1", "10.78.0.1", "fd00::1"],
+        colo_host_peers=peers,
+        colo_host_watchers=[*peers, "10.78.0.9", "fd00::9"],
+        colo_watch_port=21599,
     )
 
 
@@ -146,14 +155,25 @@ def a_network_of_its_own() -> bool:
     [
         (rules("10.77.0.2"), "", True),
         (rules("10.77.0.3"), "", False),
-        (rules("10.77.0.2", also="10.77.0.3"), "", False),
+        (rules("10.77.0.2", "10.77.0.3"), "", False),
+        (rules("10.77.0.2", automation="word"), "", False),
         (rules("10.77.0.2"), "flush table inet lockstep_colo", False),
         (rules("10.77.0.2"), "delete table inet lockstep_colo", False),
         (rules("10.77.0.2"), "insert rule inet lockstep_colo input accept", False),
         (rules("10.77.0.2"), "add table inet own", True),
         ("", "", False),
     ],
-    ids=["right", "other peer", "one peer more", "flushed", "removed", "a rule more", "a table beside", "never loaded"],
+    ids=[
+        "right",
+        "other peer",
+        "one peer more",
+        "the watchers too",
+        "flushed",
+        "removed",
+        "a rule more",
+        "a table beside",
+        "never loaded",
+    ],
 )
 def test_what_the_kernel_has_is_held_against_the_file(host: Path, kernel: str, since: str, loaded: bool) -> None:
     (host / "etc/lockstep-colo/firewall.nft").write_text(rules("10.77.0.2"), encoding="utf-8")
@@ -161,6 +181,21 @@ def test_what_the_kernel_has_is_held_against_the_file(host: Path, kernel: str, s
     before.write_text(f"{kernel}\n{since}\n", encoding="utf-8")
     inside = ("unshare", "--net", "sh", "-c", f'nft --file {before} && exec "$@"', "-")
     assert look(host, *inside, systemctl=UP, dpkg_query="exit 0")["table"].endswith(" loaded") is loaded
+
+
+def test_who_is_admitted_to_the_watcher_and_who_to_the_replication_ports() -> None:
+    said = [
+        line.strip() for line in rules("10.77.0.9", "10.77.0.2", automation="word").splitlines() if " dport " in line
+    ]
+    assert said == [
+        "ip daddr { 10.77.0.1 } tcp dport 21600-23199 ip saddr { 10.77.0.2, 10.77.0.9 } accept",
+        "ip daddr { 10.77.0.1 } tcp dport 21600-23199 drop",
+        "ip6 daddr { fd00::1 } tcp dport 21599 ip6 saddr { fd00::9 } accept",
+        "ip6 daddr { fd00::1 } tcp dport 21599 drop",
+        "ip daddr { 10.77.0.1, 10.78.0.1 } tcp dport 21599 ip saddr { 10.77.0.2, 10.77.0.9, 10.78.0.9 } accept",
+        "ip daddr { 10.77.0.1, 10.78.0.1 } tcp dport 21599 drop",
+    ]
+    assert "21599" not in rules("10.77.0.2")
 
 
 def test_other_firewalls_are_named_where_they_are_on(host: Path) -> None:
@@ -256,3 +291,4 @@ def test_a_bare_host_says_so(tmp_path: Path) -> None:
     assert {seen[key].strip() for key in ("directory", "hook", "hooks", "rules", "service", "socket")} == {""}
     assert (seen["peers"], seen["pki"], seen["firewalls"], seen["watcher"]) == ([], {}, [], False)
     assert "loaded" not in seen["table"]
+    assert seen["own_firewall"] is False

@@ -89,10 +89,14 @@ listed='nft --stateless list table inet lockstep_colo'
 live=$($listed 2>/dev/null)
 made=$(unshare --net sh -c "nft --file /etc/lockstep-colo/firewall.nft && $listed" 2>/dev/null)
 loaded=$([ -n "$live" ] && [ "$live" = "$made" ] && echo loaded)
+[ -n "$live" ] || [ -e /etc/lockstep-colo/firewall.nft ] || [ -e $units/lockstep-colo-firewall.service ] ||
+    [ -e $units/nftables.service.d/lockstep-colo.conf ] && echo "own_firewall: true" || echo "own_firewall: false"
 echo "table: '$table $(unit lockstep-colo-firewall.service) $loaded'"
 
 # Of the pairs that the host has already.
 echo "peers: [$(sed -n "s/.*<colo:peer .*address=[\"']\([0-9a-fA-F:.]*\)[\"'].*/'\1',/p" /etc/libvirt/qemu/*.xml 2>/dev/null | sort -u)]"
+
+echo "second_addresses: [$(grep -ohE '"[0-9a-fA-F]*[.:][0-9a-fA-F:.]*"' /etc/lockstep-colo/automation/*.json 2>/dev/null | sort -u | tr '"\n' "',")]"
 
 # What the role keeps as it shall be: of AppArmor's rules its own part.
 rules=/etc/apparmor.d/local/abstractions/libvirt-qemu

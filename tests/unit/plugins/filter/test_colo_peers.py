@@ -11,7 +11,7 @@ from ansible_collections.lockstep.colo.plugins.filter.colo_peers import colo_pee
 
 HOSTS = {
     "kvm1": {"colo_address": "10.0.0.1"},
-    "kvm2": {"colo_address": "10.0.0.2"},
+    "kvm2": {"colo_address": "10.0.0.2", "colo_second_addresses": ["10.1.0.2", "fd01::2"]},
     "kvm3": {"colo_address": "fd00::3"},
     "bare": {},
     "web1": {"colo_primary": "kvm1", "colo_secondary": "kvm2"},
@@ -28,6 +28,7 @@ def test_a_host_admits_the_other_host_of_each_of_its_pairs() -> None:
     assert colo_peers(PAIRS, HOSTS, "kvm1") == ["10.0.0.2", "fd00::3"]
     assert colo_peers(PAIRS, HOSTS, "kvm2") == ["10.0.0.1", "fd00::3"]
     assert colo_peers(["web1"], HOSTS, "kvm3") == []
+    assert colo_peers(PAIRS, HOSTS, "kvm1", "colo_second_addresses") == ["10.1.0.2", "fd01::2"]
 
 
 def test_an_address_that_a_host_told_itself_opens_no_firewall() -> None:
@@ -37,9 +38,11 @@ def test_an_address_that_a_host_told_itself_opens_no_firewall() -> None:
 
 
 def test_another_firewall_is_told_each_peer() -> None:
-    said = colo_admit(["10.0.0.2", "fd00::3"], ["ufw", "firewalld", "other"], "10.0.0.1", "21600-23199")
+    own = ["10.0.0.1", "fd00::1"]
+    said = colo_admit(["10.0.0.2", "fd00::3"], ["ufw", "firewalld", "other"], own, "21600-23199")
     assert said[0] == "ufw allow proto tcp from 10.0.0.2 to 10.0.0.1 port 21600:23199"
     assert 'family="ipv4" source address="10.0.0.2"' in said[1]
-    assert 'family="ipv6" source address="fd00::3"' in said[3]
+    assert 'family="ipv6" source address="fd00::3" destination address="fd00::1"' in said[3]
     assert 'port port="21600-23199" protocol="tcp" accept' in said[3]
     assert len(said) == 4
+    assert colo_admit(["10.0.0.2"], ["ufw"], own, 21599) == ["ufw allow proto tcp from 10.0.0.2 to 10.0.0.1 port 21599"]
