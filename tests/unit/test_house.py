@@ -45,7 +45,7 @@ GIVEN_ON = {
 # The rooms that see nothing of a host, and keep no time: what they may have of the standard library.
 PURE = ("errors", "record", "observation", "domain", "lockstep", "verdict", "plan")
 OF_PURE = {
-    "__future__", "collections", "copy", "dataclasses", "datetime", "errno", "functools", "ipaddress", "os",
+    "__future__", "collections", "copy", "dataclasses", "datetime", "errno", "functools", "ipaddress", "json", "os",
     "posixpath", "re", "struct", "types", "typing", "zlib",
 }  # fmt: skip
 OF_OS = {"isabs", "commonpath", "normpath", "dirname", "basename", "join"}  # os.path, as far as it is about text alone

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from ..errors import ColoError
 from ..observation.automation import Settings
 from ..observation.codec import from_data
+from ..observation.decoded import decoded
 from ..observation.depth import THOROUGH, UNASKED
 from ..observation.format import refuse_other
 from ..observation.seen import Observation
@@ -223,7 +223,7 @@ def reachable(value: Any) -> Observation | None:
 def observation(value: Any, option: str) -> Observation:
     """The observation in a module's registered result, which Ansible may have turned into text."""
     try:
-        data = json.loads(value) if isinstance(value, str) else value
+        data = decoded(value) if isinstance(value, str) else value
         data = data.get("observation", data)
         refuse_other(Observation, data)
         return from_data(Observation, data)

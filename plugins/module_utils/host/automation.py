@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import ColoError
 from ..observation.automation import Automation, Settings
+from ..observation.decoded import decoded
 from ..record.pair import RUN_DIRECTORY
 from .until_reboot import run_directory
 
@@ -55,7 +56,7 @@ def automation(uuid: str) -> Automation:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(decoded(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import ColoError
+from ..observation.decoded import decoded
 from ..record.half_notes import DIRECTORY, HalfNote
 from .files import sync_directory
 
@@ -45,7 +46,7 @@ def noted(kind: str, domain: str) -> HalfNote | None:
     path = _path(kind, domain)
     try:
         text = path.read_text(encoding="utf-8").strip()
-        return HalfNote.read(json.loads(text)) if text else None
+        return HalfNote.read(decoded(text)) if text else None
     except FileNotFoundError:
         return None
     except ValueError as error:

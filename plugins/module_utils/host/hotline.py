@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..observation.decoded import decoded
 from ..record.address import canonical
 from . import mutual_tls
 
@@ -51,7 +52,7 @@ class Line:
                 raise ConnectionResetError("the other host has hung up")
             self._read += more
         line, _end, self._read = self._read.partition(b"\n")
-        return json.loads(line)
+        return decoded(line)
 
     def close(self) -> None:
         """End the connection for the other end at once, even if a process forked meanwhile has the socket too."""

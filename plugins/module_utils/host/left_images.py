@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ..observation.decoded import decoded
 from ..observation.seen import Left
 from ..record.pair import RUN_DIRECTORY
 from . import processes, until_reboot
@@ -149,7 +150,7 @@ def _write(uuid: str, about: _Note) -> None:
 def _read(uuid: str) -> _Note | None:
     """None, too, where it says nothing that could be understood: the images are then compared."""
     try:
-        data = json.loads(_path(uuid).read_text(encoding="utf-8"))
+        data = decoded(_path(uuid).read_text(encoding="utf-8"))
         stamps_of = {path: Stamp(**one) for path, one in data["stamps"].items()}
         return _Note(int(data["generation"]), stamps_of, data["emulator"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

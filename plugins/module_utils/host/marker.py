@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from ..errors import ColoError
 from ..observation.codec import from_data, to_data
+from ..observation.decoded import decoded
 from ..observation.seen import Marker
 from .files import NO_ROOM, sync_directory
 
@@ -29,7 +30,7 @@ def read(directory: str) -> Marker | None:
     """Which copy the images in this directory are; None where nothing says so, ColoError where it cannot be read."""
     path = Path(directory, NAME)
     try:
-        return from_data(Marker, json.loads(path.read_text(encoding="utf-8")))
+        return from_data(Marker, decoded(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, AttributeError) as error:

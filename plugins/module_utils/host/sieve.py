@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from ..observation.codec import from_data, to_data
+from ..observation.decoded import decoded
 from ..observation.seen import Compared
 from ..record.pair import COMPARED, RUN_DIRECTORY, WRITTEN
 from . import detached, mutual_tls, nbd, until_reboot
@@ -60,7 +61,7 @@ def note_path(uuid: str, target: str) -> Path:
 def noted(uuid: str, target: str) -> Compared | None:
     """What the last process noted of this disk; None where there was none since this host was started."""
     try:
-        return from_data(Compared, json.loads(note_path(uuid, target).read_text(encoding="ascii")))
+        return from_data(Compared, decoded(note_path(uuid, target).read_text(encoding="ascii")))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -129,7 +130,7 @@ def _asked(arguments: dict[str, Any]) -> socket.socket | None:
         head = b""
         while not head.endswith(b"\n") and len(head) < LONGEST:
             head += nbd.exactly(sums, 1)
-        if json.loads(head) == {"size": arguments["size"], "cluster": CLUSTER}:
+        if decoded(head) == {"size": arguments["size"], "cluster": CLUSTER}:
             return sums
     return None
 

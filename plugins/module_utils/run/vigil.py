@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from ..errors import ColoError
 from ..host import automation, files, hotline, processes, scrape
 from ..host.hypervisor import Hypervisor
 from ..observation.automation import Settings
@@ -107,12 +106,8 @@ class Vigil:
             automation.write(Path(self._settings.metrics, METRICS), self.metrics())
 
     def _serve_metrics(self) -> None:
-        while True:
-            try:
-                scrape.serve(self._settings.listen, self.metrics)
-            except (OSError, ColoError) as error:
-                self.complain("metrics", f"cannot tell metrics at {self._settings.listen}: {error}")
-            time.sleep(RECONNECT)
+        at = self._settings.listen
+        self.for_ever("metrics", f"cannot tell metrics at {at}", lambda: scrape.serve(at, self.metrics))
 
     # Speaking
 
@@ -132,13 +127,12 @@ class Vigil:
     # Listening
 
     def _answer(self, address: str) -> None:
-        while True:
-            try:
-                hotline.listen(address, self._settings.port, self._settings.pki, self._converse, self._stranger)
-            except OSError as error:
-                where = f"{address or 'all addresses'} port {self._settings.port}"
-                self.complain(f"port {address}", f"cannot listen on {where}: {error}")
-                time.sleep(RECONNECT)
+        port, pki = self._settings.port, self._settings.pki
+        self.for_ever(
+            f"port {address}",
+            f"cannot listen on {address or 'all addresses'} port {port}",
+            lambda: hotline.listen(address, port, pki, self._converse, self._stranger),
+        )
 
     def _stranger(self, words: str) -> None:
         self.complain(words.partition(":")[0], f"refused or lost a connection from {words}")
@@ -163,6 +157,15 @@ class Vigil:
             for keeper in list(self._keepers.values()):
                 keeper.hear(names, said, asked)
 
+    def for_ever(self, about: str, words: str, work: Callable[[], None]) -> NoReturn:
+        """Begin it again whenever it ends. Whatever it ends with is a complaint: nobody begins a thread again."""
+        while True:
+            try:
+                work()
+            except Exception as error:
+                self.complain(about, f"{words}: {str(error) or type(error).__name__}")
+            time.sleep(RECONNECT)
+
     def complain(self, about: str, words: str) -> None:
         """Say it once, until there is something else to say ``about`` this."""
         if self._complaints.get(about) != words:
@@ -184,17 +187,15 @@ class Speaker:
         threading.Thread(target=self._run, name=f"speaker {address}", daemon=True).start()
 
     def _run(self) -> None:
+        self._vigil.for_ever(self.address, f"cannot speak to the watcher at {self.address}", self._call)
+
+    def _call(self) -> None:
         settings = self._vigil.settings
-        while True:
-            try:
-                line = hotline.call(self.address, settings.port, settings.pki)
-                try:
-                    self._speak(line)
-                finally:
-                    line.close()
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                self._vigil.complain(self.address, f"cannot speak to the watcher at {self.address}: {error}")
-            time.sleep(RECONNECT)
+        line = hotline.call(self.address, settings.port, settings.pki)
+        try:
+            self._speak(line)
+        finally:
+            line.close()
 
     def _speak(self, line: hotline.Line) -> None:
         if not self.names & line.names:

@@ -94,3 +94,39 @@ def test_where_nobody_can_listen_it_says_what_to_set(looks: list[str], monkeypat
     with pytest.raises(SystemExit):
         watcher(said, listen="kvm1:http")._serve_metrics()
     assert "colo_metrics_listen" in said[0]
+
+
+class Foul:
+    """The line to a watcher that says what no watcher says, each time something else."""
+
+    names = frozenset({"kvm2"})
+
+    def __init__(self, words: list[object]) -> None:
+        self._words = words
+
+    def hear(self) -> object:
+        said = self._words.pop(0)
+        if isinstance(said, BaseException):
+            raise said
+        return said
+
+    def say(self, data: object) -> None:
+        raise AssertionError(data)
+
+    def close(self) -> None:
+        pass
+
+
+def test_nothing_that_a_peer_says_ends_a_speaker(looks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [[], 1, None, {}, ValueError("x"), RecursionError("deep"), AttributeError("y"), OSError(), SystemExit()]
+    monkeypatch.setattr(vigil, "RECONNECT", 0.001)
+    monkeypatch.setattr(vigil.hotline, "call", lambda *_where: Foul(words))
+    monkeypatch.setattr(vigil.threading, "Thread", lambda **_how: SimpleNamespace(start=lambda: None))
+    said: list[str] = []
+    speaker = vigil.Speaker("10.0.0.2", watcher(said))
+    speaker.names = Foul.names
+    with pytest.raises(SystemExit):
+        speaker._run()
+    assert words == []
+    assert "cannot speak to the watcher at 10.0.0.2: deep" in said
+    assert said[-1] == "cannot speak to the watcher at 10.0.0.2: OSError"
