@@ -13,6 +13,7 @@ import json
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ HANDSHAKE = 5.0  # seconds
 SILENCE = 5.0  # seconds without a line, after which a connection is given up
 LONGEST = 1 << 18  # bytes of a line
 MOST_CALLERS = 64
+MOST_OF_ONE = 4  # address; a peer has one, and for a moment the one before
 # Linux's (include/uapi/linux/in.h and in6.h), as setsockopt takes them.
 IP_FREEBIND, IPV6_FREEBIND = (socket.IPPROTO_IP, 15), (socket.IPPROTO_IPV6, 78)
 
@@ -81,7 +83,7 @@ def listen(
     """Answer at an address of this host, at all where it is empty, for ever; each caller is given a thread that
     converses with it."""
     server = _server(address, port)
-    callers = threading.Semaphore(MOST_CALLERS)
+    callers = _Callers()
 
     def answer(plain: socket.socket, who: str) -> None:
         try:
@@ -96,14 +98,36 @@ def listen(
             complain(f"{who}: {error}")
         finally:
             plain.close()
-            callers.release()
+            callers.gone(who)
 
     while True:
-        plain, address = server.accept()
-        if not callers.acquire(blocking=False):
+        plain, sender = server.accept()
+        if not callers.admits(sender[0]):
             plain.close()
             continue
-        threading.Thread(target=answer, args=(plain, address[0]), daemon=True).start()
+        threading.Thread(target=answer, args=(plain, sender[0]), daemon=True).start()
+
+
+class _Callers:
+    """Who is being answered. Of one address so few that, whoever is silent there, others have room."""
+
+    def __init__(self) -> None:
+        self._here: Counter[str] = Counter()
+        self._order = threading.Lock()
+
+    def admits(self, who: str) -> bool:
+        """Whether there is room for one more; it is taken then, until that one is ``gone``."""
+        with self._order:
+            there_is = self._here.total() < MOST_CALLERS and self._here[who] < MOST_OF_ONE
+            if there_is:
+                self._here[who] += 1
+            return there_is
+
+    def gone(self, who: str) -> None:
+        with self._order:
+            self._here[who] -= 1
+            if not self._here[who]:
+                del self._here[who]
 
 
 def _server(address: str, port: int) -> socket.socket:

@@ -166,3 +166,37 @@ def test_a_line_without_end_is_an_error(ours: Path, monkeypatch: pytest.MonkeyPa
             line._connection.sendall(b"x" * 1000)
             time.sleep(0.01)
     assert any("a line without end" in words for words in host.complaints)
+
+
+def test_whoever_is_silent_at_one_address_keeps_no_other_out(ours: Path) -> None:
+    host = Host(ours, echo)
+    with contextlib.ExitStack() as silent:
+        for _time in range(hotline.MOST_CALLERS):
+            stranger = socket.create_connection(("127.0.0.1", host.port), 5, source_address=("127.0.0.66", 0))
+            silent.enter_context(stranger)
+        line = hotline.call("127.0.0.1", host.port, str(ours))
+        line.say(1)
+        assert line.hear()["heard"] == 1
+        line.close()
+
+
+def test_one_address_has_room_again_when_its_callers_are_gone(ours: Path) -> None:
+    host = Host(ours, echo)
+    for _time in range(3 * hotline.MOST_OF_ONE):
+        line = hotline.call("127.0.0.1", host.port, str(ours))
+        line.say(1)
+        assert line.hear()["heard"] == 1
+        line.close()
+        time.sleep(0.05)
+
+
+def test_a_line_that_is_nested_without_end_is_no_json(ours: Path) -> None:
+    host = Host(ours, echo)
+    line = hotline.call("127.0.0.1", host.port, str(ours))
+    line._connection.sendall(b"[" * 200_000 + b"\n")
+    with pytest.raises(OSError, match=r"."):
+        line.hear()
+    deadline = time.monotonic() + 10
+    while not any("nested too deep" in words for words in host.complaints):
+        assert time.monotonic() < deadline, host.complaints
+        time.sleep(0.02)
