@@ -3,7 +3,7 @@
 """Observations as a host would make them up that is compromised, and what may come of them on the other host.
 
 A case is a number: the same number is the same case. What a mutated observation leads to is a refusal in words, or a
-plan that touches nothing but the pair's own; never another exception.
+plan that touches nothing but the pair's own; never another exception. With each goes a line of that host's watcher.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ import copy
 import json
 import random
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.described import read_anew
 from ansible_collections.lockstep.colo.plugins.module_utils.domain.marks import QEMU_NAMESPACE
+from ansible_collections.lockstep.colo.plugins.module_utils.host.hotline import Line
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import Unreadable, from_data, to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half, Speech, speech
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.change_sides import Handover
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step
 from ansible_collections.lockstep.colo.plugins.module_utils.record import images
 from ansible_collections.lockstep.colo.plugins.module_utils.run import result
 from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import GOALS, Fence, Request
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, preflight
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, preflight, word
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.reach import reached
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, WANTED, recorded
 
@@ -235,6 +237,17 @@ def _mutated(rng: random.Random, value: Any, key: Any) -> Any:
     return copy.deepcopy(rng.choice((*TEXTS, *NUMBERS, *OTHERS)))
 
 
+def _change(rng: random.Random, data: Any, way: tuple[Any, ...]) -> None:
+    """Have something else, or nothing, where the way leads."""
+    *before, last = way
+    for step in before:
+        data = data[step]
+    if isinstance(data, dict) and rng.random() < 0.1:
+        del data[last]
+    else:
+        data[last] = _mutated(rng, data[last], last)
+
+
 def make(number: int, forced: tuple[str, str, str] | None = None) -> tuple[Case, Any]:
     """The case of this number, and the other host's observation in it, as JSON would bring it.
 
@@ -249,25 +262,21 @@ def make(number: int, forced: tuple[str, str, str] | None = None) -> tuple[Case,
     data = json.loads(json.dumps(to_data(recorded(peer))))
     changed = []
     for _time in range(rng.choice((1, 1, 1, 2, 3))):
-        way = list(_spot(rng, data))
+        way = _spot(rng, data)
         domain = data.get("domain")
         if rng.random() < 0.2 and isinstance(domain, dict) and domain:
             telling = [key for key in ("inactive_xml", "live_xml", "record", "uuid", "name") if domain.get(key)]
-            way = ["domain", rng.choice(telling or sorted(domain))]
-        last, owner = way.pop(), data
-        for step in way:
-            owner = owner[step]
-        if isinstance(owner, dict) and rng.random() < 0.1:
-            del owner[last]
-        else:
-            owner[last] = _mutated(rng, owner[last], last)
-        changed.append(".".join(map(str, (*way, last))))
+            way = ("domain", rng.choice(telling or sorted(domain)))
+        _change(rng, data, way)
+        changed.append(".".join(map(str, way)))
     return Case(number, seen, peer, goal, tuple(changed)), data
 
 
 def run(number: int, forced: tuple[str, str, str] | None = None) -> str | None:
     """What came of the case that may not: the step or the exception, in words; None where all is well."""
     case, data = make(number, forced)
+    if complaint := _of_a_line(number):
+        return complaint
     try:
         complaint = _outcome(case, data)
     except (*result.FAILURES, Unreadable):
@@ -275,6 +284,74 @@ def run(number: int, forced: tuple[str, str, str] | None = None) -> str | None:
     except Exception as error:
         return f"{case}: {type(error).__name__}: {error}"
     return f"{case}: {complaint}" if complaint else None
+
+
+RECORD = recorded("protected-primary").record
+UUID = "6d5e0f58-2f51-4d5f-9a2e-7f0b5a3c1d10"
+HALF = Half(UUID, RECORD.peer.machine_id, RECORD.generation, "secondary", "8 123", True, True, True, True)
+SAID = Speech(RECORD.peer.machine_id, "b1", 7, "n0", (HALF, replace(HALF, uuid="another")))
+
+
+class _Wire:
+    """A connection by which these bytes come, and then nothing."""
+
+    def __init__(self, line: bytes) -> None:
+        self._left = line
+
+    def recv(self, most: int) -> bytes:
+        said, self._left = self._left[:most], self._left[most:]
+        return said
+
+    def getpeercert(self) -> dict[str, Any]:
+        return {"subject": ((("commonName", RECORD.peer.host),),)}
+
+    def settimeout(self, seconds: float) -> None:
+        pass
+
+    def setsockopt(self, *option: int) -> None:
+        pass
+
+
+def line(number: int) -> bytes:
+    """What the peer's watcher says in this case."""
+    rng = random.Random(f"line {number}")
+    data = json.loads(json.dumps(asdict(SAID)))
+    for _time in range(rng.choice((1, 1, 2))):
+        if way := _spot(rng, data):
+            _change(rng, data, way)
+    text, kind = json.dumps(data), rng.randrange(12)
+    at = rng.randrange(len(text))
+    if kind == 0:
+        text = text[:at]
+    elif kind == 1:
+        text = text[:at] + rng.choice('[]{}",:\\\x00é9') + text[at + 1 :]
+    elif kind == 2:
+        text = text.replace('"n0"', rng.choice(("[", '{"a":')) * rng.choice((70, 900, 40_000)))
+    elif kind == 3:
+        text = text.replace(" 7", f" {'7' * 5000}")
+    elif kind == 4:
+        text = text.replace('"n0"', f'"{"n" * rng.choice((81, 70_000, 300_000))}"')
+    return text.encode("latin-1") + b"\n"
+
+
+def _of_a_line(number: int) -> str | None:
+    """What came of the line of this case that may not."""
+    try:
+        wire = Line(_Wire(line(number)))  # type: ignore[arg-type]
+        said = speech(wire.hear())
+        ear = word.Ear(wire.names, "n0")
+        if word.disbelieved(ear, said) or word.is_old(word.Last("b1", 6), said):
+            return None
+        word.once_heard(ear, said, "n1", 1.0)
+        half = word.half_for(RECORD, UUID, ear.names, said)
+        if half and word.still_said(word.Word(half, 1.0, 1.0), 1.0, 2.0) != replace(half, gave_way=False):
+            return f"line {number}: a word of before the last run counts"
+        word.of_another_process(HALF, half or HALF)
+    except (OSError, ValueError):
+        return None
+    except Exception as error:
+        return f"line {number}: {type(error).__name__}: {error}"
+    return None
 
 
 def _outcome(case: Case, data: Any) -> str | None:

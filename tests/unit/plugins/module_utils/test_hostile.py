@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import described, foreign, tree
-from ansible_collections.lockstep.colo.plugins.module_utils.observation import codec
+from ansible_collections.lockstep.colo.plugins.module_utils.host import hotline
+from ansible_collections.lockstep.colo.plugins.module_utils.observation import codec, word
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import fit
 from ansible_collections.lockstep.colo.plugins.module_utils.record import images
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord
@@ -47,6 +49,8 @@ def where_the_primary_has_it(_wanted: object, _old: object, _directory: str, dis
         (tree, "parse", functools.partial(tree.parse, own=True)),
         (foreign, "_is_path", lambda _where, text: text.startswith("/")),
         (foreign, "_handed_on", nothing),
+        (word, "_fields", lambda _kind, data: dict(data)),
+        (hotline, "decoded", json.loads),
     ],
     ids=[
         "a standby is defined as it came",
@@ -56,6 +60,8 @@ def where_the_primary_has_it(_wanted: object, _old: object, _directory: str, dis
         "comments hide what they may",
         "a relative path is none",
         "arguments pass",
+        "a watcher may say anything",
+        "a watcher's line is as deep as it likes",
     ],
 )
 def test_a_fault_that_is_planted_is_found(
