@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -233,6 +234,12 @@ class Apply:
         sums.begin(arguments, step.timeout)
 
     def _begin_sieve(self, step: Step, **arguments: Any) -> None:
+        said, own = os.path.dirname(arguments["socket"]), self.hypervisor.directory(self.domain)
+        if said != own:
+            raise ColoError(
+                f"QEMU says that its monitor is in {said}, and libvirt keeps its sockets in {own}",
+                remedy="Look whether this QEMU is what libvirt has started: it may be compromised",
+            )
         sieve.begin(arguments, step.timeout)
 
     def _note_shown(self, _step: Step, uuid: str, certificate: Shown) -> None:

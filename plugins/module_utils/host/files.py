@@ -12,16 +12,18 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ColoError, CommandFailed
 from ..observation.seen import Image
+from . import qemus_directory
 from .command import run
+from .qemus_directory import itself
 
 QCOW2_MAGIC = b"QFI\xfb"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 STAT_BLOCK = 512  # the unit of st_blocks, stat(2)
+SMALL = 64 << 20  # bytes; the largest store of UEFI variables, that of ARM's firmware
 
 
 def name() -> str:
@@ -43,11 +45,20 @@ def memory_available() -> int:
 
 
 def digest(path: str) -> str | None:
-    """SHA-256 of a small file; None where it cannot be read."""
+    """SHA-256 of a small file; None where it cannot be read, or is another thing."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        with open(path, "rb", opener=_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > SMALL:
+                return None
+            return hashlib.sha256(file.read(SMALL)).hexdigest()
     except OSError:
         return None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe that has come in its place is not waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def image(path: str, image_format: str) -> Image:
@@ -56,7 +67,7 @@ def image(path: str, image_format: str) -> Image:
         return Image(path, exists=False)
     if not _is_image(path):
         return Image(path, exists=True)
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=_at_once) as file:
         looks_qcow2 = file.read(4) == QCOW2_MAGIC
     if (image_format == "qcow2") != looks_qcow2:
         return Image(path, exists=True, format="qcow2" if looks_qcow2 else "raw")
@@ -103,57 +114,29 @@ def check_image(path: str, deadline: float) -> str | None:
 
 
 def create_image(path: str, image_format: str, size: int, owner: str, group: str) -> None:
-    """Make an empty image of exactly ``size`` bytes that QEMU's user can open; never over an existing file.
-
-    The directory is QEMU's, who may put a link in place of a name at any moment: a name is opened once, and no link.
-    """
+    """Make an empty image of exactly ``size`` bytes that QEMU's user can open; never over an existing file."""
     directory, name = os.path.split(path)
     partial = f"{name}.partial"
-    with _opened(directory) as home:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial, dir_fd=home)
-        file = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=home)
+    with qemus_directory.opened(directory) as home:
+        file = qemus_directory.made(home, partial)
         try:
-            run("qemu-img", "create", "-q", "-f", image_format, _itself(file), str(size), inherits=(file,))
+            run("qemu-img", "create", "-q", "-f", image_format, itself(file), str(size), inherits=(file,))
             _own(file, path, owner, group, 0o600)
             # Unlike a rename, it fails where a file has appeared meanwhile.
-            os.link(_itself(file), name, src_dir_fd=home, dst_dir_fd=home, follow_symlinks=True)
+            os.link(itself(file), name, src_dir_fd=home, dst_dir_fd=home, follow_symlinks=True)
         except FileExistsError:
             raise ColoError(f"{path} exists already", remedy="Move it away if it is not needed") from None
         finally:
             os.close(file)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(partial, dir_fd=home)
+            qemus_directory.remove(home, partial)
         os.fsync(home)
 
 
 def make_directory(path: str, owner: str, group: str) -> None:
     """Make a directory, and those above it, that QEMU's user owns and everybody may pass through."""
     Path(path).mkdir(parents=True, exist_ok=True)
-    with _opened(path) as home:
+    with qemus_directory.opened(path) as home:
         _own(home, path, owner, group, 0o751)
-
-
-@contextlib.contextmanager
-def _opened(directory: str) -> Iterator[int]:
-    """The directory itself, to which no link of another user has led; an operator may have put one there."""
-    flags = os.O_RDONLY | os.O_DIRECTORY
-    own = os.path.islink(directory) and os.lstat(directory).st_uid == os.geteuid()
-    try:
-        handle = os.open(directory, flags if own else flags | os.O_NOFOLLOW)
-    except NotADirectoryError:
-        raise ColoError(
-            f"{directory} is a link of another user, or no directory", remedy="Look who put it there, and remove it"
-        ) from None
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _itself(handle: int) -> str:
-    """A name of the open file, whatever its own name leads to by now."""
-    return f"/proc/self/fd/{handle}"
 
 
 def _own(handle: int, path: str, owner: str, group: str, mode: int) -> None:
@@ -169,7 +152,9 @@ def _own(handle: int, path: str, owner: str, group: str, mode: int) -> None:
 
 def remove(path: str) -> None:
     """Remove a file, where it is there."""
-    Path(path).unlink(missing_ok=True)
+    directory, name = os.path.split(path)
+    with contextlib.suppress(FileNotFoundError), qemus_directory.opened(directory) as home:
+        qemus_directory.remove(home, name)
 
 
 def remove_directory(path: str) -> None:

@@ -26,6 +26,9 @@ from ..record.xml import PREFIX
 CALL_DEADLINE = 10.0  # seconds; a healthy monitor answers in milliseconds
 NO_SUCH_DOMAIN = 42  # VIR_ERR_NO_DOMAIN
 SYSTEM_ERROR = 38  # VIR_ERR_SYSTEM_ERROR
+# libvirt's qemuDomainSetPrivatePaths and virDomainDefGetShortName
+DIRECTORY = "/var/lib/libvirt/qemu"
+SHORT_NAME = 20  # characters
 START_DEADLINE = 60.0  # seconds; libvirt starts a QEMU process in well under one on an idle host
 
 
@@ -122,6 +125,10 @@ class Hypervisor:
             if error.code == NO_SUCH_DOMAIN:
                 return None
             raise
+
+    def directory(self, domain: str) -> str:
+        """Where libvirt keeps the sockets of the running ``domain``: QEMU itself could name any."""
+        return self._call("directory", domain)
 
     def records(self) -> dict[str, str]:
         """The collection's records of all domains on this host: domain name to XML."""
@@ -308,6 +315,10 @@ class _Session:
         if name not in self.found:
             self.found[name] = self.connection.lookupByName(name)
         return self.found[name]
+
+    def directory(self, name: str) -> str:
+        domain = self.connection.lookupByName(name)  # one that is held has the number of an earlier start
+        return f"{DIRECTORY}/domain-{domain.ID()}-{domain.name()[:SHORT_NAME]}"
 
     def version(self) -> str:
         number = self.connection.getLibVersion()

@@ -10,6 +10,7 @@ takes the old one's name; neither needs room. (Where a file system copies on wri
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -19,18 +20,20 @@ from ..errors import ColoError
 from ..observation.codec import from_data, to_data
 from ..observation.decoded import decoded
 from ..observation.seen import Marker
-from .files import NO_ROOM, sync_directory
+from . import qemus_directory
+from .files import NO_ROOM
 
 NAME = "colo.json"
 SPARE = "colo.json.spare"
 MARKER_SIZE = 16384  # bytes; one of many disks with long paths may be larger, and is written without a spare
+LONGEST = 1 << 20  # characters of one that is read
 
 
 def read(directory: str) -> Marker | None:
     """Which copy the images in this directory are; None where nothing says so, ColoError where it cannot be read."""
     path = Path(directory, NAME)
     try:
-        return from_data(Marker, decoded(path.read_text(encoding="utf-8")))
+        return from_data(Marker, decoded(_text(directory)))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, AttributeError) as error:
@@ -43,6 +46,18 @@ def read(directory: str) -> Marker | None:
         ) from None
 
 
+def _text(directory: str) -> str:
+    with qemus_directory.opened(directory) as home:
+        handle = qemus_directory.found(home, NAME)
+        if handle is None:
+            raise ValueError("it is a link, or no file")
+        with open(handle, encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
+    if len(text) > LONGEST:
+        raise ValueError(f"it has more than {LONGEST} characters")
+    return text
+
+
 def write(directory: str, marker: Marker) -> None:
     """Write the marker so that it is there, whole, whatever happens to the host after the return.
 
@@ -50,49 +65,59 @@ def write(directory: str, marker: Marker) -> None:
     """
     spare = Path(directory, SPARE)
     text = json.dumps(to_data(marker), indent=1).encode().ljust(MARKER_SIZE)
-    used = len(text) == MARKER_SIZE and _written_over(spare, text)
-    if not used:
-        _written_anew(spare, text)
-    os.replace(spare, Path(directory, NAME))
-    if not used:  # a failover has no time for it; the next marker is made where there is
-        _leave_spare(spare)
-    sync_directory(spare.parent)
+    with qemus_directory.opened(directory) as home:
+        used = len(text) == MARKER_SIZE and _written_over(home, spare, text)
+        if not used:
+            _written_anew(home, spare, text)
+        os.replace(SPARE, NAME, src_dir_fd=home, dst_dir_fd=home)
+        if not used:  # a failover has no time for it; the next marker is made where there is
+            _leave_spare(home, spare)
+        os.fsync(home)
 
 
 def remove(directory: str) -> None:
     """Remove the marker and its spare, where they are."""
-    for name in (NAME, SPARE):
-        Path(directory, name).unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError), qemus_directory.opened(directory) as home:
+        for name in (NAME, SPARE):
+            qemus_directory.remove(home, name)
 
 
-def _written_over(spare: Path, text: bytes) -> bool:
+def _written_over(home: int, spare: Path, text: bytes) -> bool:
     """Whether ``text`` went, durably, into the blocks of a whole spare."""
     try:
-        with open(spare, "r+b") as file:
-            if os.fstat(file.fileno()).st_size != MARKER_SIZE:
-                return False
-            _put(file, text)
+        handle = qemus_directory.found(home, spare.name, os.O_RDWR)
     except FileNotFoundError:
         return False
+    if handle is None:
+        return False
+    with open(handle, "r+b") as file:
+        if os.fstat(handle).st_size != MARKER_SIZE or not qemus_directory.is_own(handle):
+            return False
+        _put(file, spare, text)
     return True
 
 
-def _written_anew(path: Path, text: bytes) -> None:
-    with open(path, "wb") as file:
-        _put(file, text)
+def _written_anew(home: int, path: Path, text: bytes) -> None:
+    try:
+        handle = qemus_directory.made(home, path.name, 0o644)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    with open(handle, "wb") as file:
+        _put(file, path, text)
 
 
-def _leave_spare(spare: Path) -> None:
+def _leave_spare(home: int, spare: Path) -> None:
     """Best effort: without room the marker that counts is there all the same."""
     try:
-        _written_anew(spare, bytes(MARKER_SIZE))
+        _written_anew(home, spare, bytes(MARKER_SIZE))
     except OSError as error:
-        spare.unlink(missing_ok=True)
+        qemus_directory.remove(home, spare.name)
         if error.errno not in NO_ROOM:
             raise
 
 
-def _put(file: BinaryIO, text: bytes) -> None:
+def _put(file: BinaryIO, path: Path, text: bytes) -> None:
     """Written to the device: delayed allocation would find a full file system only after the return.
 
     The kernel does not say in its error which file it is.
@@ -102,5 +127,5 @@ def _put(file: BinaryIO, text: bytes) -> None:
             text = text[os.write(file.fileno(), text) :]
         os.fsync(file.fileno())
     except OSError as error:
-        error.filename = file.name
+        error.filename = str(path)
         raise

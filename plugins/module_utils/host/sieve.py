@@ -23,6 +23,7 @@ import os
 import select
 import socket
 import ssl
+import stat
 import time
 from collections import deque
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ from ..observation.codec import from_data, to_data
 from ..observation.decoded import decoded
 from ..observation.seen import Compared
 from ..record.pair import COMPARED, RUN_DIRECTORY, WRITTEN
-from . import detached, mutual_tls, nbd, until_reboot
+from . import detached, mutual_tls, nbd, qemus_directory, until_reboot
 from .sums import CLUSTER, HOLE, SUM, clusters, sum_of
 from .written import Piece, Written
 
@@ -99,24 +100,42 @@ def copy(arguments: dict[str, Any], ready: Any) -> None:
     sums = _asked(arguments) if known is None else None
     until_reboot.run_directory()  # for the note
     forget(arguments["uuid"], arguments["target"])
-    path = arguments["socket"]
-    Path(path).unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
-        try:
-            owner = os.stat(os.path.dirname(path))
-            os.chown(path, owner.st_uid, owner.st_gid)
-            os.chmod(path, 0o600)
-            server.listen(1)
-            server.settimeout(COMING)
-            ready()
-            client, _nobody = server.accept()
-        finally:
-            Path(path).unlink(missing_ok=True)
+    client = _met(arguments["socket"], ready)
     client.settimeout(CONNECTING)
     nbd.offer(client, size)
     written = None if known is None else Written(**known)
     _Sieve(client, remote, sums, size, note_path(arguments["uuid"], arguments["target"]), written).run()
+
+
+def _met(path: str, ready: Any) -> socket.socket:
+    """The connection of the first who comes to a socket there, which is for the user of the directory alone."""
+    directory, name = os.path.split(path)
+    with qemus_directory.opened(directory) as home, socket.socket(socket.AF_UNIX) as server:
+        qemus_directory.remove(home, name)
+        try:
+            _bind(server, home, name)
+            server.listen(1)
+            server.settimeout(COMING)
+            ready()
+            return server.accept()[0]
+        finally:
+            qemus_directory.remove(home, name)
+
+
+def _bind(server: socket.socket, home: int, name: str) -> None:
+    before = os.umask(0o177)
+    try:
+        server.bind(f"{qemus_directory.itself(home)}/{name}")
+    finally:
+        os.umask(before)
+    made = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=home)
+    try:
+        if not (stat.S_ISSOCK(os.fstat(made).st_mode) and qemus_directory.is_own(made)):
+            raise OSError(f"somebody has taken the place of the socket {name}")
+        owner = os.fstat(home)
+        os.chown(qemus_directory.itself(made), owner.st_uid, owner.st_gid)
+    finally:
+        os.close(made)
 
 
 def _asked(arguments: dict[str, Any]) -> socket.socket | None:

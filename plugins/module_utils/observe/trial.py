@@ -12,7 +12,7 @@ import contextlib
 import uuid
 
 from ..domain.trial import SUFFIX, trial_of
-from ..errors import LibvirtError, Timeout
+from ..errors import ColoError, LibvirtError, Timeout
 from ..host import files, qemu_process
 from ..host.hypervisor import Hypervisor
 from ..observation.seen import Domain, Trial
@@ -32,6 +32,6 @@ def trial(hypervisor: Hypervisor, name: str, guest: Domain) -> Trial | None:
         return Trial(error.what.replace(SUFFIX, ""))
     finally:
         for path in (*like.files, qemu_process.log_file(f"{name}{SUFFIX}")):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ColoError):
                 files.remove(path)
     return Trial()

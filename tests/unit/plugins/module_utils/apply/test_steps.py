@@ -567,3 +567,22 @@ def test_what_is_not_sent_in_time_goes_on_and_what_stands_still_is_an_error(
     jobs[0]["error"] = "Input/output error"
     with pytest.raises(ColoError, match="j failed: Input/output error"):
         run(Recording(query_jobs=[jobs]), sent(30.0))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_socket_is_made_only_where_libvirt_keeps_those_of_the_domain(
+    monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    begun: list[Any] = []
+    monkeypatch.setattr(apply_module.sieve, "begin", lambda arguments, _deadline: begun.append(arguments))
+    monkeypatch.setattr(
+        Recording, "directory", lambda _self, _domain: "/var/lib/libvirt/qemu/domain-1-web1", raising=False
+    )
+    where = "/var/lib/libvirt/qemu/domain-1-web1" if own else "/etc/cron.d"
+    step = Step("send what differs", "begin_sieve", {"uuid": "u", "socket": f"{where}/colo-vda-copy.sock"}, 5.0)
+    if own:
+        run(Recording(), step)
+    else:
+        with pytest.raises(ColoError, match=r"its monitor is in /etc/cron.d, .*compromised"):
+            run(Recording(), step)
+    assert bool(begun) is own

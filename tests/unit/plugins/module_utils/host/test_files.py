@@ -24,6 +24,18 @@ def test_the_digest_of_a_file_that_can_be_read(tmp_path: Path) -> None:
     assert files.digest(str(tmp_path / "nothing")) is None
 
 
+@pytest.mark.parametrize("kind", ["pipe", "endless", "large"])
+def test_what_is_no_small_file_has_no_digest(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "store"
+    make = {
+        "pipe": lambda: os.mkfifo(path),
+        "endless": lambda: path.symlink_to("/dev/zero"),
+        "large": lambda: path.touch() or os.truncate(path, files.SMALL + 1),
+    }
+    make[kind]()
+    assert files.digest(str(path)) is None
+
+
 # Images
 
 
@@ -122,6 +134,21 @@ def test_a_directory_that_another_user_has_linked_elsewhere_is_refused(
     assert not list((tmp_path / "etc").iterdir())
     os.chown(link, 0, 0, follow_symlinks=False)
     files.make_directory(str(link), "o", "g")  # an operator's own
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another's link")
+def test_nothing_is_removed_where_a_link_of_another_user_leads(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "vda.qcow2").touch()
+    link = tmp_path / "web1"
+    link.symlink_to(tmp_path / "etc")
+    os.chown(link, 64055, 64055, follow_symlinks=False)
+    with pytest.raises(ColoError, match="is a link of another user"):
+        files.remove(str(link / "vda.qcow2"))
+    assert (tmp_path / "etc" / "vda.qcow2").exists()
+    files.remove(str(tmp_path / "etc" / "vda.qcow2"))
+    files.remove(str(tmp_path / "gone" / "vda.qcow2"))
+    assert not list((tmp_path / "etc").iterdir())
 
 
 def test_an_unknown_owner_is_an_error_with_a_remedy(tmp_path: Path) -> None:

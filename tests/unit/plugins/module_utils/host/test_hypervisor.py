@@ -183,6 +183,18 @@ def test_events_are_kept_by_the_domain_that_is_watched() -> None:
     assert session.events("web2", 0) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "directory"),
+    [("web1", "domain-7-web1"), ("a-name-of-more-than-twenty-letters", "domain-7-a-name-of-more-than-")],
+)
+def test_the_directory_of_a_domain_is_that_of_this_start(name: str, directory: str) -> None:
+    session = object.__new__(module._Session)
+    session.found = {name: SimpleNamespace(ID=lambda: -1)}
+    known = SimpleNamespace(ID=lambda: 7, name=lambda: name)
+    session.connection = SimpleNamespace(lookupByName=lambda asked: known if asked == name else None)
+    assert session.directory(name) == f"/var/lib/libvirt/qemu/{directory}"
+
+
 def test_a_python_without_libvirt_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_Session", Session)
     with Hypervisor("without") as hypervisor, pytest.raises(ColoError, match=r"cannot import libvirt.*python3-libvirt"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,9 +44,9 @@ def test_a_marker_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
         order.append("directory" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
         fsync(handle)
 
-    def replaced(old: str, new: str) -> None:
+    def replaced(old: str, new: str, **where: int) -> None:
         order.append("replace")
-        rename(old, new)
+        rename(old, new, **where)
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
@@ -76,6 +76,82 @@ def test_nothing_is_left_when_it_is_removed(tmp_path: Path) -> None:
     marker.remove(str(tmp_path))
     marker.remove(str(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+# The directory is QEMU's.
+
+
+def _linked(name: str) -> Callable[[Path, Path], None]:
+    return lambda home, precious: (home / name).symlink_to(precious)
+
+
+def _linked_hard(home: Path, precious: Path) -> None:
+    (home / marker.SPARE).hardlink_to(precious)
+
+
+def _of_qemus_user(home: Path, _precious: Path) -> None:
+    (home / marker.SPARE).write_bytes(bytes(marker.MARKER_SIZE))
+    os.chown(home / marker.SPARE, 64055, 64055)
+
+
+def _a_pipe(home: Path, _precious: Path) -> None:
+    os.mkfifo(home / marker.SPARE)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("placed", [_linked(marker.SPARE), _linked(marker.NAME), _linked_hard, _of_qemus_user, _a_pipe])
+def test_a_marker_goes_into_a_file_of_its_own_whatever_is_in_its_place(
+    tmp_path: Path, placed: Callable[[Path, Path], None]
+) -> None:
+    home, precious = tmp_path / "home", tmp_path / "precious"
+    home.mkdir()
+    precious.write_bytes(b"p" * marker.MARKER_SIZE)
+    placed(home, precious)
+    marker.write(str(home), MARKER)
+    assert marker.read(str(home)) == MARKER
+    assert precious.read_bytes() == b"p" * marker.MARKER_SIZE
+    assert {(path.is_symlink(), path.stat().st_uid, path.stat().st_nlink) for path in home.iterdir()} == {(False, 0, 1)}
+    marker.remove(str(home))
+    assert precious.exists()
+
+
+def _endless(home: Path) -> None:
+    (home / marker.NAME).symlink_to("/dev/zero")
+
+
+def _waiting(home: Path) -> None:
+    os.mkfifo(home / marker.NAME)
+
+
+def _long(home: Path) -> None:
+    (home / marker.NAME).write_text(" " * (marker.LONGEST + 1))
+
+
+def _deep(home: Path) -> None:
+    (home / marker.NAME).write_text("[" * 200_000)
+
+
+@pytest.mark.parametrize("placed", [_endless, _waiting, _long, _deep])
+def test_what_no_run_has_written_is_a_damaged_marker(tmp_path: Path, placed: Callable[[Path], None]) -> None:
+    placed(tmp_path)
+    with pytest.raises(ColoError, match=r"colo.json is damaged"):
+        marker.read(str(tmp_path))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another's link")
+def test_no_marker_is_written_where_a_link_of_another_user_leads(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    link = tmp_path / "home"
+    link.symlink_to(tmp_path / "etc")
+    os.chown(link, 64055, 64055, follow_symlinks=False)
+    for door in (
+        lambda: marker.write(str(link), MARKER),
+        lambda: marker.read(str(link)),
+        lambda: marker.remove(str(link)),
+    ):
+        with pytest.raises(ColoError, match="is a link of another user"):
+            door()
+    assert not list((tmp_path / "etc").iterdir())
 
 
 @pytest.fixture(name="small")

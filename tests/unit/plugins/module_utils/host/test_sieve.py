@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.host import nbd, sieve, sums, until_reboot
+from ansible_collections.lockstep.colo.plugins.module_utils.host import nbd, qemus_directory, sieve, sums, until_reboot
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Compared
 
 CLUSTER = sums.CLUSTER
@@ -174,6 +176,55 @@ def told(directory: Path, standby: Standby) -> dict[str, Any]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return json.loads(note.read_text())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket away")
+def test_the_socket_is_for_qemus_user_alone_and_no_link_in_its_place_is_followed(
+    begin: Began, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precious = tmp_path / "precious"
+    precious.touch(mode=0o644)
+    (tmp_path / "copy.sock").symlink_to(precious)
+    os.chown(tmp_path, 64055, 64056)
+    before: list[os.stat_result] = []
+    met = Qemu.__init__
+
+    def noted(qemu: Qemu, path: Path) -> None:
+        before.append(path.lstat())
+        met(qemu, path)
+
+    monkeypatch.setattr(Qemu, "__init__", noted)
+    begin().connection.close()
+    (made,) = before
+    assert (stat.S_ISSOCK(made.st_mode), made.st_mode & 0o777, made.st_uid, made.st_gid) == (True, 0o600, 64055, 64056)
+    assert (precious.stat().st_uid, precious.stat().st_mode & 0o777) == (0, 0o644)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could give anything away")
+@pytest.mark.parametrize("swapped", ["link", "file", "socket"])
+def test_what_has_taken_the_place_of_the_socket_is_given_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped: str
+) -> None:
+    precious, path = tmp_path / "precious", tmp_path / "copy.sock"
+    precious.touch(mode=0o644)
+    os.chown(tmp_path, 64055, 64056)
+
+    class Swapped(socket.socket):
+        def bind(self, address: str) -> None:  # type: ignore[override]
+            super().bind(address)
+            path.unlink()
+            if swapped == "link":
+                path.symlink_to(precious)
+            elif swapped == "file":
+                path.hardlink_to(precious)
+            else:
+                socket.socket(socket.AF_UNIX).bind(str(path))
+                os.chown(path, 64055, 64056)
+
+    taken = pytest.raises(OSError, match="has taken the place of the socket")
+    with Swapped(socket.AF_UNIX) as server, qemus_directory.opened(str(tmp_path)) as home, taken:
+        sieve._bind(server, home, "copy.sock")
+    assert (precious.stat().st_uid, precious.stat().st_mode & 0o777) == (0, 0o644)
 
 
 def test_only_what_differs_is_sent(standby: Standby, begin: Began, tmp_path: Path) -> None:
