@@ -45,6 +45,7 @@ SPEC = {
     "probe": {"type": "raw"},
 }
 SUFFIXES = (".html", ".json")
+MOST_SAID = 300  # characters of why there is no report
 
 
 class ActionModule(ActionBase):
@@ -54,33 +55,40 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         _validated, options = self.validate_argument_spec(argument_spec=SPEC)
+        try:
+            return {**result, **self._report(options, task_vars or {})}
+        except AnsibleActionFail:
+            raise
+        except Exception as error:  # a host chose what is in it, and the runbook has to come to its end
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_SAID]
+            raise AnsibleActionFail(f"no report can be made of what was handed over: {why}") from error
+
+    def _report(self, options: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
         options = given.plain(options)
-        options["pair"] = options["pair"] or str((task_vars or {}).get("inventory_hostname", ""))
+        options["pair"] = options["pair"] or str(variables.get("inventory_hostname", ""))
         options["probe"] = _probe(options["probe"])
         mode = _mode(options.pop("mode"))
         if options["tasks"] is None:
-            options["tasks"] = _registered(task_vars or {})
+            options["tasks"] = _registered(variables)
         made = datetime.now(timezone.utc)  # noqa: UP017 - a control node may have an older Python than the hosts
         try:
             report = document.build(options, made)
+            texts = {".html": page.render(report), ".json": json.dumps(report, indent=1, ensure_ascii=False) + "\n"}
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from error
         stem = _stem(options["path"], f"{options['pair']}-{options['runbook']}-{made:%Y%m%dT%H%M%SZ}")
         html, data = (f"{stem}{suffix}" for suffix in SUFFIXES)
-        result.update(changed=True, summary=report["summary"])
+        result: dict[str, Any] = {"changed": True, "summary": report["summary"]}
         if self._task.check_mode:
-            result["msg"] = f"would write {html} and {data}"
-            return result
-        result.update(html=html, json=data)
+            return {**result, "msg": f"would write {html} and {data}"}
         try:
-            _write(Path(data), json.dumps(report, indent=1, ensure_ascii=False) + "\n", mode)
-            _write(Path(html), page.render(report), mode)
+            for suffix, text in texts.items():
+                _write(Path(f"{stem}{suffix}"), text, mode)
         except OSError as error:
             raise AnsibleActionFail(
                 f"the report cannot be written: {error}. Give a path that can be written"
             ) from error
-        result["msg"] = f"{report['summary']['sentence']} Report: {html}"
-        return result
+        return {**result, "html": html, "json": data, "msg": f"{report['summary']['sentence']} Report: {html}"}
 
 
 def _registered(variables: Mapping[str, Any]) -> list[dict[str, Any]] | None:

@@ -9,7 +9,9 @@ first column; what goes aside gets a column of its own. The node of a plain file
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,6 +21,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.lockstep.own_node im
 from . import words
 
 OURS, LIBVIRTS = PREFIX, LIBVIRT_PREFIX
+BOXES, EDGES = 512, 1024  # of one disk, at most; a pair's has a dozen
 FILE_DRIVERS = ("file", "host_device", "null-co")
 ASIDE = ("hidden disk", "secondary disk", "target")  # references beside the way of the data
 
@@ -72,6 +75,7 @@ def graph(nodes: dict[str, Any], root: str | None, target: str) -> Graph:
         ours = name == f"{OURS}{target}" or name.startswith(f"{OURS}{target}-")
         if ours and not parents.get(name):
             _walk(found, nodes, parents, name, attached=False)
+    found.edges = [edge for edge in found.edges if edge.parent in found.boxes and edge.child in found.boxes]
     _rank(found)
     _place(found)
     return found
@@ -88,14 +92,15 @@ def _parents(nodes: dict[str, Any]) -> dict[str, list[str]]:
 def _walk(found: Graph, nodes: dict[str, Any], parents: dict[str, list[str]], root: str, *, attached: bool) -> None:
     """Add what is below a node, the way of the data first. A reference back up, which QEMU has none of, is left out."""
     todo: list[tuple[str, tuple[str, ...]]] = [(root, ())]
-    while todo:
+    while todo and len(found.boxes) < BOXES and len(found.edges) < EDGES:
         name, above = todo.pop()
         if name in found.boxes:
             continue
         node = nodes.get(name)
         found.boxes[name] = box = Box(name, node and node["driver"], _owner(name), attached=attached)
         below = []
-        for label, child in sorted((node or {"children": {}})["children"].items(), key=_first_the_data):
+        children = islice((node or {"children": {}})["children"].items(), EDGES)
+        for label, child in sorted(children, key=_first_the_data):
             if _is_file(nodes.get(child)) and len(parents[child]) == 1:
                 box.path = nodes[child]["file"]
                 box.file = _of_file(nodes[child])
@@ -133,15 +138,19 @@ def _first_the_data(child: tuple[str, str]) -> tuple[bool, bool, str]:
 
 
 def _rank(found: Graph) -> None:
-    """The longest way from a root; as often as there are boxes is enough for any graph without circles."""
-    for _round in found.boxes:
-        settled = True
-        for edge in found.edges:
-            parent, child = found.boxes[edge.parent], found.boxes[edge.child]
-            if child.rank <= parent.rank:
-                child.rank, settled = parent.rank + 1, False
-        if settled:
-            return
+    """The longest way from a root: each box once all that refer to it have their rank."""
+    below: dict[str, list[str]] = {}
+    for edge in found.edges:
+        below.setdefault(edge.parent, []).append(edge.child)
+    waiting = Counter(edge.child for edge in found.edges)
+    ready = [name for name in found.boxes if not waiting[name]]
+    while ready:
+        name = ready.pop()
+        for child in below.get(name, ()):
+            found.boxes[child].rank = max(found.boxes[child].rank, found.boxes[name].rank + 1)
+            waiting[child] -= 1
+            if not waiting[child]:
+                ready.append(child)
 
 
 def _place(found: Graph) -> None:

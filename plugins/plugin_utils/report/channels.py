@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,9 +24,10 @@ def between(seen: Iterable[Observation]) -> list[dict[str, Any]]:
     newest = copies.newest(seen)
     if newest is None:
         return []
-    found = []
+    found, ends = [], {one.host.name: _ends(one) for one in seen}
     for channel in newest.record.channels():
-        counts = {one.host.name: _connections(one, channel.address, channel.port) for one in seen}
+        end = endpoint(channel.address, channel.port)
+        counts = {name: known[end] for name, known in ends.items()}
         yes = sorted(name for name, number in counts.items() if number)
         no = sorted(name for name, number in counts.items() if not number)
         found.append(
@@ -46,6 +48,6 @@ def between(seen: Iterable[Observation]) -> list[dict[str, Any]]:
     return found
 
 
-def _connections(seen: Observation, address: str, port: int) -> int:
-    end = endpoint(address, port)
-    return sum(end in socket.split() for socket in seen.peer_sockets)
+def _ends(seen: Observation) -> Counter[str]:
+    """In how many connections each end is, by how it is written."""
+    return Counter(end for socket in seen.peer_sockets for end in set(socket.split(None, 2)[:2]))

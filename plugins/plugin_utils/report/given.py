@@ -20,12 +20,14 @@ _UNSHOWABLE = re.compile(
 )
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
 _NAMES = r"pass(?:word|wd|phrase)?|secret|token|api[-_]?key|community"
-_VALUE = r"""("[^"]*"|'[^']*'|[^\s,;&'"]+)"""
+_VALUE = r"""("[^"]*"?|'[^']*'?|[^\s,;&'"]+)"""
 _SECRETS = (
     re.compile(rf"""(?i)((?:{_NAMES})["']?\s*[=:]\s*){_VALUE}"""),
     re.compile(rf"(?i)(--?(?:{_NAMES})\s+){_VALUE}"),
 )
 HIDDEN = "(hidden)"
+LONGEST = 4096  # characters of a text: a path can have as many
+LARGEST = 10**15  # of a number: milliseconds, or what is counted
 
 
 def plain(value: Any) -> Any:
@@ -48,7 +50,7 @@ def plain(value: Any) -> Any:
 
 
 def harmless(value: Any) -> Any:
-    """The same data; in its texts no password, no user of an address, and nothing that cannot be shown."""
+    """The same data; in its texts no password, no user of an address, nothing that cannot be shown or has no end."""
     if isinstance(value, dict):
         return {harmless(key): harmless(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -57,6 +59,8 @@ def harmless(value: Any) -> Any:
 
 
 def _harmless_text(text: str) -> str:
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}…"
     text = _UNSHOWABLE.sub("\ufffd", text.replace("\r\n", "\n"))
     text = _USER.sub(f"{HIDDEN}@", text)
     for secret in _SECRETS:
@@ -72,8 +76,10 @@ def method(text: str) -> str:
 
 
 def number(value: Any) -> int | float | None:
-    """A number, or None: ``True`` is none, nor is a text."""
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """A number, or None: ``True`` is none, nor is a text, nor what nobody could have counted."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if -LARGEST <= value <= LARGEST else None
 
 
 def mapping(value: Any) -> dict[str, Any]:

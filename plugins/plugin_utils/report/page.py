@@ -15,7 +15,7 @@ from .markup import Markup, join, tag
 STYLE = Path(__file__).with_name("report.css")
 # Even if a tag were to slip through, it could not run or fetch anything.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-WHOLE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d UTC|[\d.]+ (?:ms|s|min|h)\b)")
+WHOLE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d UTC|(?<![\d.])[\d.]+ (?:ms|s|min|h)\b)")
 BADGES = {"good": "in order", "warning": "needs attention", "bad": "trouble", "unknown": words.NOT_KNOWN}
 HOST_WORDS = {
     "unreachable": "could not be reached",
@@ -228,10 +228,15 @@ def _figure(side: dict[str, Any], title: str, fence: dict[str, Any] | None) -> M
     label = f"{title}: {words.listed(side['hosts'])}, {words.known(phase)}"
     return tag(
         "figure",
-        tag("figcaption", tag("strong", title), f": {words.known(phase)}"),
+        tag("figcaption", tag("strong", title), f": {words.known(phase)}", _left_out(side)),
         picture.wide(side, label, fence),
         picture.narrow(side, label, fence),
     )
+
+
+def _left_out(side: dict[str, Any]) -> str | None:
+    drawn = f". Of its disks and NICs the first {picture.DRAWN} are drawn; the tables below have all"
+    return drawn if picture.left_out(side) else None
 
 
 def _legend() -> Markup:

@@ -20,6 +20,7 @@ COLUMN, ASIDE, GAP = 160, 26, 28  # width of a node, between columns, between ra
 MARGIN, BRACKET = 30, 13  # left of the first column; how far a line that passes a box goes out
 DISK_HEAD, DEVICE = 42, 26
 CHIP, CHIP_ROW = 19, 24
+CHIPS = 24  # filters of a NIC, at most; a pair's have seven
 ROLES = {"primary": "primary", "secondary": "standby", "alone": "alone"}
 
 
@@ -314,7 +315,7 @@ def _filters(observation: dict[str, Any], found: dict[str, Any] | None) -> list[
     objects = sorted(monitor["objects"].items())
     own = f"{graph.PREFIX}{alias}-"
     ours = [(name.removeprefix(own), kind) for name, kind in objects if name.startswith(own)]
-    return ours + [("rewriter", kind) for name, kind in objects if name == f"rewriter-{alias}"]
+    return [*ours, *(("rewriter", kind) for name, kind in objects if name == f"rewriter-{alias}")][:CHIPS]
 
 
 def _chip(x: float, y: float, width: float, words_: tuple[str, str]) -> Markup:

@@ -23,6 +23,7 @@ MIN_INNER = 376
 LOST = 300  # height of a host of which nothing is known, where the other does not say how high
 NIC_WITH_CHANNELS = 108
 BAND_ROW = 34
+DRAWN = 32  # disks, and NICs, at most
 ROWS = {"migration": "guest", "nbd": "disks"}  # what a channel serves; the others serve their NIC
 WORDS = {"connected": "connected", "closed": "not connected"}
 WHY_NOT_SEEN = {
@@ -101,13 +102,26 @@ def _domains(side: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _targets(side: dict[str, Any]) -> list[str]:
+    return _every_target(side)[:DRAWN]
+
+
+def _every_target(side: dict[str, Any]) -> list[str]:
     """Every replicated disk, or where no record says which they are, every disk."""
     recorded = [disk["target"] for domain in _domains(side) if domain["record"] for disk in domain["record"]["disks"]]
     everything = [disk["target"] for domain in _domains(side) for disk in domain["disks"]]
     return list(dict.fromkeys(recorded or everything))
 
 
+def left_out(side: dict[str, Any]) -> bool:
+    """Whether there are disks or NICs that are not drawn."""
+    return max(len(_every_target(side)), len(_every_mac(side))) > DRAWN
+
+
 def _macs(side: dict[str, Any]) -> list[str]:
+    return _every_mac(side)[:DRAWN]
+
+
+def _every_mac(side: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(nic["mac"] for domain in _domains(side) for nic in domain["nics"]))
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import CONFIRMED
@@ -96,14 +96,14 @@ def _served(document: dict[str, Any]) -> dict[str, Any] | None:
 def served_at(task: dict[str, Any]) -> datetime | None:
     """When the guest was let go: so many seconds after the module's first observation."""
     began = first_observation(task)
-    return began + timedelta(seconds=task["served_after"]) if began and task["served_after"] is not None else None
+    return words.later(began, task["served_after"]) if began and task["served_after"] is not None else None
 
 
 def first_observation(task: dict[str, Any]) -> datetime | None:
     """When the module's last run began to count: ``seconds`` before the task's end, or else at its start, about."""
     ended = words.moment(task["ended"])
     if ended and task["seconds"] is not None:
-        return ended - timedelta(seconds=task["seconds"])
+        return words.later(ended, -task["seconds"])
     return words.moment(task["started"])
 
 

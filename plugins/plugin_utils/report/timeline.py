@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from . import client, summary, tasks, words
@@ -75,10 +75,10 @@ def _task_bars(done: list[dict[str, Any]]) -> Iterator[Bar]:
         began, ended = words.moment(task["started"]), words.moment(task["ended"])
         first, seconds = summary.first_observation(task), task["seconds"]
         if began and ended:
-            core = (first, first + timedelta(seconds=seconds)) if seconds is not None else None
-            yield Bar(_title(task), began, ended, "task", core)
+            over = words.later(first, seconds) if first and seconds is not None else None
+            yield Bar(_title(task), began, ended, "task", (first, over) if first and over else None)
         elif began:
-            yield Bar(_title(task), began, None if seconds is None else began + timedelta(seconds=seconds), "core")
+            yield Bar(_title(task), began, None if seconds is None else words.later(began, seconds), "core")
 
 
 def _client_bars(seen: dict[str, Any] | None) -> Iterator[Bar]:

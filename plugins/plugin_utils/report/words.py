@@ -12,6 +12,7 @@ from typing import Any
 
 NOT_KNOWN, NOTHING = "not known", "\N{EN DASH}"
 UTC = timezone.utc  # noqa: UP017 - a control node may have an older Python than the hosts
+MARKS = 4  # letters in a column, at most: one, and what is set above and below it
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -62,17 +63,22 @@ def moment(value: Any) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
-    except ValueError:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (OverflowError, ValueError):
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def epoch(seconds: Any) -> datetime | None:
     """Seconds since 1970 as a time."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         return None
+    return later(datetime(1970, 1, 1, tzinfo=UTC), seconds)
+
+
+def later(when: datetime, seconds: float) -> datetime | None:
+    """So many seconds after that, or before it; None where no calendar has it."""
     try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+        return when + timedelta(seconds=seconds)
     except (OverflowError, ValueError):
         return None
 
@@ -87,16 +93,21 @@ def clock(when: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 
 def width(text: str) -> int:
     """How many columns a monospaced font takes for it."""
-    return sum(
-        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-        for letter in text
-    )
+    return sum(map(_columns, text))
+
+
+def _columns(letter: str) -> int:
+    if unicodedata.combining(letter):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
 def fit(text: str, columns: int) -> str:
-    """The text, or its beginning with an ellipsis."""
-    if width(text) <= columns:
-        return text
-    while text and width(text) >= columns:
-        text = text[:-1]
-    return f"{text}…"
+    """The text, or its beginning with an ellipsis. Marks without a width count towards its length, too."""
+    shown = text[: MARKS * (columns + 1)]
+    used, end = 0, 0  # of what has room beside the ellipsis
+    for letter in shown:
+        used += _columns(letter)
+        if used < columns:
+            end += 1
+    return text if used <= columns and shown == text else f"{text[:end]}…"

@@ -121,3 +121,15 @@ def test_the_documentation_says_what_the_plugin_takes() -> None:
     returned = yaml.safe_load(documented.RETURN)
     assert set(returned) == {"html", "json", "summary", "msg"}
     assert set(returned["summary"]["contains"]) == {"sentence", "tone", "phase", "holder", "since"}
+
+
+def test_what_no_report_can_be_made_of_is_a_result_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflows(_report: object) -> str:
+        raise OverflowError("date value\nout of range")
+
+    monkeypatch.setattr(colo_report.page, "render", overflows)
+    with pytest.raises(AnsibleActionFail, match=r"no report can be made .*: OverflowError: date value out of range"):
+        run(path=str(tmp_path / "report"), **FAILOVER)
+    assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
-from ansible_collections.lockstep.colo.plugins.plugin_utils.report import document
+from ansible_collections.lockstep.colo.plugins.plugin_utils.report import document, page
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES
 from ansible_collections.lockstep.colo.tests.unit.plugins.plugin_utils.report import cases
 
@@ -179,3 +179,19 @@ def test_a_control_node_needs_neither_lxml_nor_libvirt() -> None:
     )
     assert found.returncode == 0, found.stderr
     assert int(found.stdout) > 10000
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"served_after": 1e18}, {"seconds": 1e18}, {"seconds": -1e18}, {"began": "0001-01-01T00:00:00+23:59"},
+        {"began": "9999-12-31T23:59:59Z", "seconds": 5, "served_after": 5},
+        {"began": "0001-01-01T00:00:00Z", "seconds": -5, "served_after": -5},
+        {"done": [{"title": "x", "began": 0, "ended": 1e19}]},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("ended", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", None])
+def test_times_that_no_task_can_have_are_not_known(said: dict[str, Any], ended: str | None) -> None:
+    result = {"title": "t", "steps": ["a"], "began": "2026-01-01T00:00:00Z", **said}
+    given = {"title": "t", "host": "kvm1", "ended": ended, "result": result}
+    page.render(document.build({**cases.FAILOVER, "tasks": [given]}, cases.MADE))

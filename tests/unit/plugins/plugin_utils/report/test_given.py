@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import given
@@ -87,3 +88,15 @@ def test_problems_become_sentences() -> None:
     problem = {"what": "it is too big", "remedy": "Make it smaller", "disk": "vda"}
     assert given.texts([problem, "a note"]) == ["disk vda: it is too big. Make it smaller", "a note"]
     assert given.texts(None) == []
+
+
+@pytest.mark.parametrize("value", [True, "1", None, 1e18, -(10**18), float("nan"), float("inf")])
+def test_what_nobody_could_have_counted_is_no_number(value: Any) -> None:
+    assert given.number(value) is None
+
+
+def test_a_text_has_an_end_and_no_secret_that_begins_before_it() -> None:
+    shown = given.harmless({"k": f"password='{'s' * 5000}' {'x' * 5000}", "l": "y" * 5000, "m": "z" * given.LONGEST})
+    assert "sss" not in shown["k"]
+    assert shown["l"] == "y" * given.LONGEST + "…"
+    assert shown["m"] == "z" * given.LONGEST

@@ -35,6 +35,8 @@ def test_a_size(number: int | None, text: str) -> None:
         ("2026-11-23 04:14:15+02:00", "2026-11-23 02:14:15 UTC"),
         ("2026-11-23T02:14:15", "2026-11-23 02:14:15 UTC"),
         ("yesterday", "not known"),
+        ("0001-01-01T00:00:00+23:59", "not known"),
+        ("9999-12-31T23:59:59-23:59", "not known"),
         (1795400055, "not known"),
         (None, "not known"),
     ],
@@ -46,6 +48,15 @@ def test_a_time_is_utc_or_not_known(value: Any, text: str) -> None:
 @pytest.mark.parametrize("value", [None, True, "1795400055", float("nan"), 1e30])
 def test_what_is_no_number_of_seconds_is_no_time(value: Any) -> None:
     assert words.epoch(value) is None
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("9999-12-31T23:59:59Z", 5), ("0001-01-01T00:00:00Z", -5)])
+def test_what_no_calendar_has_is_no_time(value: str, seconds: float) -> None:
+    when = words.moment(value)
+    assert when is not None
+    assert words.later(when, seconds) is None
+    assert words.later(when, float("nan")) is None
+    assert words.later(when, 0) == when
 
 
 def test_seconds_since_1970_are_a_time() -> None:
