@@ -33,6 +33,7 @@ NEVER_SECONDS = 40 * 24 * 3600
 COMPARE_SETTINGS = {"compare_timeout": 3000, "expired_scan_cycle": 3000, "max_queue_size": 1024}
 FILTER_SETTINGS = {"status": "on"}
 SETTINGS = {
+    "authz-simple": {"identity": ""},
     "colo-compare": COMPARE_SETTINGS,
     "filter-mirror": FILTER_SETTINGS,
     "filter-redirector": FILTER_SETTINGS,
@@ -67,7 +68,8 @@ class Part:
     @property
     def settings(self) -> dict[str, Any]:
         """What somebody could have changed of it since it was added, and must not have."""
-        return SETTINGS.get(self.arguments.get("qom-type", ""), {})
+        known = SETTINGS.get(self.arguments.get("qom-type", ""), {})
+        return {key: self.arguments.get(key, value) for key, value in known.items()}
 
 
 @dataclass(frozen=True)

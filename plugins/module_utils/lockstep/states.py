@@ -171,6 +171,7 @@ def listens(seen: Observation) -> bool:
         and all(graph.export(disk.target) in monitor.exports for disk in seen.record.disks)
         and all(disk.node == graph.quorum(disk.target) for disk in replicated(seen))
         and all(has(monitor, part) and not deaf(monitor, part) for part in proxy_parts(seen))
+        and not any(of_another_peer(seen))
         and _open_ports(seen) <= set(seen.host.ports)
     )
 
@@ -252,7 +253,18 @@ def drifted(seen: Observation) -> Iterator[Drift]:
         if not has(seen.monitor, part):
             yield Drift(part)
             continue
-        found = seen.monitor.settings.get(part.name, {}) if part.object else {}
-        for key, value in part.settings.items():
-            if found.get(key, value) != value:
-                yield Drift(part, key, found[key], value)
+        yield from _changed(seen.monitor, part)
+
+
+def of_another_peer(seen: Observation) -> Iterator[Drift]:
+    """What is left of the credentials of a pair with another peer: they would admit that one, and not this."""
+    for part in proxy_parts(seen):
+        if part.name in channels.CREDENTIALS and has(seen.monitor, part):
+            yield from _changed(seen.monitor, part)
+
+
+def _changed(monitor: Monitor, part: Part) -> Iterator[Drift]:
+    found = monitor.settings.get(part.name, {}) if part.object else {}
+    for key, value in part.settings.items():
+        if found.get(key, value) != value:
+            yield Drift(part, key, found[key], value)

@@ -153,7 +153,7 @@ def _standby_steps(wanted: Wanted, seen: Observation, peer: Observation) -> list
 
     # The rule of a primary that was here before it.
     steps = [*let_pass(seen), *_links_down(seen), *layers.slide_in(seen, stack)]
-    steps += layers.note_shown(seen)
+    steps += [*layers.note_shown(seen), *layers.admit_peer(seen)]
     steps += [layers.add_part(part) for part in states.proxy_parts(seen) if not states.has(monitor, part)]
     steps.append(layers.migrate_by_colo(abilities.standby_capabilities(seen)))
     steps += [_log(event) for event in received.TRACED]

@@ -110,7 +110,7 @@ def _listeners(seen: Observation) -> list[Step]:
     parts = [part for part in states.proxy_parts(seen) if part.early and not states.has(seen.monitor, part)]
     if any(part.name in channels.CREDENTIALS for part in parts):
         steps += layers.note_shown(seen)
-    return steps + [layers.add_part(part) for part in parts]
+    return [*steps, *layers.admit_peer(seen), *(layers.add_part(part) for part in parts)]
 
 
 def _connected(seen: Observation) -> list[Step]:

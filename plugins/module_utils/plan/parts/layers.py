@@ -134,6 +134,11 @@ def mend_proxies(seen: Observation) -> list[Step]:
     return [step for drift in states.drifted(seen) for step in _mend(seen, drift)]
 
 
+def admit_peer(seen: Observation) -> list[Step]:
+    """Have what is left of the credentials of an earlier pair admit the peer of this one."""
+    return [step for drift in states.of_another_peer(seen) for step in _mend(seen, drift)]
+
+
 def _mend(seen: Observation, drift: Drift) -> list[Step]:
     part = drift.part
     if drift.deaf:

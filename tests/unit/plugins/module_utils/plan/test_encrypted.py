@@ -12,7 +12,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.domain import editin
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import channels, states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate, Observation, Shown
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, effects, listen, protect, survive
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import undo
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers, undo
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.record import xml as record_xml
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import (
@@ -388,3 +388,25 @@ def test_an_end_that_is_far_is_a_date_and_one_that_is_past_is_none() -> None:
 def test_where_a_standby_only_listens_deploy_is_the_way_to_the_newer_certificate() -> None:
     (note,) = older(encrypted("described-primary", installed=NOW), shows("listening-secondary", given=NOW - 1))
     assert note.endswith("deploy forms the pair with this one")
+
+
+def admitting(name: str, identity: str) -> Observation:
+    seen = with_objects(encrypted(name))
+    known = {**seen.monitor.settings, channels.PEER: {"identity": identity}}
+    return replace(seen, monitor=replace(seen.monitor, settings=known))
+
+
+def test_what_admits_an_earlier_peer_admits_this_one_instead() -> None:
+    seen = admitting("protected-primary", channels.subject("kvm9"))
+    (drift,) = states.drifted(seen)
+    assert (drift.part.name, drift.key, drift.wanted) == (channels.PEER, "identity", channels.subject("kvm2"))
+    assert list(states.drifted(admitting("protected-primary", channels.subject("kvm2")))) == []
+    where = {"path": f"/objects/{channels.PEER}", "property": "identity", "value": channels.subject("kvm2")}
+    assert [step.arguments for step in layers.admit_peer(seen)] == [{"command": "qom-set", "arguments": where}]
+
+
+def test_a_standby_that_would_admit_an_earlier_peer_does_not_listen_yet() -> None:
+    seen = with_objects(encrypted("listening-secondary"))
+    peer = seen.record.peer.host
+    assert states.listens(admitting("listening-secondary", channels.subject(peer))) is states.listens(seen)
+    assert not states.listens(admitting("listening-secondary", channels.subject("kvm9")))
