@@ -34,13 +34,13 @@ _value:
   type: dict
 """
 
-import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any
 
 import yaml
 from ansible.errors import AnsibleFilterError
+from ansible_collections.lockstep.colo.plugins.module_utils.record import address
 
 LARGEST = 256 << 10  # characters; a host with every package of QEMU says some 20,000
 LONGEST = 4096  # characters of one text
@@ -94,7 +94,7 @@ def _word(pattern: re.Pattern[str]) -> Callable[[Any], str]:
 
 def _address(value: Any) -> str:
     try:
-        ipaddress.ip_address(_text(value))
+        address.check(_text(value))
     except ValueError:
         raise Untold("no IP address") from None
     return value

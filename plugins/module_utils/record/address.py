@@ -16,6 +16,12 @@ def canonical(text: str) -> str:
         return text
 
 
+def check(text: str) -> None:
+    """ValueError for what is no IP address, and for one with a scope: that of a link-local address may be any text."""
+    if getattr(ipaddress.ip_address(text), "scope_id", None):
+        raise ValueError(f"{text!r} means nothing without a device")
+
+
 def bracketed(address: str) -> str:
     """The address where a port may follow: the colons of an IPv6 address are told from the port's by brackets."""
     return f"[{address}]" if ":" in address else address

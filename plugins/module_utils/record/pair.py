@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import address
 from .schema import VocabularyError
 
 PHASES = (
@@ -268,13 +268,10 @@ def _text(value: object, what: str) -> None:
 
 
 def _address(value: object, what: str) -> None:
-    """Without a scope: that of a link-local address may be any text."""
     try:
-        scope = getattr(ipaddress.ip_address(str(value)), "scope_id", None)
-    except ValueError:
-        raise VocabularyError(f"{what} is {value!r}, not an IP address") from None
-    if scope:
-        raise VocabularyError(f"{what} is {value!r}, which means nothing without a device")
+        address.check(str(value))
+    except ValueError as error:
+        raise VocabularyError(f"{what} is not an IP address without a device: {error}") from None
 
 
 def _path(value: object, what: str) -> None:

@@ -25,6 +25,7 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
         ("- a\n", "no names"),
         ("a: [\n", "expected the node content"),
         ("watch: !!python/object/apply:os.system ['false']\npeers: ['; reboot']\n", "peers is no IP address"),
+        ("peers: ['fe80::1%x } accept; ip6 saddr { ::1']\n", "peers is no IP address"),
         ("firewalls: ['ufw; reboot']\n", "firewalls is 'ufw; reboot'"),
         ("packages: [{name: a, status: installed, source: b, version: '{{ 1 }}'}]\n", "packages is '{{ 1 }}'"),
         ("packages: [a]\n", "packages is no package"),
