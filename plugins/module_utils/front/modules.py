@@ -25,7 +25,7 @@ from ..observation.seen import Observation
 from ..record.address import canonical
 from ..record.pair import CHOICES, RESYNCS, TLS
 from ..record.wanted import Wanted, WantedDisk
-from ..run import goals, result, session, titles
+from ..run import automation, goals, result, session, titles
 from ..run.converge import Result
 from ..run.goals import Fence, Handover, Questions, Request
 from ..run.status import Ask, status
@@ -134,6 +134,13 @@ def look(module: AnsibleModule) -> NoReturn:
             return {"changed": False, **status(hypervisor, asked, ask)}
 
     _end(module, work)
+
+
+def guard(module: AnsibleModule) -> NoReturn:
+    """Have this host's watcher guard a domain, or leave it alone, and exit with whether that is new."""
+    params = module.params
+    wanted = {"also": params["also"]} if params["guarded"] else None
+    _end(module, lambda _began: automation.guard(params["uuid"], wanted, check=module.check_mode))
 
 
 def _end(module: AnsibleModule, work: Callable[[str], dict[str, Any]], told: Mapping[str, Any] = NOTHING) -> NoReturn:

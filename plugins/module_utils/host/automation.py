@@ -15,6 +15,7 @@ from ..errors import ColoError
 from ..observation.automation import Automation, Settings
 from ..observation.decoded import decoded
 from ..record.pair import RUN_DIRECTORY
+from .files import sync_directory
 from .until_reboot import run_directory
 
 DIRECTORY = "/etc/lockstep-colo"
@@ -29,8 +30,41 @@ def settings() -> Settings:
 
 def wanted(uuid: str) -> dict[str, Any] | None:
     """What the operator wants of the watcher for the domain with this UUID; None: nothing."""
-    path = Path(DIRECTORY, "automation", f"{uuid}.json")
+    path = _wish(uuid)
     return _read(path) if path.exists() else None
+
+
+def told(uuid: str) -> str:
+    """The text by which the watcher is told of it; empty where it is told nothing."""
+    try:
+        return _wish(uuid).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def want(uuid: str, text: str) -> None:
+    """Tell the watcher of the domain with this UUID by this ``text``, durably; empty: tell it nothing any more."""
+    path = _wish(uuid)
+    if not path.parent.is_dir():
+        raise ColoError(
+            f"there is no watcher on this host: {path.parent} is missing",
+            remedy="Run lockstep.colo.deploy with the KVM hosts in its limit, where colo_automation says so for them",
+        )
+    if not text:
+        path.unlink(missing_ok=True)
+    else:
+        new = path.with_suffix(".new")
+        with new.open("w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    sync_directory(path.parent)
+
+
+def _wish(uuid: str) -> Path:
+    return Path(DIRECTORY, "automation", f"{uuid}.json")
 
 
 def tell(uuid: str, told: dict[str, Any]) -> None:

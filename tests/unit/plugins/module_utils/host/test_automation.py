@@ -45,3 +45,19 @@ def test_a_damaged_file_is_named(place: Path) -> None:
     (place / "watch.json").write_text("{", encoding="ascii")
     with pytest.raises(ColoError, match=r"watch\.json is damaged.*deploy"):
         files.settings()
+
+
+def test_what_is_wanted_is_written_for_the_watcher_and_taken_back(place: Path) -> None:
+    (place / "automation").mkdir()
+    assert files.told("u") == ""
+    files.want("u", '{"also": []}')
+    assert files.wanted("u") == {"also": []}
+    assert (place / "automation" / "u.json").stat().st_mode & 0o777 == 0o644
+    files.want("u", "")
+    assert files.wanted("u") is None
+    assert list((place / "automation").iterdir()) == []
+
+
+def test_a_host_without_a_watcher_is_told_so() -> None:
+    with pytest.raises(ColoError, match=r"no watcher on this host.*deploy"):
+        files.want("u", '{"also": []}')
