@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.lockstep.colo.plugins.plugin_utils import answer
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import document, given, page
 
 TASK = {
@@ -54,6 +55,8 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
+        if refused := answer.refused(task_vars):
+            return {**result, **refused}
         _validated, options = self.validate_argument_spec(argument_spec=SPEC)
         try:
             return {**result, **self._report(options, task_vars or {})}
@@ -93,8 +96,13 @@ class ActionModule(ActionBase):
 
 def _registered(variables: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The results of the modules that acted, as they were registered in this play, and in that order; None for none."""
+    told = variables.get("ansible_facts") or ()  # by hosts, of which none tells what a module did on another
     # A dict: Ansible's hostvars is a mapping, too, and cannot be asked for what it does not have outside of a template.
-    results = [value for value in variables.values() if isinstance(value, dict) and _acted(value)]
+    results = [
+        value
+        for name, value in variables.items()
+        if name.removeprefix("ansible_") not in told and isinstance(value, dict) and _acted(value)
+    ]
     found = [{"title": one["title"], "host": one.get("host"), "result": one} for one in results]
     return given.plain(found) or None
 

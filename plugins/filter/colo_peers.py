@@ -61,18 +61,22 @@ def colo_peers(
     """The other host's addresses of each pair that ``host`` is part of, as the inventory writes them."""
     found = set()
     for pair in pairs:
-        ends = [hostvars[pair].get(end) for end in ("colo_primary", "colo_secondary")]
+        ends = [_stated(hostvars, pair).get(end) for end in ("colo_primary", "colo_secondary")]
         others = [end for end in ends if end != host and end in hostvars] if host in ends else []
-        found |= {address for other in others for address in _addresses(hostvars[other], other, variable)}
+        found |= {address for other in others for address in _addresses(_stated(hostvars, other), variable)}
     return sorted(found)
 
 
-def _addresses(variables: Mapping[str, Any], host: str, variable: str) -> list[str]:
-    """As the inventory has it: another host's own word for it would open this host's firewall."""
-    if names := answer.planted(variables.get("ansible_facts") or ()):
-        raise AnsibleFilterError(answer.PLANTED.format(host=host, names=", ".join(names)))
+def _addresses(variables: Mapping[str, Any], variable: str) -> list[str]:
     given = variables.get(variable) or []
     return [str(given)] if isinstance(given, str) else [str(address) for address in given]
+
+
+def _stated(hostvars: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """As the inventory has it: a host's own word for what is a peer would open another host's firewall."""
+    if why := answer.refusal(hostvars, [name]):
+        raise AnsibleFilterError(why)
+    return hostvars[name]
 
 
 class FilterModule:

@@ -10,7 +10,7 @@ named here goes on to the play.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 KNOWN: dict[str, tuple[type, ...]] = {
@@ -72,9 +72,9 @@ ANSIBLES = frozenset((
     "shell_allow_world_readable_temp", "system_tmpdirs", "undef", "vars", "world_readable_temp",
 ))  # fmt: skip
 PLANTED = (
-    "{host} has told Ansible facts that are variables of this collection, or of Ansible itself: {names}. No module "
-    "does that; the host may be compromised, or a play of yours keeps such facts. Nothing was done. Look at that host, "
-    "then run again with --flush-cache, and without what gathers facts from it"
+    "{host} has facts that are variables of this collection, or of Ansible itself: {names}. No module "
+    "does that; a KVM host may be compromised, or a play of yours keeps such facts. Nothing more is done. Look at the "
+    "KVM hosts, then run again with --flush-cache, and without what gathers facts from them"
 )
 
 
@@ -128,3 +128,23 @@ def _measure(whole: Any) -> None:
 def planted(facts: Iterable[str]) -> list[str]:
     """Of the names of a host's facts, those that no host is to set: they would be in force above the inventory."""
     return sorted(name for name in map(str, facts) if name.startswith(OWN) or name in ANSIBLES)
+
+
+def refusal(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[Any]) -> str | None:
+    """Why nothing may be done: a fact of one of the hosts has the name of a variable that matters, and may be in force.
+
+    Whatever module brought it, in this run or, by a fact cache, in an earlier one. None: there is no such fact.
+    """
+    for host in dict.fromkeys(host for host in hosts if isinstance(host, str)):
+        facts = hostvars[host].get("ansible_facts") if host in hostvars else None
+        if names := planted(facts or ()):
+            return PLANTED.format(host=host, names=", ".join(names))
+    return None
+
+
+def refused(task_vars: Mapping[str, Any] | None, *others: Any) -> dict[str, Any] | None:
+    """That as a task's result: of the host that the task is for, the two hosts of a pair, and ``others``."""
+    variables = task_vars or {}
+    named = [variables.get(key) for key in ("inventory_hostname", "colo_primary", "colo_secondary")]
+    why = refusal(variables.get("hostvars") or {}, [*named, *others])
+    return {"failed": True, "msg": why} if why else None

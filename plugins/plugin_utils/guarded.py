@@ -54,23 +54,13 @@ class GuardedAction(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        if refused := self.refused(task_vars or {}):
+        if refused := answer.refused(task_vars, self._task.delegate_to):
             return {**result, **refused}
         wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
         result.update(self.said(self._task.action, dict(self._task.args), task_vars or {}, wrap_async=wrap_async))
         if not wrap_async:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
-
-    def refused(self, task_vars: dict[str, Any]) -> dict[str, Any] | None:
-        """A failure where a fact of one of the hosts has the name of a variable that matters: it might be in force."""
-        hostvars = task_vars.get("hostvars") or {}
-        named = (task_vars.get(key) for key in ("inventory_hostname", "colo_primary", "colo_secondary"))
-        for host in dict.fromkeys([*named, self._task.delegate_to]):
-            facts = hostvars[host].get("ansible_facts") if isinstance(host, str) and host in hostvars else None
-            if names := answer.planted(facts or ()):
-                return {"failed": True, "msg": answer.PLANTED.format(host=host, names=", ".join(names))}
-        return None
 
     def said(
         self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any], *, wrap_async: bool = False

@@ -24,6 +24,33 @@ FENCE = """
   ansible.builtin.copy: {content: "", dest: "{{ inventory_dir }}/fenced-as-stated", mode: "0600"}
   delegate_to: localhost
 """
+EARLIER = """
+- name: A play of somebody's, which makes facts of what a host says
+  hosts: colo_pairs
+  gather_facts: false
+  tasks:
+    - ansible.builtin.command: {argv: ["true"]}
+      delegate_to: kvm2
+"""
+WATCHERS = """
+- name: The end of a deploy or an unprotect
+  hosts: web1
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: lockstep.colo.pair, tasks_from: automation}
+      vars: {colo_uuid: 6f9619ff-8b86-4d01-b42d-00cf4fc964ff, colo_verdict: {guarded: [kvm2]}}
+    - ansible.builtin.assert: {that: colo_fence_command is not defined}
+    - ansible.builtin.import_role: {name: lockstep.colo.report}
+      vars: {colo_runbook: deploy, colo_lost: kvm1}
+"""
+CALLED = """
+- name: A host that is prepared
+  hosts: kvm2
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role: {{name: lockstep.colo.{}}}
+"""
+REFUSED = "has facts that are variables of this collection, or of Ansible itself: "
 PLANTED = {
     "colo_fence_tasks": "fence/command.yml",
     "colo_fence_verify_command": ["true"],
@@ -43,8 +70,8 @@ class Bed:
         planted = planted or {**PLANTED, "colo_fence_command": ["touch", str(self.owned)]}
         said = json.dumps({**answer, "ansible_facts": planted}) if isinstance(answer, dict) else answer
         (directory / "answer").write_text(said, encoding="utf-8")
-        self._program("kvm2", f"cat {directory / 'answer'}")
-        self._program("kvm1", "exit 1")
+        self.program("kvm2", f"cat {directory / 'answer'}")
+        self.program("kvm1", "exit 1")
         (directory / "fence.yml").write_text(FENCE, encoding="utf-8")
         pair = {
             "colo_primary": "kvm1",
@@ -57,7 +84,10 @@ class Bed:
         inventory = {
             "all": {
                 "vars": {"ansible_connection": "local", "ansible_become": False},
-                "children": {"kvm": {"hosts": self._hosts()}, "colo_pairs": {"hosts": {"web1": pair}}},
+                "children": {
+                    "kvm": {"hosts": self._hosts()},
+                    "colo_pairs": {"hosts": {"web1": pair, "web2": pair}},
+                },
             }
         }
         (directory / "hosts.yml").write_text(json.dumps(inventory), encoding="utf-8")
@@ -68,10 +98,17 @@ class Bed:
             for name, address in (("kvm1", "10.0.0.1"), ("kvm2", "10.0.0.2"))
         }
 
-    def _program(self, name: str, does: str) -> None:
+    def program(self, name: str, does: str) -> None:
         program = self.directory / name
         program.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
         program.chmod(0o755)
+
+    def keep(self, pair: str) -> None:
+        """An earlier run of somebody's play, by a core module of which this host's facts came into the cache."""
+        play = self.directory / "earlier.yml"
+        play.write_text(EARLIER, encoding="utf-8")
+        self.play(str(play), "--limit", pair)
+        assert list((self.directory / "facts").glob(f"*{pair}")), "no fact was kept"
 
     def play(self, playbook: str, *arguments: str) -> str:
         """All that Ansible says."""
@@ -80,6 +117,8 @@ class Bed:
             "ANSIBLE_LOCAL_TEMP": str(self.directory / "tmp"),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_HOME": str(self.directory / "home"),
+            "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.directory / "facts"),
             "PATH": "/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
         }
@@ -124,7 +163,71 @@ def test_what_a_core_module_brought_back_is_refused_by_name(tmp_path: Path) -> N
     )
     said = bed.play(str(play))
     assert not bed.owned.exists(), said
-    assert "this collection, or of Ansible itself: colo_address, colo_fence_command" in " ".join(said.split())
+    assert f"{REFUSED}colo_address, colo_fence_command" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("guarded", ["true", "false"])
+def test_what_tells_the_watchers_brings_back_no_fact(tmp_path: Path, guarded: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    planted = {"colo_report_directory": str(elsewhere), "colo_files_mode": "0666", "colo_fence_command": ["true"]}
+    bed = Bed(tmp_path, {"changed": False, "stat": {"exists": False}}, planted)
+    bed.program("kvm1", f"cat {tmp_path / 'answer'}")
+    play = tmp_path / "play.yml"
+    play.write_text(WATCHERS, encoding="utf-8")
+    said = bed.play(str(play), "-e", f'{{"colo_guarded": {guarded}}}')
+    assert not elsewhere.exists()
+    assert not list((tmp_path / "facts").glob("*")), "a fact was kept for the next run"
+    assert "failed=0" in said, said
+
+
+@pytest.mark.parametrize("lost", [{}, {"colo_lost": "kvm1"}])
+def test_no_fact_of_an_earlier_run_chooses_what_a_failover_does(tmp_path: Path, lost: dict[str, str]) -> None:
+    elsewhere, owned = tmp_path / "elsewhere", tmp_path / "owned"
+    command = {**PLANTED, "colo_fence_command": ["touch", str(owned)], "colo_report_directory": str(elsewhere)}
+    bed = Bed(tmp_path, SEEN, {**command, **lost})
+    bed.keep("web1")
+    said = bed.play("lockstep.colo.failover", "--limit", "web1")
+    assert not owned.exists(), said
+    assert not elsewhere.exists(), said
+    assert not (tmp_path / "fenced-as-stated").exists(), "it went on"
+    assert "Look at kvm" not in said, "it went on"
+    assert f"web1 {REFUSED}colo_address, colo_fence_command" in " ".join(said.split()), said
+
+
+@pytest.mark.parametrize("playbook", ["deploy", "status", "switchover", "start", "unprotect", "drill", "reprotect"])
+def test_no_fact_of_an_earlier_run_chooses_where_a_file_is_written(tmp_path: Path, playbook: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    planted = {
+        "colo_status_file": str(elsewhere / "status"),
+        "colo_report_directory": str(elsewhere),
+        "colo_probe": str(tmp_path / "hosts.yml"),
+        "colo_files_mode": "0666",
+    }
+    bed = Bed(tmp_path, SEEN, planted)
+    elsewhere.mkdir()
+    bed.keep("web1")
+    said = bed.play(f"lockstep.colo.{playbook}", "--limit", "web1")
+    assert not list(elsewhere.iterdir()), said
+    assert "Look at kvm" not in said, "it went on"
+    assert REFUSED in " ".join(said.split()), said
+
+
+def test_no_host_tells_of_another_pair_that_it_is_protected(tmp_path: Path) -> None:
+    file = tmp_path / "status.json"
+    bed = Bed(tmp_path, SEEN, {"colo_status": {"pair": "web2", "protected": True}, "colo_connect_timeout": []})
+    bed.keep("web2")
+    said = bed.play("lockstep.colo.status", "-e", f"colo_status_file={file}")
+    assert [one["pair"] for one in json.loads(file.read_text(encoding="utf-8"))] == ["web1"], said
+
+
+@pytest.mark.parametrize("role", ["host", "pki"])
+def test_no_fact_of_an_earlier_run_chooses_what_a_host_gets(tmp_path: Path, role: str) -> None:
+    bed = Bed(tmp_path, {"changed": False, "rc": 0, "stdout": LOOKED}, {"colo_ca_directory": str(tmp_path / "evil")})
+    play = tmp_path / "play.yml"
+    play.write_text(EARLIER.replace("colo_pairs", "kvm2") + CALLED.format(role), encoding="utf-8")
+    said = bed.play(str(play))
+    assert "Read what the role has to know of the host" not in said, "it went on"
+    assert f"kvm2 {REFUSED}colo_ca_directory" in " ".join(said.split()), said
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from ansible_collections.lockstep.colo.plugins.modules import colo_report as doc
 from ansible_collections.lockstep.colo.tests.unit.plugins.plugin_utils.report import cases
 
 
-def run(check: bool = False, **options: Any) -> dict[str, Any]:
+def run(check: bool = False, variables: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
     task = SimpleNamespace(args=options, check_mode=check, async_val=0, environment=None, diff=False)
     action = colo_report.ActionModule(task, MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock())
-    return action.run(task_vars={"inventory_hostname": "web7"})
+    return action.run(task_vars={"inventory_hostname": "web7", **(variables or {})})
 
 
 FAILOVER = {key: value for key, value in cases.FAILOVER.items() if key != "pair"}
@@ -133,3 +133,19 @@ def test_what_no_report_can_be_made_of_is_a_result_that_says_so(
     with pytest.raises(AnsibleActionFail, match=r"no report can be made .*: OverflowError: date value out of range"):
         run(path=str(tmp_path / "report"), **FAILOVER)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_where_a_host_has_chosen_a_variable(tmp_path: Path) -> None:
+    planted = {"colo_report_directory": str(tmp_path)}
+    found = run(variables={"hostvars": {"web7": {"ansible_facts": planted}}}, path=f"{tmp_path}/", runbook="deploy")
+    assert found["failed"] is True
+    assert "web7 has facts that are variables" in found["msg"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fact_is_no_result_of_a_module(tmp_path: Path) -> None:
+    result = {"title": "Start the domain", "host": "kvm1", "steps": ["start it"], "done": [], "changed": True}
+    variables = {"ended": result, "ansible_told": result, "told": result, "ansible_facts": {"told": result}}
+    found = run(variables=variables, path=f"{tmp_path}/", runbook="deploy")
+    report = json.loads(Path(found["json"]).read_text(encoding="utf-8"))
+    assert len(report["tasks"]) == 1

@@ -33,7 +33,14 @@ def test_a_host_admits_the_other_host_of_each_of_its_pairs() -> None:
 
 def test_an_address_that_a_host_told_itself_opens_no_firewall() -> None:
     hosts = {**HOSTS, "kvm2": {"colo_address": "192.0.2.66", "ansible_facts": {"colo_address": "192.0.2.66"}}}
-    with pytest.raises(AnsibleFilterError, match="kvm2 has told Ansible facts"):
+    with pytest.raises(AnsibleFilterError, match="kvm2 has facts that are"):
+        colo_peers(PAIRS, hosts, "kvm1")
+
+
+@pytest.mark.parametrize("end", ["colo_primary", "colo_secondary"])
+def test_nor_does_a_peer_that_a_host_chose_for_itself(end: str) -> None:
+    hosts = {**HOSTS, "web4": {**HOSTS["web4"], end: "kvm1", "ansible_facts": {end: "kvm1"}}}
+    with pytest.raises(AnsibleFilterError, match=f"web4 has facts that are.*{end}"):
         colo_peers(PAIRS, hosts, "kvm1")
 
 
