@@ -67,6 +67,13 @@ def image(path: str, image_format: str) -> Image:
         return Image(path, exists=False)
     if not _is_image(path):
         return Image(path, exists=True)
+    try:
+        return _look_into(path, image_format)
+    except FileNotFoundError:  # a run that may be at work beside this look removes overlays
+        return Image(path, exists=False)
+
+
+def _look_into(path: str, image_format: str) -> Image:
     with open(path, "rb", opener=_at_once) as file:
         looks_qcow2 = file.read(4) == QCOW2_MAGIC
     if (image_format == "qcow2") != looks_qcow2:

@@ -41,9 +41,17 @@ def link_up(device: str) -> bool | None:
     """Whether a network device is administratively up; None where there is no such device."""
     try:
         flags = int(Path("/sys/class/net", device, "flags").read_text(encoding="ascii"), 16)
-    except FileNotFoundError:
+    except OSError:  # of one that goes meanwhile, it is no such file, device or argument
         return None
     return bool(flags & IFF_UP)
+
+
+def mtu(device: str) -> int | None:
+    """The largest packet that a network device takes, in bytes; None where there is no such device."""
+    try:
+        return int(Path("/sys/class/net", device, "mtu").read_text(encoding="ascii"))
+    except OSError:
+        return None
 
 
 def has_carrier(device: str) -> bool:

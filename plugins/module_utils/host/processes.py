@@ -60,7 +60,11 @@ def hold(uuid: str) -> Held | None:
 
 def has_open(held: Held, path: str) -> bool:
     """Whether this very file, or block device, is open in the process; another may have its name by now."""
-    for handle in Path(PROC, held.name.split()[0], "fd").iterdir():
+    try:
+        handles = list(Path(PROC, held.name.split()[0], "fd").iterdir())
+    except OSError:  # it has ended
+        return False
+    for handle in handles:
         with contextlib.suppress(OSError):
             if os.path.samefile(handle, path):
                 return True

@@ -33,6 +33,7 @@ def certificate(directory: str = PKI_DIRECTORY) -> Certificate:
         for end in ("server", "client"):  # a key of another certificate is an SSLError
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.load_cert_chain(f"{directory}/{end}-cert.pem", f"{directory}/{end}-key.pem")
+        installed = max(os.stat(f"{directory}/{name}").st_mtime for name in CERTIFICATES)
     except (OSError, ValueError, IndexError) as error:  # ssl.SSLError is an OSError
         return Certificate(problem=f"a certificate of {directory} cannot be read: {error}")
     server = found[1]
@@ -43,7 +44,7 @@ def certificate(directory: str = PKI_DIRECTORY) -> Certificate:
         begins=max(ssl.cert_time_to_seconds(one["notBefore"]) for one in found),
         addresses=tuple(canonical(name) for kind, name in server.get("subjectAltName", ()) if kind == "IP Address"),
         authority=authority,
-        installed=max(os.stat(f"{directory}/{name}").st_mtime for name in CERTIFICATES),
+        installed=installed,
     )
 
 

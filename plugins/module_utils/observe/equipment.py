@@ -99,7 +99,10 @@ def forward_delays() -> tuple[ForwardDelay, ...]:
     STP, else 0 (the kernel's sysfs, Documentation/ABI: bridge/forward_delay, in hundredths of a second)."""
     found = []
     for bridge in sorted(Path(NETWORK).glob("*/bridge")):
-        stp, delay = (int((bridge / name).read_text(encoding="ascii")) for name in ("stp_state", "forward_delay"))
+        try:
+            stp, delay = (int((bridge / name).read_text(encoding="ascii")) for name in ("stp_state", "forward_delay"))
+        except OSError:  # it has gone meanwhile
+            continue
         found.append(ForwardDelay(bridge.parent.name, delay * CENTISECOND if stp else 0.0))
     return tuple(found)
 
@@ -150,7 +153,10 @@ def apparmor_rules() -> tuple[str, ...]:
     """The directories below which the local rules let every guest's QEMU write."""
     found = []
     for path in (path for pattern in _LOCAL_RULES for path in sorted(Path(APPARMOR_LOCAL).glob(pattern))):
-        rules = _DIRECTORY_RULE.finditer(path.read_text(encoding="utf-8"))
+        try:
+            rules = _DIRECTORY_RULE.finditer(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError:  # a directory, or a link that leads nowhere: apparmor_parser takes no rule from it either
+            continue
         found += [rule["path"] for rule in rules if {"r", "w"} <= set(rule["access"])]
     return tuple(found)
 

@@ -24,6 +24,12 @@ def libvirt_guests(wanted_by: str = WANTED_BY, settings: Iterable[str] = SETTING
     """What libvirt-guests does with running guests, in its own word; "nothing" where it is not enabled."""
     if not Path(wanted_by).is_symlink():
         return NOTHING
-    texts = (Path(path).read_text(encoding="utf-8") for path in settings if Path(path).exists())
-    found = [action for text in texts for action in _ACTION.findall(text)]
+    found = [action for path in settings for action in _ACTION.findall(_text(path))]
     return found[-1] if found else NOTHING
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import ColoError
 from ..host.command import run
 from ..host.hypervisor import Hypervisor
-from ..host.links import has_carrier, link_up
+from ..host.links import has_carrier, link_up, mtu
 from ..host.sockets import listening
 from ..observation.seen import Carried, KnownDomain, Lan, Network
 from ..record.schema import etree
@@ -49,17 +49,28 @@ def network(xml: str, active: bool) -> Network:
 
 def lans() -> tuple[Lan, ...]:
     """What each bridge leads to; a port is an uplink unless it is the tap of a guest."""
-    vlans, found = _vlans(), []
-    for bridge in sorted(Path(NETWORK).glob("*/bridge")):
-        device = bridge.parent
-        ports = sorted(port.name for port in (device / "brif").glob("*"))
-        uplinks = tuple(port for port in ports if not Path(NETWORK, port, "tun_flags").exists())
-        tagged = {vlans[port] for port in uplinks if port in vlans}
-        mtu = min(int(Path(NETWORK, one, "mtu").read_text(encoding="ascii")) for one in (device.name, *uplinks))
-        dead = tuple(port for port in uplinks if not has_carrier(port))
-        lan = Lan(device.name, mtu, uplinks, tuple(sorted(tagged)), dead, link_up(device.name))
-        found.append(_with_filter(lan, bridge))
-    return tuple(found)
+    vlans = _vlans()
+    found = (_lan(bridge, vlans) for bridge in sorted(Path(NETWORK).glob("*/bridge")))
+    return tuple(lan for lan in found if lan)
+
+
+def _lan(bridge: Path, vlans: dict[str, int]) -> Lan | None:
+    """None of a bridge that has gone meanwhile, as those of guests do; a port that has gone is none."""
+    device = bridge.parent
+    ports = sorted(port.name for port in (device / "brif").glob("*"))
+    sizes = {port: mtu(port) for port in ports if not Path(NETWORK, port, "tun_flags").exists()}
+    uplinks = tuple(port for port, size in sizes.items() if size is not None)
+    own = mtu(device.name)
+    if own is None:
+        return None
+    tagged = {vlans[port] for port in uplinks if port in vlans}
+    dead = tuple(port for port in uplinks if not has_carrier(port))
+    smallest = min([own, *(sizes[port] for port in uplinks)])
+    lan = Lan(device.name, smallest, uplinks, tuple(sorted(tagged)), dead, link_up(device.name))
+    try:
+        return _with_filter(lan, bridge)
+    except OSError:
+        return None
 
 
 def _with_filter(lan: Lan, settings: Path) -> Lan:

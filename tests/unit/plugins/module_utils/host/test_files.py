@@ -67,6 +67,20 @@ def test_what_can_be_no_image_is_there_and_is_not_opened(tmp_path: Path, kind: s
     assert files.image(str(path), "qcow2") == Image(str(path), exists=True)
 
 
+def test_an_image_that_goes_while_it_is_looked_at_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "vda.active.qcow2"
+    path.write_bytes(b"QFI\xfb")
+    seen = files._is_image
+
+    def removed(name: str) -> bool:
+        found = seen(name)
+        path.unlink()
+        return found
+
+    monkeypatch.setattr(files, "_is_image", removed)
+    assert files.image(str(path), "qcow2") == Image(str(path), exists=False)
+
+
 def test_an_image_is_made_with_the_stated_format_and_size(tmp_path: Path, qemu_img: list[tuple[str, ...]]) -> None:
     path = tmp_path / "vda.qcow2"
     files.create_image(str(path), "qcow2", 12345, "libvirt-qemu", "kvm")

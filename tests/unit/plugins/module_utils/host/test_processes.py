@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -45,3 +46,12 @@ def test_it_has_ended_on_return(qemu: subprocess.Popen[bytes]) -> None:
     processes.end_emulators(UUID, 5)
     assert processes.emulators(UUID) == ()
     assert qemu.wait(1) == -9
+
+
+def test_a_process_that_has_ended_has_nothing_open(qemu: subprocess.Popen[bytes]) -> None:
+    held = processes.hold(UUID)
+    assert processes.has_open(held, "/dev/null") is Path("/dev/null").samefile(f"/proc/{qemu.pid}/fd/0")
+    processes.end_emulators(UUID, 5)
+    qemu.wait(5)
+    assert not processes.has_open(held, "/dev/null")
+    os.close(held.handle)

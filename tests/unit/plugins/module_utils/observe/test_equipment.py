@@ -110,6 +110,8 @@ def test_a_bridge_without_stp_has_no_delay(network: Path) -> None:
         (network / name / "bridge" / "stp_state").write_text(f"{stp}\n")
         (network / name / "bridge" / "forward_delay").write_text("1500\n")
     assert equipment.forward_delays() == (ForwardDelay("br0", 0.0), ForwardDelay("br9", 15.0))
+    (network / "br0" / "bridge" / "forward_delay").unlink()  # as of one that goes meanwhile
+    assert equipment.forward_delays() == (ForwardDelay("br9", 15.0),)
 
 
 def test_the_best_echo_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +220,9 @@ def test_the_rules_that_the_role_writes_are_found_and_others_are_not(
         '"/read/only/**" r,\n'
         '"/one/file" rw,\n'
     )
-    (added / "mine").write_text("  /srv/vm/** rwk,\n")
+    (added / "mine").write_bytes(b"# of M\xfcller\n  /srv/vm/** rwk,\n")
+    (added / "kept").mkdir()
+    (added / "old").symlink_to(tmp_path / "nowhere")
     assert equipment.apparmor_rules() == ("/var/lib/libvirt/images/colo/@{profile_name}", "/srv/vm")
 
 

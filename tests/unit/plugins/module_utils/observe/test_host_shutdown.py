@@ -32,3 +32,10 @@ def test_the_last_assignment_counts(
         if text is not None:
             (tmp_path / name).write_text(text, encoding="utf-8")
     assert libvirt_guests(str(unit), [str(tmp_path / "script"), str(tmp_path / "settings")]) == action
+
+
+def test_what_cannot_be_read_of_its_settings_says_nothing(tmp_path: Path) -> None:
+    unit, settings = tmp_path / "libvirt-guests.service", tmp_path / "settings"
+    unit.symlink_to("/lib/systemd/system/libvirt-guests.service")
+    settings.write_bytes(b"# f\xfcr M\xfcller\nON_SHUTDOWN=suspend\n")
+    assert libvirt_guests(str(unit), [str(tmp_path), str(settings)]) == "suspend"

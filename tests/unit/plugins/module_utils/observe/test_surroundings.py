@@ -89,3 +89,27 @@ def test_which_vlans_a_bridge_lets_out(
             (net / "br0" / "bridge" / name).write_text(f"{text}\n")
     (lan,) = surroundings.lans()
     assert (lan.filters, lan.own, lan.carried) == found
+
+
+def bridged(net: Path, *ports: str) -> None:
+    device(net, "br0", 9000)
+    (net / "br0" / "bridge").mkdir()
+    for port in ports:
+        (net / "br0" / "brif" / port).mkdir(parents=True)
+
+
+def test_a_port_that_goes_meanwhile_is_none(net: Path) -> None:
+    bridged(net, "eth0", "vnet7")
+    device(net, "eth0", 1500)
+    (lan,) = surroundings.lans()
+    assert (lan.mtu, lan.uplinks, lan.dead) == (1500, ("eth0",), ())
+
+
+@pytest.mark.parametrize("gone", ["mtu", "bridge/default_pvid"])
+def test_a_bridge_that_goes_meanwhile_is_none(net: Path, gone: str) -> None:
+    bridged(net)
+    for name, text in (("vlan_filtering", "1"), ("default_pvid", "1")):
+        (net / "br0" / "bridge" / name).write_text(text)
+    assert len(surroundings.lans()) == 1
+    (net / "br0" / gone).unlink()
+    assert surroundings.lans() == ()
