@@ -12,9 +12,10 @@ UNASKED = "unasked"  # the same, and all of the host
 GIVEN_UP = "given_up"  # as silent, and of a primary whether its standby lacks writes
 BRIEF = "brief"  # what a promotion has to know
 QUICK = "quick"  # all of the domain, nothing of the host
+FREEING = "freeing"  # as quick, and the rule that keeps a guest's frames back: what frees it takes that down
 THOROUGH = "thorough"  # everything
-ASKS_QEMU = (BRIEF, QUICK, THOROUGH)
-WHOLE_DOMAIN = (QUICK, THOROUGH)
+ASKS_QEMU = (BRIEF, QUICK, FREEING, THOROUGH)
+WHOLE_DOMAIN = (QUICK, FREEING, THOROUGH)
 WHOLE_HOST = (UNASKED, THOROUGH)
 
 

@@ -31,7 +31,7 @@ from ..host import files as host
 from ..host import marker as marker_file
 from ..host.hypervisor import Hypervisor
 from ..lockstep.uncompared import PASSED, serves, to_watch
-from ..observation.depth import ASKS_QEMU, QUICK, THOROUGH, WHOLE_HOST, Sights
+from ..observation.depth import ASKS_QEMU, FREEING, QUICK, THOROUGH, WHOLE_HOST, Sights
 from ..observation.seen import Announced, Compared, Domain, Host, Nic, Observation
 from ..record import images as image_files
 from ..record import xml as record_xml
@@ -97,7 +97,7 @@ def _with_copy(seen: Observation, directory: str, uuid: str | None) -> Observati
 def _with_frames(seen: Observation, sights: Sights) -> Observation:
     """With what keeps frames back, who watches, and the frames that the guest serves with and COLO does not compare."""
     domain, record = seen.domain, seen.record
-    if record and (seen.depth == THOROUGH or (seen.depth == QUICK and record.role == "alone")):
+    if record and (seen.depth in (FREEING, THOROUGH) or (seen.depth == QUICK and record.role == "alone")):
         seen = replace(seen, barrier=frames.barrier(domain.uuid))
     if record and seen.depth in (QUICK, THOROUGH):
         seen = replace(seen, automation=automation.automation(domain.uuid))

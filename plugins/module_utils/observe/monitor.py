@@ -14,7 +14,7 @@ from ..errors import LibvirtError, QmpError, Timeout
 from ..host.hypervisor import Hypervisor
 from ..lockstep import graph
 from ..lockstep.proxy import SETTINGS
-from ..observation.depth import ASKS_QEMU, BRIEF, GIVEN_UP, THOROUGH
+from ..observation.depth import ASKS_QEMU, BRIEF, FREEING, GIVEN_UP, THOROUGH
 from ..observation.seen import Bitmap, Domain, Job, Migration, Monitor, Node, Observation
 
 # Every QMP command an observation sends. None of them changes anything; the no-change test holds libvirtd's log
@@ -97,7 +97,7 @@ def added(hypervisor: Hypervisor, seen: Observation) -> Observation:
         return seen
     if seen.depth == BRIEF:
         return replace(seen, **_brief_monitor(hypervisor, domain))
-    patience = CHECKPOINT_PATIENCE if seen.depth == THOROUGH else 0
+    patience = CHECKPOINT_PATIENCE if seen.depth in (FREEING, THOROUGH) else 0
     try:
         monitor, nodes = read_monitor(hypervisor, domain, patience)
         failed = _failed_writes(_asker(hypervisor, domain)("query-blockstats"))

@@ -18,6 +18,7 @@ from ..plan.foreseen import differences
 from ..plan.plan import Plan
 from ..plan.step import Step
 from ..verdict import guest
+from .failures import FAILURES, with_remedy
 
 MAX_ROUNDS = 8  # a plan that does not come to an end after this many observations is a defect
 
@@ -49,12 +50,14 @@ def converge(
     *,
     check: bool = False,
     rescue: Rescue | None = None,
+    look_to_free: Callable[[], Observation] | None = None,
     began: float | None = None,
 ) -> Result:
     """Bring the domain to where ``decide`` wants it.
 
     ``check``: only say what would be done. ``rescue``: the plan, from the first observation and the present one, that
-    frees the guest when a step fails. ``began``: time.monotonic() of what the run looked at before, for its times.
+    frees the guest when a step fails, or what follows a pivot; ``look_to_free`` sees what that has to know, by default
+    what ``observe`` sees. ``began``: time.monotonic() of what the run looked at before, for its times.
     """
     began = time.monotonic() if began is None else began
     seen = now = observe()
@@ -78,10 +81,12 @@ def converge(
             else:
                 words = f"no end after {MAX_ROUNDS} rounds of observing and planning"
                 raise ColoError(words, remedy="Please report this")
-        except ColoError as error:
-            if rescue and outcome.changed:
-                _free_the_guest(apply, observe, lambda now: rescue(seen, now), error)
-            raise
+        except FAILURES as error:
+            if not (rescue and outcome.changed):
+                raise
+            first = with_remedy(error)
+            _free_the_guest(apply, look_to_free or observe, lambda now: rescue(seen, now), first)
+            raise first from (None if first is error else error)
     result.changed = outcome.changed
     after = observe() if outcome.done else seen
     if outcome.finished and plan.steps:
@@ -123,5 +128,5 @@ def _free_the_guest(
                 seen = observe()
                 break
         error.add(guest.in_words(seen))
-    except ColoError as second:
+    except FAILURES as second:
         error.add(f"Going back failed as well: {second}. Look at the guest now")

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from ..domain.described import read_anew
-from ..errors import ColoError
+from ..errors import ColoError, Timeout
 from ..host.hypervisor import Hypervisor
-from ..observation.depth import BRIEF, GIVEN_UP, QUICK, SILENT, THOROUGH, Sights
+from ..observation.depth import BRIEF, FREEING, GIVEN_UP, QUICK, SILENT, THOROUGH, Sights
 from ..observation.seen import Observation
 from ..observe.look import observe
 from ..plan import change_sides, describe, drill, give_up, listen, protect, start, survive, vhost
@@ -283,5 +283,15 @@ def run(goal: Goal, request: Request, hypervisor: Hypervisor, found: Found | Non
         lambda seen: goal.decide(request, seen),
         check=request.check,
         rescue=goal.rescue,
+        look_to_free=lambda: _to_free(look),
         began=found.began,
     )
+
+
+def _to_free(look: Look) -> Observation:
+    """What a rescue has to know, and nothing more, of which the seeing could fail. Where libvirt waits for a QEMU that
+    hangs, without asking either: the connections may be what it hangs on."""
+    try:
+        return look(FREEING)
+    except Timeout as error:
+        return replace(look(SILENT), monitor_problem=error.what)

@@ -9,18 +9,16 @@ from dataclasses import asdict
 from typing import Any
 
 from ..domain.reading import canonical, redacted, without_passwords
-from ..domain.tree import DomainXmlError
-from ..errors import ColoError
 from ..lockstep import graph
 from ..observation.codec import to_data
 from ..observation.seen import Job, Observation
 from ..plan.step import Step
-from ..record.schema import VocabularyError
 from ..verdict import pair, reach, remarks
 from ..verdict.problem import Refusal
+from . import failures
 from .converge import Result
 
-FAILURES = (ColoError, VocabularyError, DomainXmlError, OSError)  # what a run may end with
+FAILURES = failures.FAILURES
 
 
 def returned(result: Result) -> dict[str, Any]:
@@ -111,18 +109,8 @@ def drilled(result: Result, addresses: tuple[str, ...]) -> dict[str, Any]:
 
 def failure(error: Exception, domain: str, host: str | None) -> dict[str, Any]:
     """One of FAILURES in words for an operator, ``msg``; of a refusal also its ``problems``, each with its remedy."""
-    if isinstance(error, ColoError):
-        problems = {"problems": [asdict(one) for one in error.problems]} if isinstance(error, Refusal) else {}
-        return {"msg": str(error.at(host=host, domain=domain)), **problems}
-    remedy = "Run again once the host is in order"
-    if isinstance(error, VocabularyError):
-        remedy = (
-            "Correct it in what was stated for this pair; where it was not stated, the record in the domain's metadata "
-            "has it (virsh metadata)"
-        )
-    if isinstance(error, DomainXmlError):
-        remedy = "Correct the domain's XML (virsh edit), then run again"
-    return {"msg": f"{where(domain, host)}: {error}. {remedy}"}
+    problems = {"problems": [asdict(one) for one in error.problems]} if isinstance(error, Refusal) else {}
+    return {"msg": str(failures.with_remedy(error).at(host=host, domain=domain)), **problems}
 
 
 def where(domain: str, host: str | None) -> str:

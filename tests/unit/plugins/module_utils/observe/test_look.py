@@ -10,9 +10,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.host import files, links, marker, sockets
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import BRIEF, QUICK, THOROUGH, Sights
+from ansible_collections.lockstep.colo.plugins.module_utils.host import files, frames, links, marker, sockets
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import (
+    BRIEF,
+    FREEING,
+    QUICK,
+    THOROUGH,
+    Sights,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Barrier,
     Cpu,
     Emulator,
     ForwardDelay,
@@ -182,3 +189,13 @@ def test_of_a_pair_with_credentials_it_is_read_which_certificate_it_shows(
     record = replace(half.record, credentials=credentials)
     half = replace(half, domain=replace(half.domain, record=record))
     assert look._with_frames(half, Sights()).shown == (Shown(2.0, 1.0) if seen else None)
+
+
+@pytest.mark.parametrize(("depth", "seen"), [(QUICK, False), (FREEING, True), (THOROUGH, True)])
+def test_what_keeps_frames_back_is_seen_where_a_guest_is_to_be_freed(
+    monkeypatch: pytest.MonkeyPatch, depth: str, seen: bool
+) -> None:
+    rule = Barrier(("vnet0",), ("arp", "ip"))
+    monkeypatch.setattr(frames, "barrier", lambda _uuid: rule)
+    primary = replace(recorded("protected-primary"), depth=depth, barrier=None)
+    assert look._with_frames(primary, look.NOTHING_MORE).barrier == (rule if seen else None)

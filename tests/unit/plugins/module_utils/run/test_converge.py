@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.tree import DomainXmlError
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Host, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step, qmp
+from ansible_collections.lockstep.colo.plugins.module_utils.record.schema import VocabularyError
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import MAX_ROUNDS, converge
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Problem, Refusal, refuse_if
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.apply.test_steps import Recording
@@ -120,6 +122,65 @@ def test_a_failure_half_way_is_rescued_from_what_is_seen_then_and_still_a_failur
     assert recording.commands == ["stop", "migrate", "cont"]
     assert asked == [(1, 2)]
     assert eyes.count == 3  # what is said of the guest was seen after its rescue
+
+
+# What a look, or a plan, may end with besides a refusal: files, and texts of libvirt's and of ours.
+UNEXPECTED = [OSError(5, "Input/output error"), DomainXmlError("no domain's XML"), VocabularyError("no record")]
+
+
+@pytest.mark.parametrize("error", [ColoError("no answer"), *UNEXPECTED], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("where", ["look", "plan"])
+def test_whatever_a_look_or_a_plan_behind_a_pivot_ends_with_the_guest_is_freed(error: Exception, where: str) -> None:
+    recording, looks, plans = Recording(), Eyes(), []
+    halted = Plan((replace(qmp("halt it", "stop"), pivot=True),), WANTED)
+
+    def look() -> Observation:
+        seen = looks()
+        if where == "look" and looks.count == 2:
+            raise error
+        return seen
+
+    def decide(_seen: Observation) -> Plan:
+        plans.append(halted)
+        if where == "plan" and len(plans) == 2:
+            raise error
+        return halted
+
+    with pytest.raises(ColoError) as raised:
+        go(recording, look, decide, rescue=lambda _before, _now: Plan((qmp("free it", "cont"),), WANTED))  # type: ignore[arg-type]
+    assert recording.commands == ["stop", "cont"]
+    assert str(error) in str(raised.value)
+    assert "The domain does not run on kvm1" in str(raised.value)
+
+
+@pytest.mark.parametrize("error", UNEXPECTED, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("where", ["look", "plan"])
+def test_the_first_reason_is_told_whatever_its_rescue_ends_with(error: Exception, where: str) -> None:
+    def fail(*_seen: Observation) -> Any:
+        raise error
+
+    rescue = fail if where == "plan" else lambda _before, now: Plan((), now)
+    with pytest.raises(ColoError, match=f"fail: the first reason.*Going back failed as well: .*{error.args[-1]}"):
+        go(
+            Recording(migrate=ColoError("the first reason")),
+            Eyes(),
+            lambda _seen: FAILING,
+            rescue=rescue,
+            look_to_free=fail if where == "look" else None,
+        )
+
+
+def test_a_rescue_is_decided_on_a_look_of_its_own() -> None:
+    eyes, own = Eyes(), recorded("unprotected-primary")
+    with pytest.raises(ColoError, match="The guest goes on on kvm1"):
+        go(
+            Recording(migrate=ColoError("no")),
+            eyes,
+            lambda _seen: FAILING,
+            rescue=lambda _before, now: Plan((), now),
+            look_to_free=lambda: own,
+        )
+    assert eyes.count == 1
 
 
 def test_a_rescue_may_have_pivots() -> None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, Timeout
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import SILENT
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.run import goals, titles
@@ -135,6 +136,38 @@ def test_everything_else_is_looked_at_thoroughly(monkeypatch: pytest.MonkeyPatch
     assert host.looks(name, request, 2) == ["THOROUGH", "THOROUGH"]
     assert (host.options["domain"], host.options["directory"], host.options["host_name"]) == ("web1", "/d", "kvm2")
     assert bool(host.options["sights"].images) is (name in ("described secondary", "plain secondary"))
+
+
+RESCUED = sorted(name for name, goal in GOALS.items() if goal.rescue)
+
+
+@pytest.mark.parametrize("name", RESCUED)
+def test_what_frees_the_guest_looks_at_nothing_that_it_does_not_need(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    host = Host(monkeypatch, recorded("protected-primary"))
+    looks: list[Any] = []
+    monkeypatch.setattr(goals, "converge", lambda *_given, look_to_free, **_options: looks.append(look_to_free))
+    goals.run(GOALS[name], Request("web1", peer=recorded("protected-secondary")), None)
+    looks[0]()
+    assert host.depths == ["FREEING"]
+
+
+def test_where_libvirt_waits_for_a_qemu_that_hangs_its_connections_are_seen_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen, looks = recorded("released-secondary"), []
+
+    def observe(_libvirt: Any, _domain: str, _directory: str, depth: str, *_more: Any, **_named: Any) -> Observation:
+        if depth != SILENT:
+            raise Timeout("libvirt did not answer describe within 10 s")
+        return replace(seen, depth=depth)
+
+    monkeypatch.setattr(goals, "observe", observe)
+    monkeypatch.setattr(goals, "converge", lambda *_given, look_to_free, **_options: looks.append(look_to_free))
+    goals.run(GOALS["absent"], Request("web1"), None)
+    found = looks[0]()
+    assert (found.depth, found.monitor_problem) == (SILENT, "libvirt did not answer describe within 10 s")
 
 
 @pytest.mark.parametrize("name", sorted(name for name, goal in GOALS.items() if goal.needs_peer))
