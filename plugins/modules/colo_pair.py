@@ -13,7 +13,8 @@ description:
   - As V(secondary), starts the standby that M(lockstep.colo.colo_disk) defined, and makes it listen for the guest.
   - As V(primary), copies the disks of the running guest to the standby, brings both into lockstep (QEMU COLO), and
     returns when a whole checkpoint has been seen. The guest is never restarted.
-  - Works from wherever an earlier run left off. When a step fails, the guest goes on as it was before.
+  - Works from wherever an earlier run left off. When a step fails, it frees the guest as far as it can, and says
+    how the guest is then.
 author:
   - the lockstep.colo contributors (@lockstep)
 extends_documentation_fragment:

@@ -28,7 +28,8 @@ LEFT = (
 SIGKILL = 128 + 9  # as a shell tells it
 KILLED = (
     "this run was ended while it worked on domain {}, most likely by a failover that was fenced: that ends other runs. "
-    "See with lockstep.colo.status how the pair is now; nothing that this run had begun has to be finished first"
+    "See with lockstep.colo.status how the pair and its guest are now: a run that is ended so frees nothing, and the "
+    "next one goes on from what it finds"
 )
 UNFINISHED = "Work on domain {}"  # of a run that could not say itself what it was for
 
