@@ -26,8 +26,11 @@ def _powered_off(holder: Observation | None, other: Observation | None) -> str:
 
 
 def _stalled(_holder: Observation | None, other: Observation | None) -> str:
-    """With both hosts up, the guest is freed without anybody's power being cut."""
-    return "failover" if other is None else "unprotect"
+    """With both hosts up, the guest is freed without anybody's power being cut; where its standby has ended, for a new
+    one."""
+    if other is None:
+        return "failover"
+    return "unprotect" if other.domain is not None and other.domain.active else "deploy"
 
 
 def _degraded(holder: Observation | None, other: Observation | None) -> str:

@@ -87,7 +87,7 @@ def _secondary_phase(seen: Observation) -> str:
 
 def deserted(holder: Observation, other: Observation | None) -> bool:
     """Whether a primary's clients may be frozen because its standby, which was looked for, has ended."""
-    return _ended(other) and phase(holder) in ("degraded", "stalled") and holder.record.role == "primary"
+    return _ended(other) and _waits(phase(holder), holder)
 
 
 def _ended(half: Observation | None) -> bool:
@@ -113,7 +113,7 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
     problems += [*doubts, *_about_the_copies(state, holder, other)]
     notes = (*(words for half in halves for words in remarks.notes(half)), *remarks.older_certificates(halves))
     leads_on = next_playbook(state, holder, other)
-    if leads_on == "deploy" and state == "degraded" and (refused := [row.found for row in unmet]):
+    if leads_on == "deploy" and _waits(state, holder) and (refused := [row.found for row in unmet]):
         leads_on = "unprotect"
         problems.append(f"a new standby would be refused: {'; '.join(refused)}. unprotect frees the guest")
     return Verdict(state, holder.host.name, tuple(problems), notes, leads_on, state == "protected")
@@ -122,10 +122,9 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
 def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[str]]:
     """The phase of both halves together, and why it is no better, as far as a look at one half does not say it."""
     state = phase(holder, other)
-    if state == "stalled":
-        return state, [_standing_still(holder)]
     if state != "protected":
-        return state, [_without_standby(other)] if deserted(holder, other) else []
+        without = [_without_standby(other)] if deserted(holder, other) else []
+        return state, [*_standing_still(state, holder), *without]
     if other is None or phase(other) != "protected":
         where = other.host.name if other else "the other host"
         return "degraded", [f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen"]
@@ -138,12 +137,22 @@ def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[
     return state, []
 
 
-def _standing_still(holder: Observation) -> str:
-    watched = holder.checkpoints
-    seen = (
-        f"no checkpoint was completed in {watched.seconds:.0f} s" if watched else f"QEMU says {holder.monitor.status}"
-    )
-    return f"{holder.host.name}: the pair is in lockstep, and stands still ({seen}): clients may be frozen"
+def _waits(state: str, holder: Observation) -> bool:
+    """Whether the guest of a primary waits, or may, for a standby in lockstep."""
+    return holder.record.role == "primary" and state in ("degraded", "stalled")
+
+
+def _standing_still(state: str, holder: Observation) -> Iterator[str]:
+    """That the guest of a primary in lockstep does not go on, and by what that was seen."""
+    monitor, watched = holder.monitor, holder.checkpoints
+    if monitor is None or monitor.migration.status != "colo" or not _waits(state, holder):
+        return
+    if state == "degraded" and monitor.running:
+        return
+    seen = f"QEMU says {monitor.status}"
+    if watched and not watched.count:
+        seen = f"no checkpoint was completed in {watched.seconds:.0f} s"
+    yield f"{holder.host.name}: the primary is in lockstep, and stands still ({seen}): clients may be frozen"
 
 
 def _without_standby(other: Observation) -> str:

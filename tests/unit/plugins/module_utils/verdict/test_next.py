@@ -26,6 +26,7 @@ NEXT = [
     ("stale-primary", "failed-over-secondary", "deploy"),
     ("peer-frozen-primary", "degraded-unasked-secondary", "unprotect"),
     ("peer-frozen-primary", None, "failover"),
+    ("peer-frozen-primary", "stale-secondary", "deploy"),
     ("powered-off-primary", "stale-secondary", "start"),
     (None, None, "status"),
 ]
@@ -125,6 +126,29 @@ def test_where_a_new_standby_would_be_refused_the_guest_is_freed_first() -> None
     assert (found.phase, found.next) == ("degraded", "unprotect")
     assert "kvm2 has 0 MiB free for images" in found.problems[-1]
     assert pair.pair(holder, None, [full]).next == "failover"
+
+
+@pytest.mark.parametrize("status", ["colo", "finish-migrate", "internal-error"])
+def test_a_guest_that_stands_still_for_a_standby_that_has_ended_gets_another(status: str) -> None:
+    seen = recorded("protected-primary")
+    still = replace(seen, monitor=replace(seen.monitor, running=False, status=status), checkpoints=None)
+    found = pair.pair(still, crashed_standby())
+    assert (found.phase, found.next) == ("stalled", "deploy")
+    assert any("no standby runs on kvm2" in words for words in found.problems)
+    assert any(f"stands still (QEMU says {status})" in words for words in found.problems)
+    assert pair.pair(still, recorded("protected-secondary")).next == "unprotect"
+    full = Requirement("disk space", "kvm2", "756 MiB", "kvm2 has 0 MiB free for images", "wrong", "Free space there")
+    assert pair.pair(still, crashed_standby(), [full]).next == "unprotect"
+
+
+def test_a_primary_that_waits_in_lockstep_without_connections_is_said_to_stand_still() -> None:
+    seen = recorded("protected-primary")
+    apart = replace(
+        seen, monitor=replace(seen.monitor, running=False, status="colo"), peer_sockets=(), checkpoints=None
+    )
+    found = pair.pair(apart, recorded("degraded-secondary"))
+    assert found.phase == "degraded"
+    assert any("stands still (QEMU says colo)" in words for words in found.problems)
 
 
 def test_a_standby_that_has_ended_is_not_said_to_be_kept_off_by_a_firewall() -> None:
