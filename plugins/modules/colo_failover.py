@@ -20,6 +20,8 @@ description:
     a warning that names it.
   - It applies to a primary that is V(protected), V(stalled), V(degraded) or V(syncing), and to a standby that is
     V(protected), V(stalled) or V(degraded). On a survivor that is V(failed_over) it finishes what was cut off.
+  - On a survivor with nothing left to finish, whose guest stands still, it refuses, and says how the guest is and what
+    lets it go on.
 author:
   - the lockstep.colo contributors (@lockstep)
 extends_documentation_fragment:
@@ -140,8 +142,8 @@ served_after:
   sample: 0.055
 unheard:
   description:
-    - Why clients do not reach the guest though it runs, in plain words; empty where each of its NICs was heard to leave
-      the host by an uplink of its bridge, or the bridge has none.
+    - Why clients do not reach the guest, in plain words - it stands still, or what it sends does not leave the host.
+      Empty where each of its NICs was heard to leave the host by an uplink of its bridge, or the bridge has none.
     - Looked at for 1.5 seconds after the guest told the switches where it is.
   returned: success
   type: list

@@ -368,7 +368,10 @@ class _Session:
                 "VIR_DOMAIN_SHUTOFF", "VIR_DOMAIN_CRASHED", "VIR_DOMAIN_PMSUSPENDED",
             )
         }  # fmt: skip
-        return states.get(domain.state()[0], "unknown")
+        state = domain.state()[0]
+        if state == lv.VIR_DOMAIN_CRASHED and domain.isActive():
+            return "paused"  # its guest has panicked, and on_crash keeps its QEMU
+        return states.get(state, "unknown")
 
     def _saved_xml(self, domain: Any, secrets: bool) -> str | None:
         """With which XML libvirt restores the guest from the managed save that it has of it."""

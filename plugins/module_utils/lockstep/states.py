@@ -24,6 +24,10 @@ UNKNOWN_DIRECTORY = "(the directory of the domain's monitor)"  # of a QEMU that 
 # Run states of QEMU in which a guest that stands still cannot be resumed.
 INCOMING = "inmigrate"  # waits for its guest: there is nothing to resume
 FINISHING = "finish-migrate"  # the migration stopped the guest: cont is refused until that ends or is cancelled
+INTERNAL_ERROR = "internal-error"  # cont is refused until it is reset
+# Others that nothing of ours brings about.
+PANICKED, SHUT_DOWN, SLEEPS, WATCHDOG = "guest-panicked", "shutdown", "suspended", "watchdog"
+BY_OTHERS = (INCOMING, STOPPED_BY_A_DISK, INTERNAL_ERROR, PANICKED, SHUT_DOWN, SLEEPS, WATCHDOG)
 
 
 def replicated(seen: Observation) -> list[Disk]:
@@ -67,8 +71,7 @@ def one_write_suffices(monitor: Monitor, target: str) -> bool:
 def stopped_by_us(seen: Observation) -> bool:
     """A guest that stands still in the middle of a change of layers, or because its checkpoint never came."""
     monitor = seen.monitor
-    by_others = monitor.running or monitor.status in (INCOMING, STOPPED_BY_A_DISK)
-    return not by_others and any(map(graph.is_ours, monitor.nodes))
+    return not (monitor.running or monitor.status in BY_OTHERS) and any(map(graph.is_ours, monitor.nodes))
 
 
 def is_up(seen: Observation) -> bool:

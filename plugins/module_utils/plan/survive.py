@@ -51,7 +51,10 @@ def failover(
     refuse_if(_state_problems(seen))
     if seen.record.role == "secondary":
         return promote(seen)
-    return _go_on(seen)
+    plan = _go_on(seen)
+    if not plan.steps and (stopped := guest.still(seen)):  # of what is left, nothing has it go on
+        refuse_if([stopped])
+    return plan
 
 
 def rescue(_before: Observation, seen: Observation) -> Plan:

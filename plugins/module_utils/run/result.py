@@ -13,7 +13,7 @@ from ..lockstep import graph
 from ..observation.codec import to_data
 from ..observation.seen import Job, Observation
 from ..plan.step import Step
-from ..verdict import pair, reach, remarks
+from ..verdict import guest, pair, reach, remarks
 from ..verdict.problem import Refusal
 from . import failures
 from .converge import Result
@@ -60,7 +60,8 @@ def _redact(domain: dict[str, Any]) -> None:
 
 def unheard(result: Result) -> list[str]:
     """Why clients do not reach the guest that a run has left here, as far as it was looked at."""
-    return list(reach.unheard(result.after))
+    stopped = guest.still(result.after)
+    return [*([stopped.in_a_line] if stopped else []), *reach.unheard(result.after)]
 
 
 def _jobs(observation: Observation) -> dict[str, Job]:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ..lockstep import states
 from ..observation.seen import Observation
+from . import guest
 from .copies import given_away, guests_host
 from .pair import deserted, pair, phase
 from .requirements.encryption import Encryption
@@ -136,7 +138,11 @@ def _alone(case: Case) -> bool:
 
 
 def _is_to_be_finished(case: Case) -> bool:
-    return _alone(case) and case.holder.domain.active
+    """Of a guest that stands still, and is otherwise done, nothing is left that a run could do."""
+    if not _alone(case) or not case.holder.domain.active:
+        return False
+    left = states.is_up(case.holder) or states.half_taken_over(case.holder)
+    return left or guest.still(case.holder) is None
 
 
 def _is_protected(case: Case) -> bool:

@@ -5,11 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from ..lockstep import graph, states
-from ..observation.seen import Observation
+from ..observation.seen import STOPPED_BY_A_DISK, Observation
 from .problem import Problem
+
+# By QEMU's run state, what has a guest go on that does not run.
+TO_GO_ON: Mapping[str, str] = MappingProxyType(
+    {
+        STOPPED_BY_A_DISK: "See to the disk and its space, then virsh resume",
+        states.INTERNAL_ERROR: "See QEMU's log on that host, then virsh reset and virsh resume: as it is, it cannot",
+        states.PANICKED: "See its console, then virsh reset and virsh resume: its kernel has panicked",
+        states.SHUT_DOWN: "End its QEMU (virsh destroy), and start it again: it has shut down",
+        states.SLEEPS: "Wake it (virsh dompmwakeup) if it is to serve: it sleeps by its own will",
+    }
+)
+PAUSED = ("paused", "pmsuspended")  # libvirt's words for a guest that does not run, and whose QEMU does
 
 
 def in_words(seen: Observation) -> str:
@@ -23,11 +36,52 @@ def in_words(seen: Observation) -> str:
     if monitor is None:
         why = "does not answer" if seen.asked else "was not asked"
         return f"Whether the guest on {host} goes on is not known, its QEMU {why}: look at it now"
-    parked = [disk.target for disk in domain.disks if disk.node == graph.park(disk.target)]
-    if monitor.running and not parked:
+    cause = _cause(seen)
+    if cause is None:
         return f"The guest goes on on {host}"
-    cause = f"disk {', '.join(parked)} is parked" if parked else f"QEMU says {monitor.status}"
     return f"The guest on {host} stands still ({cause}): run again, or look at it now"
+
+
+def _cause(seen: Observation) -> str | None:
+    """Why a guest stands still whose QEMU answered; None where it runs."""
+    parked = [disk.target for disk in seen.domain.disks if disk.node == graph.park(disk.target)]
+    if parked:
+        return f"disk {', '.join(parked)} is parked"
+    return None if seen.monitor.running else f"QEMU says {seen.monitor.status}"
+
+
+def still(seen: Observation) -> Problem | None:
+    """That the guest of this host was seen to stand still, and what has it go on.
+
+    None of a standby, which has none, and of a pair in lockstep, whose guest each checkpoint stops: ``pair`` tells how
+    that is. That a disk has stopped a guest is told of both, too: the next checkpoint ends its QEMU.
+    """
+    domain, monitor = seen.domain, seen.monitor
+    if domain is None or not domain.active:
+        return None
+    if monitor and monitor.status == STOPPED_BY_A_DISK:
+        return Problem("a write of the guest to a disk failed, which stopped it", TO_GO_ON[STOPPED_BY_A_DISK])
+    role = seen.record.role if seen.record else None
+    if role == "secondary" or (monitor and monitor.migration.status == "colo"):
+        return None
+    if monitor is None:
+        told = domain.state in PAUSED and role != "primary" and not seen.asked
+        cause = f"libvirt says {domain.state}" if told else None
+    else:
+        cause = _cause(seen)
+    if cause is None:
+        return None
+    remedy = "See who stopped it, and why; virsh resume lets it go on"
+    if monitor and states.stopped_by_us(seen):
+        remedy = "Run again what was run last, which goes on from here"
+    elif monitor:
+        remedy = TO_GO_ON.get(monitor.status, remedy)
+    return Problem(f"the guest stands still ({cause})", remedy)
+
+
+def runs(seen: Observation) -> bool:
+    """Whether a survivor's guest runs, as far as it was looked at: not where QEMU was asked, and does not answer."""
+    return still(seen) is None and (seen.monitor is not None or not seen.asked)
 
 
 def missing(remedy: str = "Check the name, or define the domain first") -> Problem:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from ..lockstep import states
 from ..observation.seen import Observation
 from .copies import outlived
 
@@ -34,8 +35,9 @@ def _stalled(_holder: Observation | None, other: Observation | None) -> str:
 
 
 def _degraded(holder: Observation | None, other: Observation | None) -> str:
-    cut_off = holder is not None and holder.record.role == "alone"
-    return "failover" if cut_off or holder is None or other is None else "deploy"
+    if holder is not None and holder.record.role == "alone":
+        return "failover" if states.half_taken_over(holder) else "deploy"
+    return "failover" if holder is None or other is None else "deploy"
 
 
 def _stale(_holder: Observation | None, other: Observation | None) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..lockstep import graph, states
 from ..lockstep.states import MIGRATING
 from ..observation.seen import Domain, Observation
-from . import channels, current, remarks
+from . import channels, current, guest, remarks
 from .copies import completed, given_away, outlived, runs_a_guest
 from .copies import holder as holder_of
 from .next import next_playbook
@@ -44,7 +44,7 @@ def phase(seen: Observation, peer: Observation | None = None) -> str:
         older = peer is not None and peer.generation > seen.generation
         return "stale" if older or given_away(seen) else "powered_off"
     if seen.record.role == "alone":
-        return "degraded" if states.half_taken_over(seen) else "failed_over"
+        return "failed_over" if guest.runs(seen) and not states.half_taken_over(seen) else "degraded"
     if seen.monitor is None:
         return "degraded"
     return _primary_phase(seen) if seen.record.role == "primary" else _secondary_phase(seen)
@@ -207,7 +207,9 @@ def _without_holder(seen: list[Observation], missing: bool) -> Verdict:
     standby = next((one for one in seen if one.record and one is not ended), None)
     known = ended or standby
     if known is None:
-        return Verdict("unprotected", None, ("a host could not be reached",) if missing else (), (), "deploy")
+        problems = [words for half in seen for words in remarks.problems(half)]
+        problems += ["a host could not be reached"] if missing else []
+        return Verdict("unprotected", None, tuple(problems), (), "deploy")
     state = phase(known, standby if ended else None)
     if state == "protected":
         state = "degraded"

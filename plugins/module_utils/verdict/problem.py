@@ -23,6 +23,11 @@ class Problem:
         place = f"disk {self.disk}: " if self.disk else ""
         return f"{place}{self.what}. {self.remedy}"
 
+    @property
+    def in_a_line(self) -> str:
+        """The same, for one that stands in a list of others."""
+        return f"{self.what}: {self.remedy[:1].lower()}{self.remedy[1:]}"
+
 
 class Refusal(ColoError):
     """Nothing was changed, for these reasons: all of them at once."""

@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from ..errors import ColoError
 from ..lockstep import abilities, states, uncompared
 from ..observation.depth import WHOLE_DOMAIN
-from ..observation.seen import STOPPED_BY_A_DISK, Domain, Observation
+from ..observation.seen import Domain, Observation
 from ..record.pair import ALLOW, EXCEPT_PROXY, OFF, REQUIRED
-from . import channels, current, reach, shown
+from . import channels, current, guest, reach, shown
 from .requirements import encryption
 
 # QEMU ends itself where a disk's error has stopped the guest and a checkpoint is due (QEMU's runstate transitions).
@@ -62,6 +62,8 @@ def problems(seen: Observation, *, peer_ended: bool = False) -> list[str]:
     ``peer_ended``: the other half was seen to have no QEMU, with which nothing can be connected.
     """
     found = [seen.monitor_problem] if seen.monitor_problem else []
+    if stopped := guest.still(seen):
+        found.append(stopped.in_a_line)
     if seen.record is not None:
         found += [
             *_how_it_runs(seen),
@@ -81,19 +83,27 @@ def problems(seen: Observation, *, peer_ended: bool = False) -> list[str]:
 def _how_it_runs(seen: Observation) -> Iterator[str]:
     """What may end the guest here, or has ended its QEMU, or keeps it unprotected."""
     domain, peer = seen.domain, seen.record.peer
-    if seen.monitor and seen.monitor.status == STOPPED_BY_A_DISK:
-        what = "a write of the guest to a disk failed, which stopped it"
-        yield f"{what}: see to the disk and its space, then virsh resume"
     for path in seen.removed_images:
         yield f"{path} was removed, and QEMU still has it open: it is lost when QEMU ends"
     if seen.record.role == "alone":
-        yield "the guest runs alone, unprotected, since a failover"
+        yield from _alone(seen)
         if seen.peer_answers:  # asked in a failover alone, whose fence was believed
             yield f"{peer.host} answers on {peer.address} after its fence: see whether that works"
         if states.half_taken_over(seen):
             yield "that failover was cut off, the guest may not be reachable: run it again"
-    elif not domain.active and domain.last_words:
+    if not domain.active and domain.last_words:
         yield f"its QEMU ended with: {'; '.join(domain.last_words)}{_meaning(domain)}"
+
+
+def _alone(seen: Observation) -> Iterator[str]:
+    if not seen.domain.active:
+        return
+    if guest.runs(seen):
+        yield "the guest runs alone, unprotected, since a failover"
+    elif guest.still(seen):
+        yield "the guest is unprotected since a failover"
+    else:
+        yield "the guest is unprotected since a failover, and whether it goes on is not known: look at QEMU's log"
 
 
 def _meaning(domain: Domain) -> str:

@@ -48,7 +48,10 @@ def standing(seen: Observation, in_charge: bool) -> Standing:
     state = phase(seen)
     if state == "protected":
         return Standing(PROMOTED, HAS_THE_GUEST)
-    return Standing(DEGRADED, HAS_THE_GUEST, f"{state}: it has no standby in lockstep")
+    stopped = guest.still(seen)
+    return Standing(
+        DEGRADED, HAS_THE_GUEST, f"{state}: {stopped.in_a_line if stopped else 'it has no standby in lockstep'}"
+    )
 
 
 def unfit(seen: Observation, within: float = current.PROMOTE_WITHIN) -> Iterator[Problem]:

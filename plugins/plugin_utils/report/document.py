@@ -7,8 +7,8 @@
     made              when, ISO 8601
     runbook, pair     deploy, failover, ...; the pair's name in the inventory
     summary           sentence, tone (good, warning, bad, unknown), phase, holder, since
-    before, after     hosts (by name: state, message, phase, problems, notes, unfit, sync, observation), verdict,
-                      channels
+    before, after     hosts (by name: state, message, phase, stands_still, problems, notes, unfit, sync, observation),
+                      verdict, channels
     tasks             title, host, outcome, started, ended, seconds, served_after, unheard, changed, message, problems,
                       steps, runs; or null where nobody said what was done
     fence             host, ground, verified (null where a person confirmed it), method; or null
@@ -26,7 +26,7 @@ from typing import Any
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence as fences
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import guest, pair, remarks
 
 from . import channels, client, given, observed, summary, tasks, words
 
@@ -107,8 +107,8 @@ def _verdict(judged: Any) -> dict[str, Any] | None:
 def _host(result: Any) -> tuple[dict[str, Any], Observation | None]:
     """One host, from the registered result of a module that observed it, and its observation if it has one."""
     host: dict[str, Any] = {
-        "state": "not_asked", "message": None, "phase": None, "problems": [], "notes": [], "unfit": [], "sync": {},
-        "observation": None,
+        "state": "not_asked", "message": None, "phase": None, "stands_still": None, "problems": [], "notes": [],
+        "unfit": [], "sync": {}, "observation": None,
     }  # fmt: skip
     if result is None:
         return host, None
@@ -123,6 +123,7 @@ def _host(result: Any) -> tuple[dict[str, Any], Observation | None]:
         **host,
         "state": "observed",
         "phase": None if _unclear(seen) else pair.phase(seen),
+        "stands_still": guest.still(seen) is not None,
         "problems": remarks.problems(seen),
         "notes": remarks.notes(seen),
         "unfit": given.texts(given.mapping(result).get("unfit")),

@@ -28,7 +28,12 @@ STATES = {
 }
 
 UNHEARD = "unheard"  # failed over, and what the guest sends was not seen to leave its host
-FORMS = {**STATES, UNHEARD: ("{pair} {runs}unprotected, and clients do not reach it", "bad")}
+STILL = "still"  # in no lockstep, and its guest was seen not to run
+FORMS = {
+    **STATES,
+    UNHEARD: ("{pair} {runs}unprotected, and clients do not reach it", "bad"),
+    STILL: ("{pair} stands still{on}, unprotected", "bad"),
+}
 
 
 def summarise(document: dict[str, Any]) -> dict[str, Any]:
@@ -37,9 +42,11 @@ def summarise(document: dict[str, Any]) -> dict[str, Any]:
     phase, holder = judged.get("phase"), judged.get("holder")
     task = _served(document) if phase == "failed_over" else None
     since = served_at(task) if task else None
+    still = _stands_still_on(document, holder)
     if phase == "unprotected":
-        holder = holder or _runs_on(document)
-    state, tone = _state(document["pair"], UNHEARD if _unheard(document, phase) else phase, holder)
+        holder = holder or still or _runs_on(document)
+    form = STILL if still else UNHEARD if _unheard(document, phase) else phase
+    state, tone = _state(document["pair"], form, holder)
     if since:
         state += f", since {about(task)}{words.clock(since, '%Y-%m-%d %H:%M')}"
     parts = [state, *_client(document["client"])]
@@ -80,8 +87,21 @@ def _unheard(document: dict[str, Any], phase: str | None) -> bool:
 def _runs_on(document: dict[str, Any]) -> str | None:
     """The one host on which the domain runs, where no record says who holds the guest."""
     hosts = (document["after"] or {"hosts": {}})["hosts"]
-    active = [name for name, host in hosts.items() if _domain(host).get("state") in ("running", "paused")]
-    return active[0] if len(active) == 1 else None
+    running = [name for name, host in hosts.items() if _domain(host).get("state") == "running" and _answers(host)]
+    return running[0] if len(running) == 1 else None
+
+
+def _answers(host: dict[str, Any]) -> bool:
+    return not (host["observation"] or {}).get("monitor_problem")
+
+
+def _stands_still_on(document: dict[str, Any], holder: str | None) -> str | None:
+    """The host that has the guest, or may, where that was seen to stand still in no lockstep."""
+    hosts = (document["after"] or {"hosts": {}})["hosts"]
+    still = [name for name, host in hosts.items() if host.get("stands_still")]
+    if holder:
+        return holder if holder in still else None
+    return still[0] if len(still) == 1 else None
 
 
 def _domain(host: dict[str, Any]) -> dict[str, Any]:

@@ -199,3 +199,14 @@ def test_a_python_without_libvirt_is_an_error_with_a_remedy(monkeypatch: pytest.
     monkeypatch.setattr(module, "_Session", Session)
     with Hypervisor("without") as hypervisor, pytest.raises(ColoError, match=r"cannot import libvirt.*python3-libvirt"):
         hypervisor.version()
+
+
+@pytest.mark.parametrize(("active", "state"), [(True, "paused"), (False, "crashed")])
+def test_a_guest_that_panicked_and_whose_qemu_was_kept_is_not_off(active: bool, state: str) -> None:
+    """libvirt calls both crashed (qemuProcessGuestPanic with on_crash preserve)."""
+    names = ("NOSTATE", "RUNNING", "BLOCKED", "PAUSED", "SHUTDOWN", "SHUTOFF", "CRASHED", "PMSUSPENDED")
+    constants = {f"VIR_DOMAIN_{name}": number for number, name in enumerate(names)}
+    session = module._Session.__new__(module._Session)
+    session.libvirt = SimpleNamespace(**constants)
+    domain = SimpleNamespace(state=lambda: [constants["VIR_DOMAIN_CRASHED"], 0], isActive=lambda: int(active))
+    assert session._state(domain) == state

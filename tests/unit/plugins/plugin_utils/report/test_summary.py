@@ -52,6 +52,28 @@ def test_a_survivor_that_nobody_hears_is_not_said_to_serve() -> None:
     assert found["tone"] == "bad"
 
 
+def stopped(name: str, **changes: Any) -> dict[str, Any]:
+    found = cases.result(name)
+    seen = found["observation"]
+    seen["domain"]["state"] = "paused"
+    seen["monitor"] = changes.get("monitor", {**seen["monitor"], "running": False, "status": "paused"})
+    return {**found, "observation": {**seen, **changes}}
+
+
+@pytest.mark.parametrize("name", ["unprotected-primary", "described-primary", "syncing-primary", "failed-over-primary"])
+def test_a_guest_that_stands_still_is_not_said_to_run_or_serve(name: str) -> None:
+    seen = stopped(name)
+    host = seen["observation"]["host"]["name"]
+    found = cases.built(after={host: seen})["summary"]
+    assert (found["sentence"], found["tone"]) == (f"web1 stands still on {host}, unprotected.", "bad")
+
+
+def test_a_guest_of_which_nothing_answers_is_not_said_to_run() -> None:
+    silent = stopped("unprotected-primary", monitor=None, monitor_problem="no answer")
+    silent["observation"]["domain"]["state"] = "running"
+    assert cases.built(after={"kvm1": silent})["summary"]["sentence"] == "web1 is unprotected."
+
+
 def test_every_phase_has_its_words() -> None:
     assert set(summary.STATES) == set(PHASES)
     for phase in PHASES:
