@@ -54,7 +54,10 @@ options:
     type: bool
     default: true
   watch:
-    description: Seconds to count checkpoints and to measure the rate of a sync; V(0) for neither.
+    description:
+      - Seconds to count checkpoints and to measure the rate of a sync; V(0) for neither.
+      - Where a pair in lockstep completes none in them, the first is waited for, for up to twice the longest time
+        between two; only then is it known that there are none.
     type: float
     default: 0
   frames:
@@ -73,7 +76,8 @@ options:
   checkpoint:
     description:
       - Whether to wait for a whole checkpoint of a guest that is in lockstep, for at most five seconds more than the
-        longest time between two. It is counted in RV(observation), and without O(watch).
+        longest time between two, or twice that time if it is longer. It is counted in RV(observation), and without
+        O(watch).
     type: bool
     default: false
   secrets:

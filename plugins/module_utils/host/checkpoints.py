@@ -14,8 +14,12 @@ from .hypervisor import Hypervisor
 EVENT_PATIENCE = 1.0  # seconds
 
 
-def watch(hypervisor: Hypervisor, name: str, seconds: float, enough: int | None = None) -> Checkpoints:
+def watch(
+    hypervisor: Hypervisor, name: str, seconds: float, enough: int | None = None, patience: float = 0
+) -> Checkpoints:
     """Count the whole checkpoints of ``name``: up to ``seconds`` long, or until ``enough`` were seen.
+
+    Where none was, ``patience`` is how many seconds the first is waited for, if that is longer.
 
     A checkpoint is a STOP and the RESUME that ends it: QEMU has no counter of them, and migration status ``colo`` is
     also what a pair shows whose guest is stopped for ever (our measurement).
@@ -23,7 +27,9 @@ def watch(hypervisor: Hypervisor, name: str, seconds: float, enough: int | None 
     hypervisor.watch(name)
     hypervisor.events(name)  # what came before, as the stop and the resume of the entry, is no checkpoint
     begun, stopped, count, last = time.monotonic(), False, 0, None
-    while (left := begun + seconds - time.monotonic()) > 0 and (enough is None or count < enough):
+    while (left := begun + (seconds if count else max(seconds, patience)) - time.monotonic()) > 0:
+        if enough is not None and count >= enough:
+            break
         for event in hypervisor.events(name, min(EVENT_PATIENCE, left)):
             if event.name == "STOP":
                 stopped = True

@@ -30,6 +30,7 @@ from . import result
 from .goals import Request
 
 CHECKPOINT_PATIENCE = 5.0  # seconds on top of the longest time between two checkpoints
+MARGIN = 0.5  # seconds on top of that in which one is due, after which it is known that none came
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Ask:
     """What is looked at, and what is told of it, besides what libvirt and the host say at once.
 
     ``depth``: THOROUGH, or UNASKED where QEMU itself is not to be asked. ``watch``: seconds for which checkpoints are
-    counted, and a sync is measured.
+    counted, and a sync is measured; for longer where none came that may still be due.
     ``checkpoint``: of a primary in lockstep, wait for a whole one. ``frames``: watch the guest for those that COLO does
     not compare, where nobody has chosen what to do about them. ``trial``: start a domain like the peer's here, and end
     it at once, where all else that its standby needs is there. ``verdict``: over the pair, where a peer that is None
@@ -99,8 +100,9 @@ def _counted(
 ) -> tuple[Observation, dict[str, int]]:
     """What is seen ``seconds`` after ``before``, with the checkpoints meanwhile, and the rate of each sync."""
     began = time.monotonic()
+    patience = pair.due_within(before) + MARGIN if _in_lockstep(before) else 0
     try:
-        counted = watch(hypervisor, domain, seconds)
+        counted = watch(hypervisor, domain, seconds, patience=patience)
     except Timeout:  # the next look says why
         counted = None
     seen = replace(look(), checkpoints=counted)
@@ -129,13 +131,18 @@ def _judged(wanted: Wanted, seen: Observation, peer: Observation | None) -> dict
 
 def _with_checkpoint(hypervisor: Hypervisor, domain: str, seen: Observation) -> Observation:
     """The same, with the checkpoint that was waited for, of a primary that says it is in lockstep."""
-    if not (seen.record and seen.monitor and seen.monitor.colo == "primary"):
+    if not _in_lockstep(seen):
         return seen
     try:
-        longest = seen.record.checkpoint_delay / 1000 + CHECKPOINT_PATIENCE
+        longest = max(seen.record.checkpoint_delay / 1000 + CHECKPOINT_PATIENCE, pair.due_within(seen) + MARGIN)
         return replace(seen, checkpoints=watch(hypervisor, domain, longest, 1))
     except Timeout:  # then none is counted, and whoever needs one waits for longer and says why
         return seen
+
+
+def _in_lockstep(seen: Observation) -> bool:
+    """Whether it is a primary that says so of itself."""
+    return seen.record is not None and seen.monitor is not None and seen.monitor.colo == "primary"
 
 
 def _pending(wanted: Wanted, seen: Observation, peer: Observation) -> list[str] | None:

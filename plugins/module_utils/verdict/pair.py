@@ -24,8 +24,8 @@ class Verdict:
 
     ``phase`` is one of record.pair.PHASES, or ``unknown`` where no host told anything; ``holder`` the host whose copy
     is the guest's. In plain words: ``problems``, about each of which something is to be done, and ``notes``, which are
-    harmless. ``next`` is the playbook that leads on from here; empty where there is nothing to do. ``protected``: the
-    loss of either host costs no write.
+    harmless. ``next`` is the playbook that leads on from here; empty where there is nothing to do. ``protected``: it is
+    known that the loss of either host costs no write.
     """
 
     phase: str
@@ -69,9 +69,20 @@ def _primary_phase(seen: Observation) -> str:
 
 
 def _without_checkpoints(seen: Observation) -> bool:
-    """Whether checkpoints were watched for, twice as long as there should be one, and none came."""
+    """Whether checkpoints were watched for, for longer than one may take to come, and none came."""
     watched = seen.checkpoints
-    return watched is not None and not watched.count and watched.seconds * 1000 > 2 * seen.record.checkpoint_delay
+    return watched is not None and not watched.count and watched.seconds > due_within(seen)
+
+
+def _watched_too_briefly(seen: Observation) -> bool:
+    """Whether no checkpoint came, and it cannot be told from that whether any comes."""
+    watched = seen.checkpoints
+    return watched is not None and not watched.count and not _without_checkpoints(seen)
+
+
+def due_within(seen: Observation) -> float:
+    """Seconds in which a pair in lockstep has completed a checkpoint, unless it stands still."""
+    return 2 * seen.record.checkpoint_delay / 1000
 
 
 def _secondary_phase(seen: Observation) -> str:
@@ -116,7 +127,12 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
     if leads_on == "deploy" and _waits(state, holder) and (refused := [row.found for row in unmet]):
         leads_on = "unprotect"
         problems.append(f"a new standby would be refused: {'; '.join(refused)}. unprotect frees the guest")
-    return Verdict(state, holder.host.name, tuple(problems), notes, leads_on, state == "protected")
+    if unknown := state == "protected" and _watched_too_briefly(holder):
+        leads_on = "status"
+        problems.append(
+            f"none was completed in {holder.checkpoints.seconds:.0f} s: whether checkpoints are is not known"
+        )
+    return Verdict(state, holder.host.name, tuple(problems), notes, leads_on, state == "protected" and not unknown)
 
 
 def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[str]]:

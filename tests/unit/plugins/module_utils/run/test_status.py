@@ -110,7 +110,7 @@ def test_where_libvirt_waits_for_a_qemu_that_hangs_what_it_knows_without_it_is_t
 def test_a_watch_that_libvirt_does_not_answer_is_no_end_of_the_look(
     asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def watch(*_what: Any) -> None:
+    def watch(*_what: Any, **_patience: float) -> None:
         raise Timeout("libvirt did not answer events within 11 s")
 
     asked["seen"] = recorded("protected-primary")
@@ -171,3 +171,31 @@ def test_of_passwords_it_is_known_what_is_still_to_do_where_the_peer_came_with_t
     primary = replace(with_password(recorded("protected-primary"), "one"), checkpoints=Checkpoints(1.5, 1))
     handed_on = from_data(Observation, returned(primary, secrets=secrets)["observation"])
     assert look(handed_on, disks=disks, address="10.77.0.2", peer_address="10.77.0.1")["pending"] == pending
+
+
+@pytest.mark.parametrize(
+    ("name", "delay", "patience"),
+    [
+        ("protected-primary", 2000, 4.5),
+        ("protected-primary", 10000, 20.5),
+        ("syncing-primary", 10000, 0),
+        ("protected-secondary", 10000, 0),
+    ],
+)
+def test_a_pair_is_not_called_well_before_a_checkpoint_would_have_come(
+    monkeypatch: pytest.MonkeyPatch, name: str, delay: int, patience: float
+) -> None:
+    seen, waited = recorded(name), []
+    record = replace(seen.record, checkpoint_delay=delay)
+    seen = replace(seen, domain=replace(seen.domain, record=record, live_record=record), checkpoints=None)
+
+    def watch(_libvirt: Any, _name: str, seconds: float, *, patience: float) -> Checkpoints:
+        waited.append(patience)
+        return Checkpoints(max(seconds, patience), 0, None)
+
+    monkeypatch.setattr(status, "observe", lambda *_what, **_more: seen)
+    monkeypatch.setattr(status, "watch", watch)
+    asked = Request("web1", seen.host.name, peer=recorded("unprotected-secondary"))
+    found = status.status(None, asked, status.Ask(watch=5, verdict=True))
+    assert waited == [patience]
+    assert (found["phase"] == "stalled") is (patience > 0)

@@ -6,7 +6,11 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import channels
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate, Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Certificate,
+    Checkpoints,
+    Observation,
+)
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PHASES, PKI_DIRECTORY
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, pair, remarks
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
@@ -159,6 +163,26 @@ def test_a_lockstep_without_checkpoints_is_stalled() -> None:
     """The standby's host stands still, the primary's QEMU says colo and running, and no checkpoint comes."""
     assert recorded("peer-frozen-primary").checkpoints.count == 0
     assert pair.phase(recorded("peer-frozen-primary")) == "stalled"
+
+
+@pytest.mark.parametrize(
+    ("delay", "count", "found"),
+    [
+        (2000, 0, ("stalled", False, "unprotect")),
+        (3000, 0, ("protected", False, "status")),
+        (3000, 1, ("protected", True, "")),
+    ],
+)
+def test_a_pair_is_protected_only_where_it_could_have_been_seen_that_it_is_not(
+    delay: int, count: int, found: tuple[str, bool, str]
+) -> None:
+    seen = recorded("protected-primary")
+    record = replace(seen.record, checkpoint_delay=delay)
+    watched = Checkpoints(5.0, count, None)
+    primary = replace(seen, checkpoints=watched, domain=replace(seen.domain, record=record, live_record=record))
+    verdict = pair.pair(primary, recorded("protected-secondary"))
+    assert (verdict.phase, verdict.protected, verdict.next) == found
+    assert any("none was completed in 5 s" in words for words in verdict.problems) is (found[2] == "status")
 
 
 @pytest.mark.parametrize("name", ["protected-primary", "protected-secondary"])
