@@ -61,7 +61,7 @@ def _primary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> I
     if seen.monitor is None:
         return
     yield from halves.peer_problems(seen.record, peer)
-    if peer.record is None:
+    if peer.record is None or seen.record.role != "primary":  # a survivor's record has no channels
         return
     yield from _standby_problems(seen, peer)
     if not any(name in seen.monitor.chardevs for name in states.sockets(seen)):

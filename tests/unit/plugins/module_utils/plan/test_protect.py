@@ -257,6 +257,13 @@ def test_what_does_not_belong_together_is_refused() -> None:
         primary(silent)
 
 
+def test_a_survivor_is_no_primary_whatever_the_other_host_is() -> None:
+    """Its record has no channels any more."""
+    for peer in STATES:
+        with pytest.raises(Refusal, match="the domain is the alone of its pair"):
+            protect.primary(WANTED, recorded("failed-over-primary"), recorded(peer))
+
+
 def test_a_port_in_use_is_refused_until_it_is_ours() -> None:
     def taken(name: str) -> Observation:
         seen = recorded(name)
