@@ -143,8 +143,19 @@ served_after:
 unheard:
   description:
     - Why clients do not reach the guest, in plain words - it stands still, or what it sends does not leave the host.
-      Empty where each of its NICs was heard to leave the host by an uplink of its bridge, or the bridge has none.
-    - Looked at for 1.5 seconds after the guest told the switches where it is.
+    - Empty does not say that they do, see RV(unsure).
+    - Looked at for 3 seconds at most after the guest told the switches where it is.
+    - A bridge that leads out of the host no more is among it where the record has it that the guest's did when the pair
+      was formed.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+unsure:
+  description:
+    - What of the guest's way to its clients was not watched, or nobody was heard on, in plain words.
+    - Empty where what each NIC sends was seen to leave by an uplink of its bridge and something for it to come in
+      there, and where this run had nothing to announce.
   returned: success
   type: list
   elements: str

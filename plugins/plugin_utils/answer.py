@@ -51,6 +51,7 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "unfit": (list,),
     "unforeseen": (list,),
     "unheard": (list,),
+    "unsure": (list,),
     "verdict": (dict,),
     "vhost": (dict,),
     "warnings": (list,),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether what a tap sends is seen to leave by an uplink of its bridge, in a network namespace of its own."""
+"""Whether what a tap sends is seen to leave by an uplink of its bridge, and what is sent to it to come in there, in a
+network namespace of its own."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ def tap(name):
     fcntl.ioctl(handle, 0x400454CA, struct.pack("16sH", name.encode(), 0x1002))  # TUNSETIFF, IFF_TAP | IFF_NO_PI
     return handle
 
-def speak(handle, seconds):
-    frame = b"\\xff" * 6 + bytes.fromhex("525400000001") + b"\\x80\\x35" + bytes(46)
+GUEST = bytes.fromhex("525400000001")
+def speak(handle, seconds, destination=b"\\xff" * 6, source=GUEST):
+    frame = destination + source + b"\\x80\\x35" + bytes(46)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         os.write(handle, frame)
@@ -47,10 +49,13 @@ if case != "no bridge":
 if case == "filter":
     chain = "add chain bridge t f { type filter hook forward priority 0; }"
     subprocess.run(["nft", f"add table bridge t; {chain}; add rule bridge t f drop"], check=True)
+other = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+other.bind(("far0", 0))
 if case == "another":  # the same address is heard from the uplink alone
-    other = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-    other.bind(("far0", 0))
     handle = other.fileno()
+if case == "well":
+    client = bytes.fromhex("525400000002")
+    threading.Thread(target=speak, args=(other.fileno(), 2.5, GUEST, client), daemon=True).start()
 threading.Thread(target=speak, args=(handle, 2.5), daemon=True).start()
 began = time.monotonic()
 (found,) = leaving.watch({"52:54:00:00:00:01": "vnet0"}, 1.5)
@@ -61,7 +66,8 @@ print(json.dumps({**asdict(found), "took": time.monotonic() - began}))
 @pytest.mark.parametrize(
     ("case", "seen"),
     [
-        ("well", {"bridge": "br0", "learned": "vnet0", "uplinks": ["up0"], "left": True}),
+        ("well", {"bridge": "br0", "learned": "vnet0", "uplinks": ["up0"], "left": True, "answered": True}),
+        ("nobody", {"bridge": "br0", "learned": "vnet0", "uplinks": ["up0"], "left": True, "answered": False}),
         ("filter", {"bridge": "br0", "learned": "vnet0", "uplinks": ["up0"], "left": False}),
         ("no uplink", {"bridge": "br0", "learned": "vnet0", "uplinks": [], "left": False}),
         ("no bridge", {"bridge": None, "learned": None, "uplinks": [], "left": False}),
@@ -75,4 +81,4 @@ def test_what_leaves(case: str, seen: dict) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
     assert {key: found[key] for key in seen} == seen
-    assert (found["took"] < 1) is bool(found["left"] or not found["uplinks"])
+    assert (found["took"] < 1) is bool(found["answered"] or not found["uplinks"])

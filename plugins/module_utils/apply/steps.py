@@ -84,6 +84,8 @@ class Outcome:
     checkpoints: Checkpoints | None = None
     answers: Answers | None = None
     announced: tuple[Announced, ...] = ()
+    watched: bool = False  # whether it was tried to see where the guest is announced
+    unwatched: str | None = None  # why that could not be seen
     damaged: dict[str, str] = field(default_factory=dict)  # images that were checked and found wrong: what is wrong
     changed: bool = False
 
@@ -221,8 +223,11 @@ class Apply:
 
     def _see_announced(self, step: Step, taps: dict[str, str]) -> None:
         """What comes of it is told, and fails nothing: the guest serves, whoever hears it."""
-        with contextlib.suppress(ColoError):
+        self.outcome.watched, self.outcome.unwatched = True, None
+        try:
             self.outcome.announced = leaving.watch(taps, step.timeout)
+        except ColoError as error:
+            self.outcome.unwatched = error.what
 
     def _release(self, _step: Step, peer: str, ports: list[int]) -> None:
         sockets.release_sockets(peer, ports)

@@ -53,13 +53,11 @@ def settle(root: etree._Element, record: Record) -> Record:
 def _settle_nic(root: etree._Element, existing: Record | None, nic: NicRecord) -> NicRecord:
     known = next((item for item in existing.nics if item.mac == nic.mac), None) if existing else None
     interface = find_nic(root, nic.mac, required=known is None)
-    if interface is None:
-        # Taken out by the user while the pair is there: no reason to fail in the middle of a failover.
-        return known or nic
-    driver = interface.find("driver")
-    if driver is None or driver.get("name") != "qemu":
-        return NicRecord(nic.mac, None if driver is None else driver.get("name"), driver is not None)
-    return known or nic
+    # One that was taken out by the user while the pair is there is no reason to fail in the middle of a failover.
+    driver = None if interface is None else interface.find("driver")
+    if interface is None or (driver is not None and driver.get("name") == "qemu"):
+        return dataclasses.replace(known or nic, uplink=nic.uplink)
+    return NicRecord(nic.mac, None if driver is None else driver.get("name"), driver is not None, nic.uplink)
 
 
 def _incoming_is_ours(root: etree._Element, existing: Record | None) -> bool:

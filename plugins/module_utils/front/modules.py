@@ -109,9 +109,9 @@ def served_after(done: Result, _asked: Request) -> dict[str, Any]:
 
 
 def survived(done: Result, asked: Request) -> dict[str, Any]:
-    """What colo_failover adds: ``served_after``, ``unheard``, and ``heard`` where a standby had heard something."""
+    """What colo_failover adds: ``served_after``, ``unheard``, ``unsure``, and ``heard`` where a standby had heard."""
     heard = done.before.heard
-    told = {**served_after(done, asked), "unheard": result.unheard(done)}
+    told = {**served_after(done, asked), "unheard": result.unheard(done), "unsure": result.unsure(done)}
     return {**told, **({"heard": asdict(heard)} if heard else {})}
 
 

@@ -167,14 +167,24 @@ def _attach(listener: socket.socket, words: list[tuple[int, int, int, int]]) -> 
 
 def sent_by(mac: str, port: str) -> socket.socket:
     """A socket that hears the frames from this address which the host sends out by a port, and nothing else."""
-    sender = bytes.fromhex(mac.replace(":", ""))
+    return _of_address(mac, port, len(_bytes(mac)), outgoing=True)  # behind the destination
+
+
+def sent_to(mac: str, port: str) -> socket.socket:
+    """A socket that hears the frames to this address which come in by a port, and nothing else."""
+    return _of_address(mac, port, 0, outgoing=False)
+
+
+def _of_address(mac: str, port: str, place: int, *, outgoing: bool) -> socket.socket:
+    """Frames that have this address at that place."""
+    address, (when_out, when_in) = _bytes(mac), (0, 5) if outgoing else (5, 0)
     words = [
         (LOAD_WORD, 0, 0, AD_OFFSET + AD_PKTTYPE),
-        (EQUAL, 0, 5, PACKET_OUTGOING),
-        (LOAD_WORD, 0, 0, len(sender)),  # behind the destination
-        (EQUAL, 0, 3, int.from_bytes(sender[:4], "big")),
-        (LOAD_HALF, 0, 0, len(sender) + 4),
-        (EQUAL, 0, 1, int.from_bytes(sender[4:], "big")),
+        (EQUAL, when_out, when_in, PACKET_OUTGOING),
+        (LOAD_WORD, 0, 0, place),
+        (EQUAL, 0, 3, int.from_bytes(address[:4], "big")),
+        (LOAD_HALF, 0, 0, place + 4),
+        (EQUAL, 0, 1, int.from_bytes(address[4:], "big")),
         (LEAVE, 0, 0, SNAPLEN),
         (LEAVE, 0, 0, 0),
     ]
@@ -182,6 +192,10 @@ def sent_by(mac: str, port: str) -> socket.socket:
     _attach(listener, words)
     listener.bind((port, ETH_P_ALL))
     return listener
+
+
+def _bytes(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
 
 
 def _receive(listener: socket.socket) -> tuple[bytes, int | None]:

@@ -16,8 +16,10 @@ from ..errors import ColoError
 from ..observation.seen import Announced
 from . import frames
 from .command import run
+from .uplinks import uplinks_of
 
 NETWORK = Path("/sys/class/net")
+LEFT, ANSWERED = "left", "answered"
 DEADLINE = 5.0  # seconds; bridge takes some milliseconds
 
 
@@ -25,12 +27,6 @@ def master_of(device: str) -> Path | None:
     """The device, below /sys/class/net, that a network device is a port of; None where it is of nothing."""
     master = NETWORK / device / "master"
     return master.resolve() if master.exists() else None
-
-
-def uplinks(bridge: str) -> tuple[str, ...]:
-    """The ports of a bridge but the taps of guests."""
-    ports = sorted(port.name for port in (NETWORK / bridge / "brif").glob("*"))
-    return tuple(port for port in ports if not (NETWORK / port / "tun_flags").exists())
 
 
 def learned(bridge: str) -> dict[str, str]:
@@ -53,29 +49,31 @@ def places(taps: Mapping[str, str]) -> tuple[Announced, ...]:
         if master is None:
             found.append(Announced(mac, tap))
         elif (master / "bridge").exists():
-            found.append(Announced(mac, tap, master.name, learned(master.name).get(mac), uplinks(master.name)))
+            found.append(Announced(mac, tap, master.name, learned(master.name).get(mac), uplinks_of(master.name)))
     return tuple(found)
 
 
 def watch(taps: Mapping[str, str], seconds: float) -> tuple[Announced, ...]:
-    """As ``places``, and of each whether a frame has gone out by an uplink of its bridge.
+    """As ``places``, and of each whether a frame of it has gone out by an uplink of its bridge, and one to it come in.
 
-    Returns once one of each NIC has, or after ``seconds``. ColoError where the uplinks cannot be watched.
+    Returns once both is so of each NIC, or after ``seconds``. ColoError where the uplinks cannot be watched.
     """
-    listeners: dict[socket.socket, str] = {}
-    left: set[str] = set()
+    listeners: dict[socket.socket, tuple[str, str]] = {}
+    heard: set[tuple[str, str]] = set()
     try:
         for place in places(taps):
             for port in place.uplinks:
-                listeners[frames.sent_by(place.mac, port)] = place.mac
+                listeners[frames.sent_by(place.mac, port)] = place.mac, LEFT
+                listeners[frames.sent_to(place.mac, port)] = place.mac, ANSWERED
         deadline = time.monotonic() + seconds
-        while left != set(listeners.values()) and (patience := deadline - time.monotonic()) > 0:
+        while heard != set(listeners.values()) and (patience := deadline - time.monotonic()) > 0:
             for ready in select.select(list(listeners), [], [], patience)[0]:
                 ready.recv(frames.SNAPLEN)
-                left.add(listeners[ready])
+                heard.add(listeners[ready])
+        found = places(taps)
     except OSError as error:
         raise ColoError(f"the uplinks of the guest's bridge cannot be watched: {error}") from error
     finally:
         for listener in listeners:
             listener.close()
-    return tuple(place.watched(place.mac in left) for place in places(taps))
+    return tuple(place.watched((place.mac, LEFT) in heard, (place.mac, ANSWERED) in heard) for place in found)

@@ -25,7 +25,8 @@ class Sights:
 
     ``uuid``: of a domain which this host may not have yet. ``images``: (path, format) besides those of the record.
     ``files``: paths to look for. ``peer_address``: how far that is, is measured. ``uncompared``: the operator's choice
-    about frames that COLO does not compare, if the guest is to be watched for them where nobody has chosen.
+    about frames that COLO does not compare, if the guest is to be watched for them where nobody has chosen. ``macs``:
+    of the peer's guest, whether this host's bridges have heard them.
     ``user``, ``group``: to whom new images are to be given.
     """
 
@@ -36,3 +37,4 @@ class Sights:
     uncompared: str | None = None
     user: str | None = None
     group: str | None = None
+    macs: tuple[str, ...] = ()

@@ -95,13 +95,14 @@ class Lan:
 
     bridge: str
     mtu: int  # the least of its own and its uplinks'
-    uplinks: tuple[str, ...] = ()  # its ports that are no taps
+    uplinks: tuple[str, ...] = ()  # its ports by which frames leave the host
     vlans: tuple[int, ...] = ()  # those that its uplinks are in
     dead: tuple[str, ...] = ()  # uplinks that are down, or have no carrier
     up: bool | None = None
     filters: bool = False  # it keeps VLANs apart, each port being in some of them
     own: int | None = None  # the VLAN that a tap is put into which names none (default_pvid); None: none
     carried: tuple[Carried, ...] | None = None  # by its uplinks, of one that filters; None: unknown
+    hears: tuple[str, ...] = ()  # MAC addresses of the peer's guest from which frames have come in by an uplink
 
 
 @dataclass(frozen=True)
@@ -450,12 +451,13 @@ class Announced:
     tap: str
     bridge: str | None = None  # of which the tap is a port
     learned: str | None = None  # the port at which the bridge has this address; None where it has it nowhere
-    uplinks: tuple[str, ...] = ()  # ports of the bridge that are no taps
+    uplinks: tuple[str, ...] = ()  # ports of the bridge by which frames leave the host
     left: bool | None = None  # whether a frame of it went out by one of them; None: not watched
+    answered: bool | None = None  # whether a frame to it came in by one of them; None: not watched
 
-    def watched(self, left: bool) -> Announced:
-        """The same place with what was watched: whether a frame of the guest has ``left`` its host."""
-        return replace(self, left=left)
+    def watched(self, left: bool, answered: bool) -> Announced:
+        """The same place with what was watched: whether a frame of the guest has ``left`` its host, or one come."""
+        return replace(self, left=left, answered=answered)
 
 
 @dataclass(frozen=True)

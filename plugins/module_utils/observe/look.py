@@ -65,7 +65,8 @@ def observe(
         return _of_domain(hypervisor, seen, directory, sights)
     # The QEMU is that of the domain, or else the distribution's. It takes as long to start as all the rest to be seen.
     with emulator.asked((domain.emulator if domain else None) or emulator.DEFAULT_EMULATOR) as answer:
-        seen = _of_domain(hypervisor, replace(seen, host=_whole(seen.host, hypervisor, name)), directory, sights)
+        whole = _whole(seen.host, hypervisor, name, sights)
+        seen = _of_domain(hypervisor, replace(seen, host=whole), directory, sights)
         seen = _with_equipment(seen, directory, sights)
         return replace(seen, host=replace(seen.host, emulator=answer()))
 
@@ -151,7 +152,7 @@ def _places(seen: Observation) -> tuple[Announced, ...]:
     return leaving.places({nic.mac: nic.tap for nic in seen.domain.nics if nic.tap})
 
 
-def _whole(here: Host, hypervisor: Hypervisor, name: str | None) -> Host:
+def _whole(here: Host, hypervisor: Hypervisor, name: str | None, sights: Sights) -> Host:
     """With what it has, for whatever domain."""
     devices = links.devices()
     return replace(
@@ -176,7 +177,7 @@ def _whole(here: Host, hypervisor: Hypervisor, name: str | None) -> Host:
         libvirt_guests=libvirt_guests(),
         apparmor=equipment.apparmor(),
         apparmor_rules=equipment.apparmor_rules(),
-        **surroundings(hypervisor),
+        **surroundings(hypervisor, sights.macs),
     )
 
 

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import ColoError
+from ..host import leaving
 from ..host.command import run
 from ..host.hypervisor import Hypervisor
 from ..host.links import has_carrier, link_up, mtu
 from ..host.sockets import listening
+from ..host.uplinks import uplinks_of
 from ..observation.seen import Carried, KnownDomain, Lan, Network
 from ..record.schema import etree
 
@@ -23,11 +25,14 @@ NETWORK = "/sys/class/net"
 UNTAGGED = "Egress Untagged"  # the word of bridge(8) for a VLAN whose frames leave without its tag
 
 
-def surroundings(hypervisor: Hypervisor) -> dict[str, Any]:
-    """What this host has of such things, as fields of an observation's Host by their names."""
+def surroundings(hypervisor: Hypervisor, macs: Container[str] = ()) -> dict[str, Any]:
+    """What this host has of such things, as fields of an observation's Host by their names.
+
+    ``macs``: addresses of the peer's guest, which may be heard here.
+    """
     stock = hypervisor.stock()
     return {
-        "lans": lans(),
+        "lans": lans(macs),
         "networks": tuple(network(text, active) for text, active in stock["networks"]),
         "network_filters": None if stock["filters"] is None else tuple(sorted(stock["filters"])),
         "domains": tuple(KnownDomain(name, uuid) for uuid, name in sorted(stock["domains"].items())),
@@ -47,18 +52,17 @@ def network(xml: str, active: bool) -> Network:
     )
 
 
-def lans() -> tuple[Lan, ...]:
-    """What each bridge leads to; a port is an uplink unless it is the tap of a guest."""
+def lans(macs: Container[str] = ()) -> tuple[Lan, ...]:
+    """What each bridge leads to, and which of these addresses it has heard from there."""
     vlans = _vlans()
-    found = (_lan(bridge, vlans) for bridge in sorted(Path(NETWORK).glob("*/bridge")))
+    found = (_lan(bridge, vlans, macs) for bridge in sorted(Path(NETWORK).glob("*/bridge")))
     return tuple(lan for lan in found if lan)
 
 
-def _lan(bridge: Path, vlans: dict[str, int]) -> Lan | None:
+def _lan(bridge: Path, vlans: dict[str, int], macs: Container[str]) -> Lan | None:
     """None of a bridge that has gone meanwhile, as those of guests do; a port that has gone is none."""
     device = bridge.parent
-    ports = sorted(port.name for port in (device / "brif").glob("*"))
-    sizes = {port: mtu(port) for port in ports if not Path(NETWORK, port, "tun_flags").exists()}
+    sizes = {port: mtu(port) for port in uplinks_of(device.name)}
     uplinks = tuple(port for port, size in sizes.items() if size is not None)
     own = mtu(device.name)
     if own is None:
@@ -67,10 +71,17 @@ def _lan(bridge: Path, vlans: dict[str, int]) -> Lan | None:
     dead = tuple(port for port in uplinks if not has_carrier(port))
     smallest = min([own, *(sizes[port] for port in uplinks)])
     lan = Lan(device.name, smallest, uplinks, tuple(sorted(tagged)), dead, link_up(device.name))
+    if macs and uplinks:
+        lan = replace(lan, hears=_heard(lan, macs))
     try:
         return _with_filter(lan, bridge)
     except OSError:
         return None
+
+
+def _heard(lan: Lan, macs: Container[str]) -> tuple[str, ...]:
+    heard = leaving.learned(lan.bridge).items()
+    return tuple(sorted(mac for mac, port in heard if mac in macs and port in lan.uplinks))
 
 
 def _with_filter(lan: Lan, settings: Path) -> Lan:

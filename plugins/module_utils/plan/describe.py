@@ -19,7 +19,7 @@ from ..observation.seen import Domain, Marker, Observation
 from ..record import images
 from ..record.pair import EXCEPT_PROXY, OFF, PKI_DIRECTORY, Endpoint, NicRecord, Record
 from ..record.wanted import Wanted
-from ..verdict import copies, guest, originals, preflight, wishes
+from ..verdict import copies, guest, originals, preflight, reach, wishes
 from ..verdict.problem import Problem, refuse_if
 from ..verdict.requirements import encryption
 from ..verdict.requirements.link import free_block
@@ -66,11 +66,22 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
         peer=Endpoint(peer.host.name, peer.host.machine_id, wanted.peer_address),
         first_port=first_port,
         disks=disks,
-        nics=tuple(NicRecord(nic.mac, nic.driver, nic.driver_element) for nic in reading.nics(domain.inactive_xml)),
+        nics=_nics(seen),
         autostart_before=old.autostart_before if old else domain.autostart,
         checkpoint_delay=wanted.checkpoint_delay,
         uncompared=uncompared.treatment(wanted.uncompared),
         **_encryption(encryption.chosen(wanted, seen)),
+    )
+
+
+def _nics(seen: Observation) -> tuple[NicRecord, ...]:
+    """Whether a NIC's bridge has an uplink is written down when the pair is formed, and no more once it is up."""
+    domain, old = _known(seen), seen.record
+    kept = {nic.mac: nic.uplink for nic in old.nics} if old and states.is_up(seen) else None
+    found = reach.with_uplink(seen) if kept is None else kept
+    return tuple(
+        NicRecord(nic.mac, nic.driver, nic.driver_element, found.get(nic.mac))
+        for nic in reading.nics(domain.inactive_xml)
     )
 
 

@@ -29,7 +29,7 @@ APPLIES_TO = {
     "alone": ("failed_over", "degraded"),
 }
 ROUNDS = 5  # announcements of the guest's addresses to the switches
-ANNOUNCED_WITHIN = 1.5  # seconds; the last of them goes out 0.8 s after the first
+ANNOUNCED_WITHIN = 3.0  # seconds; the last of them goes out 0.8 s after the first, and then clients try once more
 ANNOUNCE = {"initial": 50, "max": 550, "rounds": ROUNDS, "step": 100}  # milliseconds; QEMU's own defaults
 
 

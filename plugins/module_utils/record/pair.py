@@ -127,15 +127,22 @@ class DiskRecord:
 
 @dataclass(frozen=True)
 class NicRecord:
-    """A replicated NIC, and what its <driver> was before: absent, without a name, or with one."""
+    """A replicated NIC, and what its <driver> was before: absent, without a name, or with one.
+
+    ``uplink``: whether its bridge had one where the guest was when the pair was formed; None: an earlier version
+    did not look.
+    """
 
     mac: str
     driver_before: str | None
     driver_element_before: bool
+    uplink: bool | None = None
 
     def __post_init__(self) -> None:
         _match(_MAC, self.mac, "a NIC's MAC address")
         _flag(self.driver_element_before, f"driver_element_before of NIC {self.mac}")
+        if self.uplink is not None:
+            _flag(self.uplink, f"uplink of NIC {self.mac}")
         if self.driver_before is not None:
             _text(self.driver_before, f"the original driver of NIC {self.mac}")
             if not self.driver_element_before:

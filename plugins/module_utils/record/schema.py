@@ -183,6 +183,7 @@ SCHEMA = """\
       <attribute name="autostart"><ref name="yesNo"/></attribute>
       <zeroOrMore>
         <element name="interface">
+          <optional><attribute name="uplink"><ref name="yesNo"/></attribute></optional>
           <element name="mac"><attribute name="address"><ref name="mac"/></attribute></element>
           <optional>
             <element name="driver"><optional><attribute name="name"><ref name="text"/></attribute></optional></element>

@@ -152,6 +152,8 @@ def _write_original(pair: etree._Element, record: Record) -> None:
     original = _add(pair, "original", autostart="yes" if record.autostart_before else "no")
     for nic in record.nics:
         interface = _add(original, "interface")
+        if nic.uplink is not None:
+            interface.set("uplink", "yes" if nic.uplink else "no")
         _add(interface, "mac", address=nic.mac)
         if nic.driver_element_before:
             driver = _add(interface, "driver")
@@ -291,7 +293,9 @@ def _read_path(image: etree._Element) -> str:
 def _read_nic(interface: etree._Element) -> NicRecord:
     driver = interface.find(_tag("driver"))
     name = None if driver is None else driver.get("name")
-    return NicRecord(_child(interface, "mac").get("address"), name, driver is not None)
+    uplink = interface.get("uplink")
+    known = None if uplink is None else uplink == "yes"
+    return NicRecord(_child(interface, "mac").get("address"), name, driver is not None, known)
 
 
 def _child(element: etree._Element, name: str) -> etree._Element:

@@ -123,6 +123,8 @@ class Half:
         served = done.outcome.served_after
         if served is not None:
             self._say(f"the cluster has fenced {ground.host}: the guest was free to serve after {1000 * served:.0f} ms")
+        for words in [*result.unheard(done), *result.unsure(done)]:
+            self._say(words)
         for words in done.unforeseen:
             self._say(f"surviving did not foresee this: {words}")
 

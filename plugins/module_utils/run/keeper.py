@@ -355,6 +355,8 @@ class Keeper(threading.Thread):
         free = 0 if served is None else began + served
         moments = f"decided at {began:.4f}, ended at {self._ended_at or 0:.4f}, served at {free:.4f}"
         self._say(f"{self.domain}: {decision.action} took {took} ms, {moments} ({steps})")
+        for words in [*result.unheard(done), *result.unsure(done)]:
+            self._say(f"{self.domain}: {words}")
         for words in done.unforeseen:
             self._say(f"{self.domain}: {decision.action} did not foresee this: {words}")
 

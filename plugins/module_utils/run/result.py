@@ -64,6 +64,11 @@ def unheard(result: Result) -> list[str]:
     return [*([stopped.in_a_line] if stopped else []), *reach.unheard(result.after)]
 
 
+def unsure(result: Result) -> list[str]:
+    """What is not known of the way of clients to the guest, of a run that has announced it here."""
+    return list(reach.unsure(result.after, result.outcome.unwatched)) if result.outcome.watched else []
+
+
 def _jobs(observation: Observation) -> dict[str, Job]:
     return observation.monitor.jobs if observation.monitor else {}
 

@@ -63,4 +63,5 @@ def sights(wanted: Wanted, holder: Observation) -> Sights:
     copies_there = images.files(images.of_standby(wanted, None, home, disks))
     directories = {os.path.dirname(path) for path, _kind, _size in copies_there} - {home}  # home is made
     files = (*domain.files, *sorted(directories))
-    return Sights(domain.uuid, tuple((path, kind) for path, kind, _size in copies_there), files)
+    macs = tuple(nic.mac for nic in domain.nics)
+    return Sights(domain.uuid, tuple((path, kind) for path, kind, _size in copies_there), files, macs=macs)

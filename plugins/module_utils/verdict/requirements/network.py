@@ -152,7 +152,7 @@ def _leads_as_far(row: Row, nic: Nic, here: tuple[Host, str | None], there: tupl
     if other.up is False and one.up is not False:
         row.wrong(f"{where}, is down", "Set it up (ip link set dev ... up), and have it come up with the host")
     elif one.uplinks and not other.uplinks:
-        row.wrong(f"{where}, has no port but those of guests, and {one.bridge} of {home} has", remedy)
+        row.wrong(f"{where}, has no port that leads out of the host, and {one.bridge} of {home} has", remedy)
     elif set(one.dead) < set(one.uplinks) and other.uplinks and set(other.dead) == set(other.uplinks):
         row.wrong(f"{where}, leads nowhere: its port {', '.join(other.dead)} is down or has no carrier", remedy)
     elif one.vlans != other.vlans:
@@ -225,13 +225,20 @@ def _list(numbers: tuple[int, ...]) -> str:
 
 
 def _other_bridge(row: Row, domain: Domain, known: dict[str, Network], there: Host) -> None:
-    """A note: the same LAN may be on bridges of different names, and only a person knows."""
+    """A note: the same LAN may be on bridges of different names, and only a person knows, unless the guest is heard."""
     for nic in domain.nics:
         network = known.get(nic.network) if nic.network else None
-        if network and network.active and network.bridge and network.bridge != nic.bridge:
+        if not (network and network.active and network.bridge and network.bridge != nic.bridge):
+            continue
+        lan = _lan(there, network.bridge)
+        if lan is None or nic.mac not in lan.hears:
+            by = f", with its port {', '.join(lan.uplinks)}" if lan and lan.uplinks else ""
             row.note(
-                f"network {nic.network} leads to bridge {network.bridge} on {there.name}, and to {nic.bridge} here",
-                "Be sure that both are the same LAN; lockstep.colo.drill does not prove it",
+                f"network {nic.network} leads to bridge {network.bridge} on {there.name}{by}, and to {nic.bridge} "
+                f"here: both are there, and that they are the same LAN is not proven, since {network.bridge} has not "
+                f"heard NIC {nic.mac} by such a port",
+                "Be sure that both are the same LAN; lockstep.colo.drill does not prove it. Where they are, it is "
+                "proven once the guest has said something to all of it, such as an ARP request, within 5 minutes",
             )
 
 

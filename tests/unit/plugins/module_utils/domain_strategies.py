@@ -59,10 +59,13 @@ def disk_records(draw: st.DrawFn, role: str, target: str) -> DiskRecord:
     )
 
 
+uplinks = st.sampled_from((None, True, False))
+
+
 @st.composite
 def nic_records(draw: st.DrawFn, mac: str) -> NicRecord:
     name = draw(st.none() | texts)
-    return NicRecord(mac, name, name is not None or draw(st.booleans()))
+    return NicRecord(mac, name, name is not None or draw(st.booleans()), draw(uplinks))
 
 
 @st.composite
@@ -97,7 +100,7 @@ def records_of(draw: st.DrawFn, xml: str, role: str | None = None) -> Record:
     return Record(
         **{
             **{field: getattr(record, field) for field in record.__dataclass_fields__},
-            "nics": tuple(NicRecord(nic.mac, nic.driver, nic.driver_element) for nic in own),
+            "nics": tuple(NicRecord(nic.mac, nic.driver, nic.driver_element, draw(uplinks)) for nic in own),
             "disks": tuple(draw(disk_records(record.role, target)) for target in named),
         }
     )

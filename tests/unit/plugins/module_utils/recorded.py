@@ -12,7 +12,7 @@ from pathlib import Path
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
-from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DROP, OFF
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DROP, OFF, Record
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import COMMAND, Fence
 
@@ -60,9 +60,13 @@ ENTRY_STEPS = {
 
 
 def dropping(seen: Observation) -> Observation:
-    """A recording of before there was a choice about frames that are not compared, as it is where they are dropped."""
-    record = replace(seen.record, uncompared=DROP)
-    live = seen.domain.live_record and replace(seen.domain.live_record, uncompared=DROP)
+    """A recording of before there was a choice about frames that are not compared, and of before uplinks were written
+    down, as it is where they are dropped."""
+
+    def now(record: Record) -> Record:
+        return replace(record, uncompared=DROP, nics=tuple(replace(nic, uplink=True) for nic in record.nics))
+
+    record, live = now(seen.record), seen.domain.live_record and now(seen.domain.live_record)
     inactive = editing.protect(seen.domain.inactive_xml, record)
     return replace(seen, domain=replace(seen.domain, record=record, live_record=live, inactive_xml=inactive))
 

@@ -21,6 +21,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.errors import (
 from ansible_collections.lockstep.colo.plugins.module_utils.host import (
     files,
     half_notes,
+    leaving,
     left_images,
     links,
     marker,
@@ -29,6 +30,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.host import (
     until_reboot,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import (
+    Announced,
     Checkpoints,
     Compared,
     Host,
@@ -586,3 +588,21 @@ def test_a_socket_is_made_only_where_libvirt_keeps_those_of_the_domain(
         with pytest.raises(ColoError, match=r"its monitor is in /etc/cron.d, .*compromised"):
             run(Recording(), step)
     assert bool(begun) is own
+
+
+def test_what_is_seen_of_an_announced_guest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Announced("52:54:00:00:00:01", "vnet0", "br0", "vnet0", ("eth0",), True, True)
+    monkeypatch.setattr(leaving, "watch", lambda _taps, _seconds: (place,))
+    outcome = run(Recording(), Step("see", "see_announced", {"taps": {place.mac: "vnet0"}}, 1.0))
+    assert (outcome.announced, outcome.watched, outcome.unwatched) == ((place,), True, None)
+
+
+def test_an_announced_guest_that_cannot_be_watched_fails_nothing_and_is_not_taken_for_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_taps: Any, _seconds: float) -> None:
+        raise ColoError("no raw sockets")
+
+    monkeypatch.setattr(leaving, "watch", refuse)
+    outcome = run(Recording(), Step("see", "see_announced", {"taps": {}}, 1.0))
+    assert (outcome.announced, outcome.watched, outcome.unwatched) == ((), True, "no raw sockets")

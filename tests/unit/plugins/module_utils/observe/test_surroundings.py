@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
-from ansible_collections.lockstep.colo.plugins.module_utils.host import links
+from ansible_collections.lockstep.colo.plugins.module_utils.host import leaving, links, uplinks
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Carried
 from ansible_collections.lockstep.colo.plugins.module_utils.observe import surroundings
 
@@ -21,7 +21,9 @@ def without_vlans(*_command: str) -> str:
 def devices_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(surroundings, "NETWORK", str(tmp_path))
     monkeypatch.setattr(links, "Path", lambda first, *others: Path(str(first).replace(SYSTEM, str(tmp_path)), *others))
-    monkeypatch.setattr(surroundings, "run", without_vlans)
+    monkeypatch.setattr(uplinks, "NETWORK", tmp_path)
+    for module in (surroundings, uplinks):
+        monkeypatch.setattr(module, "run", without_vlans)
     return tmp_path
 
 
@@ -47,6 +49,21 @@ def test_what_a_bridge_leads_to_takes_no_more_than_its_uplinks(
     (net / "vnet0" / "tun_flags").write_text("0x1002\n")
     (lan,) = surroundings.lans()
     assert (lan.mtu, lan.uplinks, lan.dead, lan.up) == (found, ("eth0",), (), True)
+
+
+def test_the_peers_guest_is_heard_where_its_frames_come_in_from_outside(
+    net: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device(net, "br0", 1500)
+    (net / "br0" / "bridge").mkdir()
+    for port in ("eth0", "vnet0"):
+        (net / "br0" / "brif" / port).mkdir(parents=True)
+        device(net, port, 1500)
+    (net / "vnet0" / "tun_flags").write_text("0x1002\n")
+    at = {"52:54:00:00:00:01": "eth0", "52:54:00:00:00:02": "vnet0", "52:54:00:00:00:03": "eth0"}
+    monkeypatch.setattr(leaving, "learned", lambda _bridge: at)
+    (lan,) = surroundings.lans(("52:54:00:00:00:01", "52:54:00:00:00:02"))
+    assert lan.hears == ("52:54:00:00:00:01",)
 
 
 # As bridge(8) of iproute2 6.15 writes it.

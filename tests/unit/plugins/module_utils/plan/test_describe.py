@@ -80,6 +80,23 @@ def test_what_was_described_on_real_hosts_needs_nothing_more() -> None:
     assert secondary(*reversed(protected)).steps == ()
 
 
+def uplinks(plan: Plan) -> list[bool | None]:
+    return [nic.uplink for nic in plan.after.record.nics]
+
+
+def test_it_is_written_down_on_both_hosts_whether_the_guest_had_an_uplink_when_the_pair_was_formed() -> None:
+    def confined(seen: Observation) -> Observation:
+        return replace(seen, host=replace(seen.host, lans=tuple(replace(one, uplinks=()) for one in seen.host.lans)))
+
+    assert uplinks(primary()) == [True, True]
+    assert uplinks(secondary()) == [True, True]
+    assert uplinks(primary(confined(RUNNING))) == [False, False]
+    assert uplinks(primary(confined(DESCRIBED), STANDBY)) == [False, False], "nothing of it runs yet"
+    protected = dropping(recorded("protected-primary")), dropping(recorded("protected-secondary"))
+    assert primary(confined(protected[0]), protected[1]).steps == ()
+    assert uplinks(primary(recorded("protected-primary"), recorded("protected-secondary"))) == [None, None]
+
+
 def test_autostart_goes_off_and_is_remembered() -> None:
     plan = primary(changed(RUNNING, autostart=True))
     assert [step.arguments for step in plan.steps if step.action == "autostart"] == [{"on": False}]

@@ -32,6 +32,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Pla
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (
     NAMES,
     WANTED,
+    dropping,
     fenced,
     heard_just_now,
     recorded,
@@ -81,7 +82,7 @@ def test_what_a_short_look_does_not_see_is_no_difference() -> None:
 
 
 def test_what_was_there_and_comes_into_view_is_no_difference() -> None:
-    before, left = recorded("unprotected-primary"), recorded("described-primary")
+    before, left = recorded("unprotected-primary"), dropping(recorded("described-primary"))
     described = describe.primary(WANTED, before, recorded("unprotected-secondary"))
     assert not before.images
     assert any(image.exists for image in left.images.values())

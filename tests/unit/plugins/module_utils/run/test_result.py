@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.apply.steps import Outcome
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Host, Job, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.step import Step, qmp, wait
@@ -88,3 +89,10 @@ def test_a_host_without_a_domain_is_returned_as_well() -> None:
     seen = Observation(Host("kvm2", "m2"))
     assert result.seen(seen)["phase"] == "unprotected"
     assert result.seen(seen)["observation"] == to_data(seen)
+
+
+def test_a_run_that_announced_a_guest_tells_what_was_not_seen_of_its_way() -> None:
+    seen = recorded("failed-over-secondary")  # when nothing was watched
+    told = Result(seen, seen, outcome=Outcome(watched=True, unwatched="no raw sockets"))
+    assert [words.rpartition(": ")[2] for words in result.unsure(told)] == ["no raw sockets"] * len(seen.domain.nics)
+    assert result.unsure(Result(seen, seen)) == [], "it announced nothing"

@@ -331,7 +331,7 @@ MORE: list[Violation] = [
     ("networks", WRONG, lambda p: nic(p, network="dmz"), "kvm2 has no network dmz, which NIC"),
     ("networks", WRONG, lambda p: leads_to(p, active=False), "network lan, which NIC"),
     ("networks", WRONG, lambda p: leads_to(p, bridge=None), "network lan of kvm2 has no bridge"),
-    ("networks", WRONG, lambda p: leads_to(p, Lan("br1", 1500)), "has no port but those of guests, and br0 of kvm1"),
+    ("networks", WRONG, lambda p: leads_to(p, Lan("br1", 1500)), "has no port that leads out of the host, and br0 of"),
     ("networks", NOTE, lambda p: leads_to(p, Lan("br1", 1500, ("eth1",))), "network lan leads to bridge br1 on kvm2"),
     ("networks", WRONG, lambda p: p.there(lans=(Lan("br0", 1500),)), "br0 of kvm2, where NIC"),
     ("networks", WRONG, lambda p: p.there(lans=(Lan("br0", 1500, ("eth0",), up=False),)), "would be, is down"),
@@ -781,6 +781,22 @@ def test_the_standby_itself_is_nobody_in_the_way() -> None:
 def test_a_network_without_an_uplink_on_either_host_is_left_as_it_is() -> None:
     inside = leads_to(FIT, Lan("virbr0", 1500)).here(lans=(Lan("br0", 1500),))
     assert not [row for row in inside.rows if row.requirement == "networks" and row.state == WRONG]
+
+
+def test_a_bridge_of_another_name_that_hears_the_guest_is_of_its_lan() -> None:
+    def notes(*heard: str) -> list[str]:
+        pair = leads_to(FIT, Lan("br1", 1500, ("eth1",), hears=heard))
+        return [row.found for row in pair.rows if row.requirement == "networks" and row.state == NOTE]
+
+    (words,) = notes("52:54:00:00:00:99")
+    assert "with its port eth1, and to br0 here" in words
+    assert "that they are the same LAN is not proven" in words
+    assert notes(FIRST_NIC.mac) == []
+
+
+def test_a_standbys_host_is_asked_whether_it_hears_the_guest() -> None:
+    macs = [nic.mac for nic in FIT.primary.domain.nics]
+    assert list(wishes.sights(FIT.wanted, FIT.primary).macs) == macs
 
 
 def test_what_the_inventory_has_wrong_hides_nothing_else() -> None:
