@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests" / "lab" / "lab"
 UNFORESEEN = ROOT / "results" / "unforeseen.jsonl"  # a line for each run of a goal
 DIRECTORY = "/var/lib/libvirt/images/colo"
+BOOT_ID = "boot_id"
+_BOOTS: dict[str, str] = {}  # by the lab's name, whoever has it in hand
 VIRSH = "virsh -q -c qemu:///system"
 OTHER = {"kvm1": "kvm2", "kvm2": "kvm1"}
 ONE_DISK = guest.virtio_disks({"vda": "qcow2"})
@@ -210,6 +212,7 @@ class Bed:
         """Both hosts as if no pair had ever been there, and a new guest that runs on kvm1; ``shape``: see Guest."""
         probe.stop(self.lab, quiet=True)
         self.mend()
+        _BOOTS.pop(self.lab.name, None)
         with self.lab.lock():
             guest.remove(self.lab, "web1")
         for host in HOSTS:
@@ -225,10 +228,23 @@ class Bed:
         guest.wait(self.lab, timeout=180)
         time.sleep(3)  # FACTS: a copy of a guest in the first seconds of its boot is no good test
 
-    def get(self, path: str = "boot_id", *, patience: float = 10) -> str:
+    def get(self, path: str = BOOT_ID, *, patience: float = 10) -> str:
         """A page of the guest, as the client gets it."""
         words = ["get", f"http://10.77.0.50/{path}", f"{patience:g}"]
-        return network.inside(self.lab, words, timeout=patience + 20).strip()
+        answer = network.inside(self.lab, words, timeout=patience + 20).strip()
+        if path == BOOT_ID:
+            _BOOTS[self.lab.name] = answer
+        return answer
+
+    @property
+    def boot(self) -> str | None:
+        """Of the guest, as a client was told last; None of one that was never asked."""
+        return _BOOTS.get(self.lab.name)
+
+    def serves_from(self, host: str) -> bool:
+        """Whether the guest is on the network there: of a standby the tap is down, and of none there is none."""
+        script = f"""tap=$({VIRSH} domiflist web1 | awk 'NF {{print $1; exit}}'); ip -o link show up dev "$tap" """
+        return bool(self.ssh(host, script, check=False).strip())
 
     def xml(self, host: str, *flags: str, name: str = "web1") -> str:
         return self.ssh(host, f"{VIRSH} dumpxml --security-info {' '.join(flags)} {name}")

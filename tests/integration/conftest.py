@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 for part in ("tests/integration", "tests/lab", ".cache/collections"):
     sys.path.insert(0, str(ROOT / part))
 
+import claims  # noqa: E402
 import foresight  # noqa: E402
-from colo_bed import UNFORESEEN, Bed  # noqa: E402
+from colo_bed import UNFORESEEN, Bed, Run  # noqa: E402
 
 SUITE = os.environ.get("LOCKSTEP_LAB_SUITE")
 JOURNAL = ROOT / "results" / f"integration{f'-{SUITE}' if SUITE else ''}.jsonl"
@@ -27,6 +29,21 @@ JOURNAL = ROOT / "results" / f"integration{f'-{SUITE}' if SUITE else ''}.jsonl"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: not in make test, which has to end within 30 minutes; in make test-long")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def what_is_told_is_so():
+    """Whatever a playbook says of the guest, a client is asked whether it is so; nobody is where it says nothing."""
+
+    def run(bed: Bed, *words: Any, **options: Any) -> Run:
+        done = playbook(bed, *words, **options)
+        assert claims.untrue(bed, done.said()) == [], done.text[-3000:]
+        return done
+
+    playbook = Bed.playbook
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bed, "playbook", run)
+        yield
 
 
 @pytest.fixture(scope="session")
