@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the collection tells of a guest is made after looking: every text that claims something of it is listed here.
+"""What the collection tells of a guest is made after looking: every text that claims something of it is listed here,
+and so is what its pages promise.
 
 A new one has to be added, with what it was seen by; tests/integration/claims.py holds them against a client.
 """
@@ -82,6 +83,74 @@ def texts() -> Iterator[tuple[str, str]]:
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", words
 
 
+# What README.md and the pages of the modules say of a guest, always or after something: where that is held.
+PROMISED = {
+    "the guest goes on, but each of its answers waits for the next checkpoint": "long/fault_cells.py",
+    "After a failover the guest runs alone, unprotected, as an ordinary domain": "integration/survivor.py",
+    "the guest goes on unprotected until that is mended": "integration/test_ways_out.py: a full standby",
+    "then the guests of its pairs go on from the other": "integration/test_cluster.py",
+    "the guest moves there as it runs, and is ordinary": "integration/test_life.py",
+    "copies the disks while the guest runs": "integration/test_life.py: a probe meanwhile",
+    "0 the guest serves": "integration/claims.py: of each failover",
+    "the guest goes on over there, is not restarted, and is protected again": "integration/test_life.py",
+    "Tries the standby out while the guest goes on": "integration/test_life.py",
+    "0 the standby would have served": "run/result.py: drilled",
+    "So the guest goes on alone where it is, with a new generation": "integration/test_life.py",
+    "Its images are checked, and the pair is protected again": "integration/test_life.py",
+    "the guest's kernel answers": "run/result.py: drilled, of ARP",
+    "goes once the guest is free of its standby": "integration/test_uncompared.py",
+    "a guest that was promoted runs alone": "integration/survivor.py",
+    "The guest goes on alone on the other host meanwhile, which has to be so before": "verdict/fence.py: drill",
+}
+# What is described, asked or wanted there: nothing is promised.
+NOT_PROMISED = (
+    "standby guest web1, answers",
+    "in which the guest cannot write), the primary goes on, and is lost",
+    "answers wait for the comparison, and the standby uses twice",
+    "what it trims (`fstrim`) while it is protected",
+    "What is protected against whom",
+    "came back by itself before step 3, and its guest runs on",
+    "once the guest is protected",
+    "is a process on the guest's host",
+    "A guest that answers from two hosts destroys data",
+    "until the guest is free to serve",
+    "`the guest serves with frames that COLO cannot hold back`",
+    "a guest that was started before an upgrade runs in the old one",
+    "`deploy` where the guest runs on",
+    "The guest runs, and what it sends was not seen to leave",
+    "the guest, before it is protected",
+    "the QEMU that the guest runs in",
+    "refuses a guest that was seen to serve with them",
+    "The guest runs on the primary.",  # an option's words
+    "asks its guest with ARP whether it answers",
+    "Make the guest serve from this host alone",
+    "lets the guest go on without its standby",
+    "lets the guest serve, and only then cleans up",
+    "until the guest was free to serve",
+    "Why clients do not reach the guest though it runs",
+    "End the guest on a host that is given up and still answers",
+    "lets the guest on the primary go on alone",
+    "For a failed-over guest, when it was free to serve",
+)
+PAGES = ("plugins/modules", "plugins/doc_fragments")
+SENTENCE = re.compile(r"(?<=[.:;|])\s+|\n\n+|\n(?=[-|0-9#])")
+
+
+def promises() -> Iterator[tuple[str, str]]:
+    """Each sentence, or cell of a table, of README.md and of the modules' pages that says something of a guest."""
+    pages = {"README.md": (ROOT / "README.md").read_text(encoding="utf-8")}
+    for place in PAGES:
+        for path in sorted((ROOT / place).glob("*.py")):
+            nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            written = [one.value for one in nodes if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+            pages[f"{place}/{path.name}"] = "\n\n".join(written)
+    for page, text in pages.items():
+        for sentence in SENTENCE.split(text):
+            words = " ".join(sentence.split())
+            if CLAIM.search(words):
+                yield page, words
+
+
 HELD = ROOT / "tests" / "integration" / "claims.py"
 # How a role's message reads once it is said, as far as a claim goes.
 SAID = (
@@ -153,3 +222,23 @@ def test_a_guest_is_said_to_go_on_only_where_its_qemu_was_seen_to_run_on_its_own
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pair_is_said_to_be_protected_only_where_both_hosts_were_seen(name: str) -> None:
     assert pair.pair(recorded(name), None).phase != "protected"
+
+
+def test_every_promise_of_a_page_is_known_and_held_somewhere() -> None:
+    found = list(promises())
+    assert {page for page, _words in found} >= {"README.md", "plugins/modules/colo_failover.py"}
+    known = (*PROMISED, *NOT_PROMISED)
+    assert [one for one in found if not any(words in one[1] for words in known)] == []
+
+
+def test_every_promise_that_is_listed_is_still_made() -> None:
+    made = "\n".join(words for _page, words in promises())
+    assert [words for words in (*PROMISED, *NOT_PROMISED) if words not in made] == []
+
+
+@pytest.mark.skipif(not HELD.exists(), reason="ansible-test's copy has unit tests alone")
+def test_where_a_promise_is_held_there_is_something() -> None:
+    for where in PROMISED.values():
+        file = where.partition(":")[0]
+        places = (ROOT / "tests" / file, ROOT / "plugins" / "module_utils" / file)
+        assert any(place.exists() for place in places), where
