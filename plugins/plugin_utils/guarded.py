@@ -19,8 +19,9 @@ UNBELIEVABLE = (
 )
 
 PASSWORD = "passwd="  # of VNC and SPICE in a domain's XML, which crosses whole to where a standby is made
+DISPLAY = "a password of this guest's display"
 LEFT = (
-    "a password of this guest's display went to {host} in a file of Ansible's temporary directory there, which a run "
+    "{secret} went to {host} in a file of Ansible's temporary directory there, which a run "
     "that is killed leaves behind: its connection does not pipeline. Do without ANSIBLE_KEEP_REMOTE_FILES, su, and a "
     "terminal for ssh (SECURITY.md)"
 )
@@ -67,7 +68,7 @@ class GuardedAction(ActionBase):
         self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any], *, wrap_async: bool = False
     ) -> dict[str, Any]:
         """What the module answers on its host, as far as it is believed."""
-        filed = self._by_file(wrap_async) and PASSWORD in str(arguments)
+        filed = self._by_file(wrap_async) and self.secret(arguments)
         said = self._execute_module(
             module_name=module, module_args=arguments, task_vars=task_vars, wrap_async=wrap_async
         )
@@ -79,15 +80,20 @@ class GuardedAction(ActionBase):
         asked, told = arguments.get("host"), host_told_of(kept)
         if asked and told is not None and told != asked:
             return self._unbelievable(f"what it saw is of a host {str(told)[:64]!r}, and asked was {asked}", task_vars)
-        if killed(kept):
-            kept["msg"] = KILLED.format(arguments.get("name"))
-            kept.update(title=UNFINISHED.format(arguments.get("name")), host=arguments.get("host"))
+        domain = arguments.get("name", arguments.get("domain"))
+        if domain and killed(kept):
+            kept["msg"] = KILLED.format(domain)
+            kept.update(title=UNFINISHED.format(domain), host=arguments.get("host"))
         if filed:
             host = self._task.delegate_to or task_vars.get("inventory_hostname", "the host")
-            kept["warnings"] = [*kept.get("warnings", ()), LEFT.format(host=host)]
+            kept["warnings"] = [*kept.get("warnings", ()), LEFT.format(secret=filed, host=host)]
         if self._discovered_interpreter_key:  # this control node's own finding, for the connection alone
             kept["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
         return kept
+
+    def secret(self, arguments: dict[str, Any]) -> str:
+        """What of them is to be in no file of the host, in words; empty: nothing."""
+        return DISPLAY if PASSWORD in str(arguments) else ""
 
     def _unbelievable(self, why: object, task_vars: dict[str, Any]) -> dict[str, Any]:
         host = self._task.delegate_to or task_vars.get("inventory_hostname", "the host")

@@ -1,9 +1,10 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A guest's password crosses to the standby's host, and is in no file there, whatever is said of pipelining."""
+"""Guests' passwords and hosts' keys cross to a host, and are in no file there, whatever is said of pipelining."""
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 PASSWORD = "planted-hunter2"
-PLAY = f"""
+KEY = base64.b64encode(b"planted key")
+PASSWORD_CROSSES = f"""
 - name: Tell a host of the guest of the other
   hosts: kvm2
   gather_facts: false
@@ -25,21 +27,49 @@ PLAY = f"""
         peer: {{observation: {{xml: "<graphics type='vnc' passwd='{PASSWORD}'/>"}}}}
       no_log: true
 """
-# Python on that host: it says whether its file, or its standard input, has the password.
-PROGRAM = f"""#!/bin/sh
-if [ $# = 0 ]; then grep -q {PASSWORD} && echo by input >>calls; fi
-if [ $# != 0 ]; then grep -q {PASSWORD} "$1" && echo by file >>calls; fi
-echo '{{"changed": false}}'
+KEY_CROSSES = """
+- name: Give a host its key
+  hosts: kvm2
+  gather_facts: false
+  tasks:
+    - lockstep.colo.colo_credentials:
+        files: [{name: server-key.pem, src: "{{ inventory_dir }}/key.pem", owner: root, mode: "0600"}]
+"""
+# As the role cluster sends what the nodes share.
+SHARED = "planted for the cluster"
+SHARED_CROSSES = f"""
+- name: Give a node what the other has
+  hosts: kvm2
+  gather_facts: false
+  tasks:
+    - ansible.builtin.command:
+        argv: [sh, -c, cat]
+        stdin: {SHARED}
+      vars: {{ansible_pipelining: true, ansible_ssh_pipelining: true}}
+      no_log: true
+"""
+CROSSING = {
+    "password": (PASSWORD_CROSSES, PASSWORD, "a password of this guest's display"),
+    "key": (KEY_CROSSES, KEY.decode("ascii"), "the key of this host's certificate"),
+    "shared": (SHARED_CROSSES, SHARED, "nothing of it"),
+}
+# Python on that host: it says whether its file, or its standard input, has the secret.
+PROGRAM = """#!/bin/sh
+if [ $# = 0 ]; then grep -q "SECRET" && echo by input >>CALLS; fi
+if [ $# != 0 ]; then grep -q "SECRET" "$1" && echo by file >>CALLS; fi
+echo '{"changed": false}'
 """
 
 
-def play(directory: Path, **settings: str) -> tuple[str, str]:
-    """What Ansible says, and how the password came to the host."""
+def play(directory: Path, crossing: str, **settings: str) -> tuple[str, str]:
+    """What Ansible says, and how the secret came to the host."""
+    text, secret, _words = CROSSING[crossing]
     program, calls = directory / "kvm2", directory / "calls"
-    program.write_text(PROGRAM.replace(">>calls", f">>{calls}"), encoding="utf-8")
+    program.write_text(PROGRAM.replace("CALLS", str(calls)).replace("SECRET", secret), encoding="utf-8")
     program.chmod(0o755)
+    (directory / "key.pem").write_bytes(base64.b64decode(KEY))
     (directory / "hosts").write_text(f"kvm2 ansible_connection=local ansible_python_interpreter={program}\n")
-    (directory / "play.yml").write_text(PLAY, encoding="utf-8")
+    (directory / "play.yml").write_text(text, encoding="utf-8")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache" / "collections"),
@@ -47,22 +77,24 @@ def play(directory: Path, **settings: str) -> tuple[str, str]:
         "ANSIBLE_NOCOLOR": "1",
         **settings,
     }
-    call = [str(PLAYBOOK), "-i", str(directory / "hosts"), str(directory / "play.yml")]
+    call = [str(PLAYBOOK), "-vvv", "--diff", "-i", str(directory / "hosts"), str(directory / "play.yml")]
     done = subprocess.run(call, capture_output=True, text=True, check=False, env=environment, timeout=120)
     said = " ".join((done.stdout + done.stderr).split())
-    assert PASSWORD not in said
+    assert secret not in said
     return said, calls.read_text(encoding="ascii") if calls.exists() else said
 
 
+@pytest.mark.parametrize("crossing", CROSSING)
 @pytest.mark.parametrize("pipelining", ["false", "true"])
-def test_it_is_in_no_file(tmp_path: Path, pipelining: str) -> None:
-    said, how = play(tmp_path, ANSIBLE_PIPELINING=pipelining)
+def test_it_is_in_no_file(tmp_path: Path, crossing: str, pipelining: str) -> None:
+    said, how = play(tmp_path, crossing, ANSIBLE_PIPELINING=pipelining)
     assert how.split("\n")[:-1] == ["by input"], said
-    assert "a password of this guest's display went" not in said
-    assert not list(tmp_path.glob("remote/**/*colo_pair*"))
+    assert f"{CROSSING[crossing][2]} went" not in said
+    assert not list(tmp_path.glob("remote/**/*colo_*"))
 
 
-def test_where_it_has_to_be_that_is_said(tmp_path: Path) -> None:
-    said, how = play(tmp_path, ANSIBLE_KEEP_REMOTE_FILES="true")
+@pytest.mark.parametrize("crossing", ["password", "key"])
+def test_where_it_has_to_be_that_is_said(tmp_path: Path, crossing: str) -> None:
+    said, how = play(tmp_path, crossing, ANSIBLE_KEEP_REMOTE_FILES="true")
     assert "by file" in how
-    assert "a password of this guest's display went to kvm2 in a file" in said
+    assert f"{CROSSING[crossing][2]} went to kvm2 in a file" in said

@@ -23,9 +23,9 @@ from ..observation.depth import THOROUGH, UNASKED
 from ..observation.format import refuse_other
 from ..observation.seen import Observation
 from ..record.address import canonical
-from ..record.pair import CHOICES, RESYNCS, TLS
+from ..record.pair import CHOICES, PKI_DIRECTORY, RESYNCS, TLS
 from ..record.wanted import Wanted, WantedDisk
-from ..run import automation, goals, result, session, titles
+from ..run import automation, credentials, goals, result, session, titles
 from ..run.converge import Result
 from ..run.goals import Fence, Handover, Questions, Request
 from ..run.status import Ask, status
@@ -78,6 +78,25 @@ HANDOVER_OPTIONS = {
     "note": {"type": "bool", "default": Handover.note},
 }
 HANDOVER = {"handover": {"type": "dict", "options": HANDOVER_OPTIONS}}
+CREDENTIAL_NAMES = [
+    "ca-cert.pem",
+    "server-cert.pem",
+    "server-key.pem",
+    "client-cert.pem",
+    "client-key.pem",
+    "dh-params.pem",
+]
+CREDENTIAL = {
+    "name": {"type": "str", "required": True, "choices": CREDENTIAL_NAMES},
+    "src": {"type": "path", "required": True},
+    "owner": {"type": "str", "required": True},
+    "mode": {"type": "str", "required": True},
+    "content": {"type": "str", "no_log": True},
+}
+CREDENTIALS = {
+    "files": {"type": "list", "elements": "dict", "options": CREDENTIAL, "required": True},
+    "place": {"type": "path", "default": PKI_DIRECTORY},
+}
 STATE = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
 
 
@@ -143,17 +162,30 @@ def guard(module: AnsibleModule) -> NoReturn:
     _end(module, lambda _began: automation.guard(params["uuid"], wanted, check=module.check_mode))
 
 
+def install(module: AnsibleModule) -> NoReturn:
+    """Have this host's certificate and keys in place, and exit with whether that is new; before it has libvirt, too."""
+    files, place = module.params["files"], module.params["place"]
+    _finish(module, lambda _began: credentials.install(files, place, check=module.check_mode))
+
+
 def _end(module: AnsibleModule, work: Callable[[str], dict[str, Any]], told: Mapping[str, Any] = NOTHING) -> NoReturn:
+    """Do work at the domain, with the libraries that it takes, and exit."""
+    _need_libraries(module)
+    _finish(module, work, told)
+
+
+def _finish(
+    module: AnsibleModule, work: Callable[[str], dict[str, Any]], told: Mapping[str, Any] = NOTHING
+) -> NoReturn:
     """Do the work and exit with what it returns, or fail with words for an operator; never a traceback.
 
     ``told``: what is returned either way.
     """
-    _need_libraries(module)
     invocation, began = _invocation(module.params), datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
         returned = work(began)
     except result.FAILURES as error:
-        failure = result.failure(error, module.params["name"], module.params["host"])
+        failure = result.failure(error, module.params.get("name"), module.params.get("host"))
         module.fail_json(**failure, **told, invocation=invocation)
     module.exit_json(**returned, **told, began=began, invocation=invocation)
 
@@ -164,10 +196,13 @@ def _owner(module: AnsibleModule, began: str) -> str:
 
 
 def _invocation(params: dict[str, Any]) -> dict[str, Any]:
-    """The options as Ansible shows them; of another task's result, which may have passwords, only that it was given."""
+    """The options as Ansible shows them; of another task's result, which may have passwords, only that it was given;
+    of a key, which file it is."""
     results = {key: "(an observation)" for key in ("peer", "projected") if params.get(key) not in (None, UNREACHABLE)}
     if params.get("fence"):
         results["fence"] = {**params["fence"], "proof": "(a result)"}
+    if params.get("files"):
+        results["files"] = [{key: value for key, value in file.items() if key != "content"} for file in params["files"]]
     return {"module_args": {**params, **results}}
 
 

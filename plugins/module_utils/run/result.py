@@ -113,7 +113,7 @@ def drilled(result: Result, addresses: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def failure(error: Exception, domain: str, host: str | None) -> dict[str, Any]:
+def failure(error: Exception, domain: str | None, host: str | None) -> dict[str, Any]:
     """One of FAILURES in words for an operator, ``msg``; of a refusal also its ``problems``, each with its remedy."""
     problems = {"problems": [asdict(one) for one in error.problems]} if isinstance(error, Refusal) else {}
     return {"msg": str(failures.with_remedy(error).at(host=host, domain=domain)), **problems}

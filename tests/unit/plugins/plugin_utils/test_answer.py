@@ -9,7 +9,16 @@ import pytest
 import yaml
 from ansible_collections.lockstep.colo.plugins.plugin_utils import answer
 
-ON_HOSTS = ("colo_disk", "colo_drill", "colo_failover", "colo_fence", "colo_info", "colo_pair", "colo_watcher")
+ON_HOSTS = (
+    "colo_credentials",
+    "colo_disk",
+    "colo_drill",
+    "colo_failover",
+    "colo_fence",
+    "colo_info",
+    "colo_pair",
+    "colo_watcher",
+)
 
 
 @pytest.mark.parametrize("name", ON_HOSTS)

@@ -97,3 +97,9 @@ def test_options_are_what_the_core_is_asked_for() -> None:
     drilled = modules.request(Module(addresses=["192.0.2.80"], timeout=3.0, handover={"token": "t", "timeout": 5.0}))
     assert drilled.questions == Questions(("192.0.2.80",), 3.0)
     assert drilled.handover == Handover("t", 5.0)
+
+
+def test_a_key_is_in_no_invocation() -> None:
+    file = {"name": "server-key.pem", "src": "/ca/key.pem", "owner": "root", "mode": "0600"}
+    told = modules._invocation({"files": [{**file, "content": "planted"}], "place": "/pki"})
+    assert told == {"module_args": {"files": [file], "place": "/pki"}}
