@@ -3,7 +3,8 @@
 """Observations as a host would make them up that is compromised, and what may come of them on the other host.
 
 A case is a number: the same number is the same case. What a mutated observation leads to is a refusal in words, or a
-plan that touches nothing but the pair's own; never another exception. With each goes a line of that host's watcher.
+plan that touches nothing but the pair's own; never another exception. With each goes a line of that host's watcher, and
+with each twentieth a report of what that host says it did.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from ansible_collections.lockstep.colo.plugins.module_utils.record import images
 from ansible_collections.lockstep.colo.plugins.module_utils.run import result
 from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import GOALS, Fence, Request
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, preflight, word
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import reported
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.reach import reached
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, WANTED, recorded
 
+REPORTED = 20  # of so many cases one is reported, which takes as long as four of them
 DOMAIN = "web1"
 NAMED_PATHS = {disk.path for disk in WANTED.disks if disk.path}
 TEXTS = (
@@ -277,6 +280,8 @@ def run(number: int, forced: tuple[str, str, str] | None = None) -> str | None:
     case, data = make(number, forced)
     if complaint := _of_a_line(number):
         return complaint
+    if number % REPORTED == 0 and (complaint := reported.complaint(case.seen, result_of(number, data))):
+        return f"{case}: {complaint}"
     try:
         complaint = _outcome(case, data)
     except (*result.FAILURES, Unreadable):
@@ -284,6 +289,15 @@ def run(number: int, forced: tuple[str, str, str] | None = None) -> str | None:
     except Exception as error:
         return f"{case}: {type(error).__name__}: {error}"
     return f"{case}: {complaint}" if complaint else None
+
+
+def result_of(number: int, data: Any) -> dict[str, Any]:
+    """What the other host's module returns in this case, with the observation of it."""
+    rng = random.Random(f"result {number}")
+    said = json.loads(json.dumps(reported.RAN))
+    for _time in range(rng.choice((0, 1, 2, 3))):
+        _change(rng, said, _spot(rng, said))
+    return {**said, "observation": copy.deepcopy(data)}
 
 
 RECORD = recorded("protected-primary").record

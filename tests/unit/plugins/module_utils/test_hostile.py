@@ -16,6 +16,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation import c
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import fit
 from ansible_collections.lockstep.colo.plugins.module_utils.record import images
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord
+from ansible_collections.lockstep.colo.plugins.plugin_utils.report import given
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import hostile
 
 CASES, PARTS = 600, 4
@@ -51,6 +52,8 @@ def where_the_primary_has_it(_wanted: object, _old: object, _directory: str, dis
         (foreign, "_handed_on", nothing),
         (word, "_fields", lambda _kind, data: dict(data)),
         (hotline, "decoded", json.loads),
+        (given, "mapping", lambda value: value),
+        (given, "_harmless_text", lambda text: text),
     ],
     ids=[
         "a standby is defined as it came",
@@ -62,6 +65,8 @@ def where_the_primary_has_it(_wanted: object, _old: object, _directory: str, dis
         "arguments pass",
         "a watcher may say anything",
         "a watcher's line is as deep as it likes",
+        "a report takes what came for what it shall be",
+        "a report has what nobody can write",
     ],
 )
 def test_a_fault_that_is_planted_is_found(
