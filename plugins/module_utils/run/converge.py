@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -88,7 +89,7 @@ def converge(
             _free_the_guest(apply, look_to_free or observe, lambda now: rescue(seen, now), first)
             raise first from (None if first is error else error)
     result.changed = outcome.changed
-    after = observe() if outcome.done else seen
+    after = _look_after(observe, look_to_free or observe) if outcome.done else seen
     if outcome.finished and plan.steps:
         rounds.append((now, plan.steps, after))
     for before, steps, then in rounds:
@@ -96,6 +97,27 @@ def converge(
     result.after = replace(after, checkpoints=outcome.checkpoints, announced=outcome.announced or after.announced)
     result.seconds = round(time.monotonic() - began, 4)
     return result
+
+
+def _look_after(observe: Callable[[], Observation], look_to_free: Callable[[], Observation]) -> Observation:
+    """What all the steps have come to. Where that cannot be seen whole, how the guest is most often can."""
+    try:
+        return observe()
+    except FAILURES as error:
+        first = with_remedy(error)
+        first.add("Every step was carried out; what could not be seen is what they have come to")
+        with contextlib.suppress(*FAILURES):
+            seen = look_to_free()
+            if _has_the_guest(seen):
+                first.add(guest.in_words(seen))
+        raise first from (None if first is error else error)
+
+
+def _has_the_guest(seen: Observation) -> bool:
+    """A standby's QEMU runs without serving, and one that is taken away is no guest that was lost."""
+    if seen.record is not None:
+        return seen.record.role != "secondary"
+    return seen.domain is not None and seen.domain.active
 
 
 def _foreseen(plan: Plan, decide: Callable[[Observation], Plan]) -> tuple[list[Step], Observation]:

@@ -170,6 +170,46 @@ def test_the_first_reason_is_told_whatever_its_rescue_ends_with(error: Exception
         )
 
 
+@pytest.mark.parametrize("error", [ColoError("no answer"), *UNEXPECTED], ids=lambda error: type(error).__name__)
+def test_a_run_whose_last_look_fails_says_that_all_was_done_and_how_the_guest_is(error: Exception) -> None:
+    recording, looks, own = Recording(), Eyes(), recorded("unprotected-primary")
+
+    def look() -> Observation:
+        if looks.count:
+            raise error
+        return looks()
+
+    def rescue(*_seen: Observation) -> Plan:
+        raise AssertionError("nothing was left half-way")
+
+    with pytest.raises(ColoError) as raised:
+        go(
+            recording,
+            look,  # type: ignore[arg-type]
+            lambda _seen: Plan((qmp("go", "cont"),), WANTED),
+            rescue=rescue,
+            look_to_free=lambda: own,
+        )
+    assert recording.commands == ["cont"]
+    assert str(error) in str(raised.value)
+    assert "Every step was carried out" in str(raised.value)
+    assert str(raised.value).endswith("The guest goes on on kvm1")
+
+
+@pytest.mark.parametrize("standby", ["protected-secondary", "listening-secondary"])
+def test_a_standby_is_not_taken_for_the_guest_where_the_last_look_fails(standby: str) -> None:
+    looks = iter([recorded(standby), OSError(5, "Input/output error"), recorded(standby)])
+
+    def look() -> Observation:
+        found = next(looks)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    with pytest.raises(ColoError, match="what they have come to$"):
+        go(Recording(), look, lambda _seen: Plan((qmp("go", "cont"),), WANTED))  # type: ignore[arg-type]
+
+
 def test_a_rescue_is_decided_on_a_look_of_its_own() -> None:
     eyes, own = Eyes(), recorded("unprotected-primary")
     with pytest.raises(ColoError, match="The guest goes on on kvm1"):
