@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.channels import QUIET
 from colo_bed import DIRECTORY, ONE_DISK, VIRSH, Bed, Run, wait_for
 from lockstep_lab import guest, hosts, probe
 from lockstep_lab.guest import IMAGES
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.long  # some two minutes each
 
 
 MIRROR, COMPARE = 21602, 21603
+IDLE_MIRROR, IDLE_COMPARE = 21604, 21605  # of the second NIC, over which the guest says nothing by itself
 BACKED = f"cd {IMAGES} && qemu-img create -q -f qcow2 web1-base.qcow2 256M"
 
 
@@ -179,6 +181,23 @@ def test_a_channel_that_is_closed_later_is_seen_by_status(lab: Bed, blocked: Cal
     assert re.search(r"firewall|connected|no checkpoint", " ".join(found["problems"])), found
     lab.ssh("kvm1", "nft delete table inet lab")
     lab.playbook(found["next"].rpartition(".")[2], "--limit", "web1").good()
+    lab.deploy().good()
+
+
+@pytest.mark.parametrize("port", [IDLE_MIRROR, IDLE_COMPARE], ids=["mirror", "compare"])
+def test_of_a_channel_that_is_closed_beside_an_idle_nic_status_does_not_say_that_it_is_well(
+    lab: Bed, blocked: Callable, port: int
+) -> None:
+    lab.fresh_guest(nics=2, rate=50)
+    lab.deploy().good()
+    well = status(lab)
+    assert (well["phase"], well["problems"]) == ("protected", []), well
+    blocked(port)
+    time.sleep(QUIET + 10)
+    found = status(lab)
+    assert [words for words in (*found["problems"], *found["notes"]) if str(port) in words], found
+    assert any(str(port) in words for words in found["problems"]) is (found["phase"] != "protected"), found
+    lab.ssh("kvm1", "nft delete table inet lab")
     lab.deploy().good()
 
 

@@ -525,6 +525,9 @@ class Observation:
     connections: dict[str, int] | None = None  # that neither end has closed, by the kind of their channel
     stuck_sockets: tuple[str, ...] = ()  # those of peer_sockets over which nothing is acknowledged
     closed_sockets: tuple[str, ...] = ()  # those of peer_sockets that are not established (any more)
+    # Of a primary that runs: for how many seconds nothing came from the peer over each connected channel of its packet
+    # proxy, not even an acknowledgement, by port.
+    quiet: dict[str, float] = field(default_factory=dict)
     barrier: Barrier | None = None
     uncompared: tuple[str, ...] | None = None  # kinds of frames it serves with that COLO does not compare; if watched
     latency: float | None = None  # milliseconds to the peer's replication address and back, the best of a few

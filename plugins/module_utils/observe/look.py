@@ -125,6 +125,7 @@ def _with_equipment(seen: Observation, directory: str, sights: Sights) -> Observ
         latency=equipment.latency(address) if address else None,
         passage=passage(address) if address else None,
         heard=silence.heard(seen.record) if _is_standby(seen) else None,
+        quiet=silence.quiet(seen.record) if _sends_packets(seen) else {},
         announced=_places(seen),
         compared=dict(_compared(seen)),
         left=left_images.left(domain.uuid) if domain and seen.record else None,
@@ -143,6 +144,10 @@ def _compared(seen: Observation) -> Iterable[tuple[str, Compared]]:
 
 def _is_standby(seen: Observation) -> bool:
     return seen.record is not None and seen.record.role == "secondary" and seen.domain.active
+
+
+def _sends_packets(seen: Observation) -> bool:
+    return seen.record is not None and seen.record.role == "primary" and seen.domain.active
 
 
 def _places(seen: Observation) -> tuple[Announced, ...]:

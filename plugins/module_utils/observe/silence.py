@@ -10,6 +10,7 @@ import socket
 import time
 from datetime import UTC, datetime
 
+from ..errors import ColoError
 from ..host import connections, qemu_process
 from ..lockstep.received import LOCKSTEP, disk_failed, read
 from ..observation.seen import Heard, Received
@@ -49,6 +50,15 @@ def heard(record: Record) -> Heard | None:
         seconds = max(now - last, 0.0)
     at = datetime.fromtimestamp(now - seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return Heard(at, round(seconds, 1))
+
+
+def quiet(record: Record) -> dict[str, float]:
+    """For how many seconds nothing came over each connected channel of the packet proxy; empty where nothing tells."""
+    ports = [channel.port for channel in record.channels() if channel.nic]
+    try:
+        return connections.last_heard(record.peer.address, ports) if ports else {}
+    except ColoError:
+        return {}
 
 
 def without_writes(record: Record) -> float | None:

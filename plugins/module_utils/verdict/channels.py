@@ -9,6 +9,10 @@ from collections.abc import Iterable
 
 from ..lockstep import graph
 from ..observation.seen import DISCONNECTED, Observation
+from ..record.address import endpoint
+from . import current
+
+QUIET = 60.0  # seconds; a NIC that is used hears broadcasts at least, each of which is mirrored
 
 
 def cut(seen: Observation) -> list[str]:
@@ -29,6 +33,26 @@ def cut(seen: Observation) -> list[str]:
     silent = [f"nothing sent over {socket.replace(' ', ' to ')} is acknowledged" for socket in seen.stuck_sockets]
     remedy = ": see what the firewalls and the network between the hosts do with these ports"
     return [f"{words}{remedy}" for words in [*apart, *silent]]
+
+
+def unproven(seen: Observation) -> list[str]:
+    """Which channels of this half, in lockstep, are connected and were silent for long; each in plain words.
+
+    That is how a NIC is over which a guest says nothing, and one whose port a firewall has closed meanwhile: only the
+    next packet shows which.
+    """
+    monitor, record = seen.monitor, seen.record
+    if record is None or monitor is None or monitor.colo == "none" or record.role == "alone":
+        return []
+    stuck = {end for socket in seen.stuck_sockets for end in socket.split()}
+    return [
+        f"whether the {channel.kind} channel of NIC {channel.nic} (port {channel.port}) comes through is unknown: "
+        f"nothing was sent over it for {current.ago(seconds)}, and a cut shows with the next packet"
+        for channel in record.channels()
+        if channel.nic
+        and endpoint(channel.address, channel.port) not in stuck
+        and (seconds := seen.quiet.get(str(channel.port), 0.0)) > QUIET
+    ]
 
 
 def parted(seen: Observation) -> bool:

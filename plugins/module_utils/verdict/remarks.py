@@ -237,7 +237,7 @@ def notes(seen: Observation) -> list[str]:
     found += [f"{seen.host.name}: {words}" for words in _encryption(seen)]
     if domain.tainted:
         found.append(f"{seen.host.name}: libvirt marks the domain as tainted until its next cold start")
-    found += [f"{seen.host.name}: {words}" for words in reach.confined(seen)]
+    found += [f"{seen.host.name}: {words}" for words in (*channels.unproven(seen), *reach.confined(seen))]
     if newer := abilities.upgraded(seen):
         found.append(
             f"{seen.host.name}: the domain runs in QEMU {abilities.running(seen)} until its next cold start, and "

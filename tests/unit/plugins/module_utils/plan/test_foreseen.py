@@ -128,7 +128,8 @@ NOT_COMPARED: dict[type, dict[str, str]] = {
     Observation: {
         "how far a look went": "depth directory format",
         "no step changes it": "files accounts passage latency trial peer_answers automation",
-        "the guest, other programs and the clock do": "space uncompared checkpoints heard without_writes received",
+        "the guest, other programs and the clock do": "space uncompared checkpoints heard without_writes received "
+        "quiet",
         "a note of what was seen, or of what another command does meanwhile": "known_to_lack standby_lacks compared "
         "left",
         "a note that may fail, which fails nothing": "shown",

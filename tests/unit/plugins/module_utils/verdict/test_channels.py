@@ -40,6 +40,28 @@ def test_no_pair_is_protected_with_a_channel_that_nothing_comes_through(primary,
     assert any(says in words and "firewalls" in words for words in found.problems), found.problems
 
 
+def quiet(seconds: float) -> Observation:
+    first, *_others = (channel for channel in PRIMARY.record.channels() if channel.nic)
+    return replace(PRIMARY, quiet={str(first.port): seconds})
+
+
+def test_of_a_nic_over_which_nothing_is_sent_it_is_said_that_nobody_knows() -> None:
+    first = next(channel for channel in PRIMARY.record.channels() if channel.nic)
+    found = pair.pair(quiet(840.2), STANDBY)
+    assert found.phase == "protected"
+    assert found.problems == pair.pair(PRIMARY, STANDBY).problems
+    (words,) = set(found.notes) - set(pair.pair(PRIMARY, STANDBY).notes)
+    assert words.startswith(
+        f"kvm1: whether the {first.kind} channel of NIC {first.nic} (port {first.port}) comes through"
+    )
+    assert "nothing was sent over it for 14 min" in words
+    assert pair.pair(quiet(20.0), STANDBY).notes == pair.pair(PRIMARY, STANDBY).notes
+    stuck = replace(quiet(840.2), stuck_sockets=(f"{first.address}:{first.port} 10.77.0.2:40000",))
+    assert channels.unproven(stuck) == [], "something was sent"
+    ordinary = replace(quiet(840.2), monitor=replace(PRIMARY.monitor, colo="none"))
+    assert channels.unproven(ordinary) == [], "nothing is compared"
+
+
 def test_why_a_standby_does_not_answer_its_sockets_tell() -> None:
     """As seen on hosts whose firewall dropped what compares packets."""
     hangs = replace(unheard(STANDBY), monitor=None, monitor_problem="QEMU did not answer query-status within 3 s")
