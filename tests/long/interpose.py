@@ -7,15 +7,18 @@ from pathlib import Path
 
 from colo_bed import Bed
 
-KILLED, REFUSED, UNANSWERED = "killed", "refused", "unanswered"
+KILLED, REFUSED, UNANSWERED, BLIND = "killed", "refused", "unanswered", "blind"
 SOURCE = Path(__file__).with_name("interposer") / "sitecustomize.py"
 PLACE, PYTHON, COUNT = "/usr/local/lib/lockstep-interposer", "/usr/local/bin/python3-interposed", "/var/tmp/steps-left"
 
 
-def arm(bed: Bed, host: str, steps: int, how: str = KILLED) -> dict:
-    """Let the step after so many go wrong; the variables of hosts that make a playbook use that Python."""
+def arm(bed: Bed, host: str, steps: int, how: str = KILLED, *, on_vhost: bool = False) -> dict:
+    """Let the step after so many go wrong; the variables of hosts that make a playbook use that Python.
+
+    ``on_vhost``: a guest whose NICs may use vhost is said to do so; the lab's hosts have none.
+    """
     root = bed.lab.host_root(host)
-    words = f"PYTHONPATH={PLACE} LOCKSTEP_STEPS={COUNT} LOCKSTEP_HOW={how}"
+    words = f"PYTHONPATH={PLACE} LOCKSTEP_STEPS={COUNT} LOCKSTEP_HOW={how}" + (" LOCKSTEP_VHOST=1" if on_vhost else "")
     files = {
         f"{PLACE}/sitecustomize.py": SOURCE.read_text(encoding="utf-8"),
         PYTHON: f'#!/bin/sh\n{words} exec /usr/bin/python3 "$@"\n',

@@ -206,7 +206,7 @@ def test_a_standby_is_not_taken_for_the_guest_where_the_last_look_fails(standby:
             raise found
         return found
 
-    with pytest.raises(ColoError, match="what they have come to$"):
+    with pytest.raises(ColoError, match=r"what they have come to$"):
         go(Recording(), look, lambda _seen: Plan((qmp("go", "cont"),), WANTED))  # type: ignore[arg-type]
 
 
