@@ -120,19 +120,17 @@ class Scenario:
 
     # The product
 
-    def playbook(self, name: str, *arguments: str) -> Play:
+    def playbook(self, name: str, *arguments: str, pipelining: bool = False) -> Play:
         """Run a playbook of the collection (or a file) as a user does."""
         self.runs += 1
         label = f"{self.runs:03d}-{Path(name).stem if '/' in name else name.rsplit('.', 1)[1]}"
         journal, log = self.out / f"{label}.jsonl", self.out / f"{label}.log"
         env = {
-            **environment(),
+            **self._environment(pipelining),
             "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback_plugins"),
             "ANSIBLE_CALLBACKS_ENABLED": "journal",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
             "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "no",
-            # Labs use the same addresses: with a shared directory, a kept connection could lead to another lab's host.
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.lab.state / "cp"),
             "LOCKSTEP_JOURNAL": str(journal),
         }
         kept = ["-e", f"colo_report_directory={self.reports}"]  # beside the lab they would go with it
@@ -157,6 +155,27 @@ class Scenario:
         play = Play(began, time.monotonic(), code, list(probe.read(journal)))
         say(f"{name}: exit code {code} after {play.seconds:.1f} s, {play.changed} changed")
         return play
+
+    def _environment(self, pipelining: bool) -> dict[str, str]:
+        return {
+            **environment(),
+            "ANSIBLE_PIPELINING": str(pipelining),
+            # Labs use the same addresses: with a shared directory, a kept connection could lead to another lab's host.
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.lab.state / "cp"),
+        }
+
+    def ping(self) -> float:
+        """How long Ansible takes for the least that it does on both hosts, with pipelining; in seconds."""
+        env = self._environment(pipelining=True)
+        program = shutil.which("ansible", path=env["PATH"])
+        if program is None:
+            raise LabError("there is no ansible in .cache/venv: run `make venv`")
+        command = [program, "-i", str(self.lab.inventory), "kvm", "-m", "ansible.builtin.ping"]
+        began = time.monotonic()
+        done = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            raise LabError(f"ansible -m ping failed: {done.stdout[-300:]}{done.stderr[-300:]}")
+        return time.monotonic() - began
 
     def needed(self, play: Play, what: str) -> Play:
         if play.code:

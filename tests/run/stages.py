@@ -56,6 +56,7 @@ STAGES: dict[str, list[str]] = {
         "tests/long/kills",
         "tests/long/kills --how refused",
         "tests/long/kills --how unanswered",
+        "tests/long/kills --how blind",
         "tests/long/mutations",
         "tests/long/devices",
         "tests/long/faults",

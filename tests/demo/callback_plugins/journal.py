@@ -22,7 +22,9 @@ description:
 """
 
 # Nothing that could hold a password: domain XMLs and observations stay out.
-KEPT = ("changed", "failed", "unreachable", "msg", "phase", "seconds", "served_after", "done", "steps", "problems")
+KEPT = (
+    "changed", "failed", "unreachable", "msg", "phase", "began", "seconds", "served_after", "done", "steps", "problems",
+)  # fmt: skip
 
 
 class CallbackModule(CallbackBase):
