@@ -222,7 +222,7 @@ def test_what_has_taken_the_place_of_the_socket_is_given_to_nobody(
                 os.chown(path, 64055, 64056)
 
     taken = pytest.raises(OSError, match="has taken the place of the socket")
-    with qemus_directory.opened(str(tmp_path)) as home, taken, Swapped(socket.AF_UNIX) as server:
+    with taken, qemus_directory.opened(str(tmp_path)) as home, Swapped(socket.AF_UNIX) as server:
         sieve._bind(server, home, "copy.sock")
     assert (precious.stat().st_uid, precious.stat().st_mode & 0o777) == (0, 0o644)
 
