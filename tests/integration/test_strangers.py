@@ -274,9 +274,10 @@ def test_where_nothing_keeps_it_out_a_storm_is_not_felt(lab: Bed, strangers: Str
     lab.deploy().good()
     boot = lab.get()
     open_ = {where(port) for port in strangers.documented("kvm1")}
-    assert open_, "nothing listens: this test proves nothing"
     taken = weathered(lab, tmp_path)
-    assert {port for port, told in taken.items() if told["connections"]} == open_
+    reached = {port for port, told in taken.items() if told["connections"]}
+    # Those of the primary let one wait, which may still be one of the strangers before.
+    assert {where((HOSTS["kvm2"], NBD))} <= reached <= open_
     assert lab.get() == boot
     wait_for("the pair to be protected as before", lambda: phase(lab) == "protected", 90)
     lab.power_off("kvm1")
