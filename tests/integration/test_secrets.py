@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from colo_bed import ROOT, Bed, wait_for
+from lockstep_lab import rootfs
 from lockstep_lab.common import HOSTS
 
 PASSWORD = "pl4nted!"  # of VNC, which takes eight characters
@@ -71,6 +72,8 @@ def keys(bed: Bed) -> list[str]:
 
 @pytest.fixture(scope="module")
 def secrets(lab: Bed) -> Iterator[list[str]]:
+    for host in HOSTS:
+        lab.ssh(host, f"apt-get install -q -y --no-install-recommends {' '.join(rootfs.DEVICES)}", timeout=300)
     lab.fresh_guest(rate=50, graphics=GRAPHICS)
     planted = [PASSWORD, SPICE, *keys(lab)]
     watch = Watch(planted)
