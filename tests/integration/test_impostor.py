@@ -88,7 +88,11 @@ def test_no_disk_and_no_memory_is_sent_to_it(lab: Bed, acks: Path, shown: dict[s
     assert lab.get(patience=30) == boot
 
 
-@pytest.mark.parametrize("port", [NBD, MIGRATION])
+# QEMU 10.0.13 reads the answer to its greeting of TLS in its main loop, and is freed once a question to it is given up.
+FELT = pytest.mark.xfail(strict=True, reason="the guest stands still for 20 s")
+
+
+@pytest.mark.parametrize("port", [NBD, pytest.param(MIGRATION, marks=FELT)])
 def test_one_that_says_nothing_is_not_felt(lab: Bed, acks: Path, tmp_path: Path, port: int) -> None:
     """It lets the primary in, and is silent once TLS should begin; held against one that refuses at once."""
     probe.stop(lab.lab, quiet=True)
