@@ -28,7 +28,7 @@ PATIENCE = 3.0  # seconds
 MAGIC, OPTION, REPLY = b"NBDMAGIC", b"IHAVEOPT", 0x3E889045565A9  # the NBD protocol's
 ABORT, STARTTLS, ACKNOWLEDGED, UNSUPPORTED = 2, 5, 1, 2**31 + 1
 FAREWELL = OPTION + struct.pack(">II", ABORT, 0)  # of an NBD client that gives up
-OVER = threading.Event()
+OVER, TELLING = threading.Event(), threading.Lock()
 HANDSHAKE, ALERT, CHANGE = 22, 21, 20  # kinds of TLS records that carry nothing of what is said
 
 
@@ -112,7 +112,8 @@ def answer(connection: socket.socket, port: int, context: ssl.SSLContext | None,
             converse(connection, context, nbd=nbd, silent=silent, told=told)
     except (OSError, EOFError, struct.error) as error:
         told["error"] = str(error) or type(error).__name__
-    print(json.dumps(told), flush=True)
+    with TELLING:  # a line of each at a time
+        print(json.dumps(told), flush=True)
 
 
 def of_certificate(directory: str) -> ssl.SSLContext:
