@@ -30,7 +30,7 @@ def last_heard(peer: str, ports: Iterable[int]) -> dict[str, float]:
         if state != "ESTAB":
             continue
         age = _LAST_HEARD.search(line)
-        (port,) = {int(end.rpartition(":")[2]) for end in fields[2:4]} & ports
+        port = next(port for end in fields[2:4] if (port := int(end.rpartition(":")[2])) in ports)
         heard[str(port)] = max(int(age[1]) / 1000 if age else 0.0, heard.get(str(port), 0.0))
     return heard
 

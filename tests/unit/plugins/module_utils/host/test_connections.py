@@ -27,3 +27,10 @@ def test_a_channel_over_ipv6_is_told_from_others(monkeypatch: pytest.MonkeyPatch
     told = "ESTAB 0 0 [fd00::1]:40000 [fd00::2]:21603 cubic lastsnd:304 lastrcv:304 lastack:304\n"
     monkeypatch.setattr(connections, "run", lambda *_words: told)
     assert connections.last_heard("fd00::2", [21603]) == {"21603": 0.304}
+
+
+def test_a_port_of_the_peers_own_choice_is_not_taken_for_a_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host may let its connections begin at any port, one of the pair's among them."""
+    told = "ESTAB 0 0 10.77.0.1:21602 10.77.0.2:21605 cubic lastsnd:304 lastrcv:304 lastack:304\n"
+    monkeypatch.setattr(connections, "run", lambda *_words: told)
+    assert connections.last_heard("10.77.0.2", [21602, 21605]) == {"21602": 0.304}
