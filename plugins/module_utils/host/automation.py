@@ -15,8 +15,8 @@ from ..errors import ColoError
 from ..observation.automation import Automation, Settings
 from ..observation.decoded import decoded
 from ..record.pair import RUN_DIRECTORY
-from .files import sync_directory
-from .until_reboot import run_directory
+from .files import sync
+from .until_reboot import run_directory, write_whole
 
 DIRECTORY = "/etc/lockstep-colo"
 SETTINGS = "watch.json"
@@ -60,7 +60,7 @@ def want(uuid: str, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, path)
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
 def _wish(uuid: str) -> Path:
@@ -71,14 +71,7 @@ def tell(uuid: str, told: dict[str, Any]) -> None:
     """Let others on this host see how the watcher is with a domain; it counts for BEAT seconds."""
     directory = run_directory() / "watch"
     directory.mkdir(mode=0o700, exist_ok=True)
-    write(directory / f"{uuid}.json", json.dumps({**told, "beat": time.monotonic()}))
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file of which nobody ever reads a half. It need not outlast a loss of power."""
-    new = path.with_suffix(".new")
-    new.write_text(text, encoding="utf-8")
-    os.replace(new, path)
+    write_whole(directory / f"{uuid}.json", json.dumps({**told, "beat": time.monotonic()}))
 
 
 def automation(uuid: str) -> Automation:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ..errors import ColoError
 from .command import run
+from .files import sync
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of linux/fcntl.h and linux/fs.h
 LABEL = "security.selinux"
@@ -145,12 +146,3 @@ def _copied(path: Path, place: Path) -> tuple[Path, str]:
     copy.unlink(missing_ok=True)
     _create(copy, path.read_bytes(), like.st_uid, like.st_gid, like.st_mode & 0o777)
     return copy, path.name
-
-
-def sync(path: Path) -> None:
-    """Have it outlast a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -170,9 +170,9 @@ def remove_directory(path: str) -> None:
         Path(path).rmdir()
 
 
-def sync_directory(directory: Path) -> None:
-    """Have what was made, renamed or removed in it outlast a loss of power."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Have a file outlast a loss of power; of a directory, what was made, renamed or removed in it."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import ColoError
 from ..observation.decoded import decoded
 from ..record.half_notes import DIRECTORY, HalfNote
-from .files import sync_directory
+from .files import sync
 
 GAVE_WAY = "gave-way"  # its QEMU has ended, and is not started again
 LACKS = "lacks"  # the standby of this primary lacks writes
@@ -29,7 +29,7 @@ def prepare(kind: str, domain: str) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(path.with_suffix(".new"), os.O_CREAT | os.O_TRUNC, b"")
         os.replace(path.with_suffix(".new"), path)
-        sync_directory(path.parent)
+        sync(path.parent)
 
 
 def note(kind: str, domain: str, about: HalfNote) -> None:
@@ -64,7 +64,7 @@ def forget(kind: str, domain: str) -> None:
         path.unlink()
     except FileNotFoundError:
         return
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
 def _write(path: Path, how: int, text: bytes) -> None:

@@ -76,8 +76,8 @@ def _of(keeper: Any, now: float) -> Iterator[tuple[str, Any, dict[str, str]]]:
     if half.role == "primary":
         flags["lacks_writes"] = half.lacks
     yield from ((name, int(value), {}) for name, value in flags.items())
-    if half.lockstep and keeper.shown is not None:
-        yield "pair_certificate_end_timestamp_seconds", round(keeper.shown.ends), {}
+    if half.lockstep and (shown := keeper.shown):
+        yield "pair_certificate_end_timestamp_seconds", round(shown.ends), {}
     yield "checkpoints_total", counted.whole, {}
     if counted.last is not None:
         yield "checkpoint_age_seconds", round(now - counted.last, 3), {}

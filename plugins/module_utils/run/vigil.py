@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from ..host import automation, files, hotline, processes, scrape
 from ..host.hypervisor import Hypervisor
+from ..host.until_reboot import write_whole
 from ..observation.automation import Settings
 from ..observation.word import Half, Speech, speech
 from ..observe.certificates import certificate
@@ -103,7 +104,7 @@ class Vigil:
             self._certificate_due = time.monotonic() + CERTIFICATE
             self._certificate_ends = certificate(self._settings.pki).ends or None
         if self._settings.metrics:
-            automation.write(Path(self._settings.metrics, METRICS), self.metrics())
+            write_whole(Path(self._settings.metrics, METRICS), self.metrics())
 
     def _serve_metrics(self) -> None:
         at = self._settings.listen
