@@ -20,6 +20,7 @@ from ..host import (
     leaving,
     left_images,
     links,
+    mutual_tls,
     nbd,
     processes,
     qemu_process,
@@ -232,8 +233,11 @@ class Apply:
     def _release(self, _step: Step, peer: str, ports: list[int]) -> None:
         sockets.release_sockets(peer, ports)
 
-    def _see_answer(self, step: Step, address: str, port: int, export: str, credentials: str | None) -> None:
-        nbd.see_export(address, port, export, credentials, step.timeout)
+    def _see_answer(self, step: Step, address: str, port: int, credentials: str | None, export: str | None) -> None:
+        if export is None:
+            mutual_tls.see_server(address, port, credentials, step.timeout)
+        else:
+            nbd.see_export(address, port, export, credentials, step.timeout)
 
     def _begin_sums(self, step: Step, **arguments: Any) -> None:
         sums.begin(arguments, step.timeout)
@@ -407,6 +411,11 @@ class Apply:
                 remedy="See the log of the standby's QEMU in /var/log/libvirt/qemu on the other host",
             )
         return f"migration {now}"
+
+    def _until_sending(self, patience: float) -> str | None:
+        """However it goes on. ``patience``: seconds for QEMU to answer, whom the other end may hold."""
+        now = self.hypervisor.qmp(self.domain, "query-migrate", deadline=patience).get("status", "none")
+        return f"migration {now}" if now in ("none", "setup") else None
 
     def _see_that_no_disk_failed(self) -> None:
         """On the way into lockstep, where a guest that its disk has stopped would lose its QEMU."""

@@ -114,13 +114,13 @@ class Hypervisor:
         """
         return self._known("glimpse", domain)
 
-    def describe(self, domain: str, secrets: bool = True) -> dict[str, Any] | None:
+    def describe(self, domain: str, secrets: bool = True, deadline: float = CALL_DEADLINE) -> dict[str, Any] | None:
         """What libvirt says of ``domain`` without asking its monitor; None where it is not known."""
-        return self._known("describe", domain, secrets)
+        return self._known("describe", domain, secrets, deadline=deadline)
 
-    def _known(self, method: str, *arguments: Any) -> dict[str, Any] | None:
+    def _known(self, method: str, *arguments: Any, deadline: float = CALL_DEADLINE) -> dict[str, Any] | None:
         try:
-            return self._call(method, *arguments)
+            return self._call(method, *arguments, deadline=deadline)
         except LibvirtError as error:
             if error.code == NO_SUCH_DOMAIN:
                 return None

@@ -13,6 +13,7 @@ import ssl
 from typing import Any
 
 from ..record.address import canonical
+from . import sockets
 
 
 def outgoing(connection: socket.socket, address: str, credentials: str | None) -> socket.socket:
@@ -24,6 +25,27 @@ def outgoing(connection: socket.socket, address: str, credentials: str | None) -
         return connection
     context = context_of(ssl.PROTOCOL_TLS_CLIENT, credentials, "client")
     return context.wrap_socket(connection, server_hostname=address)
+
+
+def see_server(address: str, port: int, credentials: str, deadline: float) -> None:
+    """See within ``deadline`` seconds that who listens has a certificate of the address, and show none of our own.
+
+    So it hangs up, and goes on to listen, where the whole handshake would be the one connection that a QEMU takes for
+    its primary's (migrate-incoming). Errors are those of sockets.see_answer.
+    """
+
+    def converse(plain: socket.socket) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_verify_locations(f"{credentials}/ca-cert.pem")
+        try:
+            context.wrap_socket(plain, server_hostname=address).close()
+        except ssl.SSLError as error:
+            # Up to TLS 1.2 the handshake ends with its refusal, which comes after it was verified.
+            if "_ALERT_" not in (error.reason or ""):
+                raise
+
+    sockets.see_answer(address, port, deadline, converse)
 
 
 def incoming(connection: socket.socket, peer: str, host: str, credentials: str | None) -> socket.socket:

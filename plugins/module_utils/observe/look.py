@@ -46,6 +46,7 @@ from .start_hook import start_hook
 from .surroundings import surroundings
 
 WATCH_SECONDS = 1.0  # in which a guest that serves with frames that COLO does not compare sends one
+FREEING_DEADLINE = 3.0  # seconds for libvirt to tell of a domain whose guest may stand still meanwhile
 NOTHING_MORE = Sights()
 
 
@@ -83,7 +84,8 @@ def _of_domain(hypervisor: Hypervisor, seen: Observation, directory: str, sights
 def _see_domain(hypervisor: Hypervisor, name: str, depth: str) -> Domain | None:
     if depth not in ASKS_QEMU:
         return _glimpse(hypervisor.glimpse(name))
-    found = hypervisor.describe(name)
+    # Behind a call to a QEMU that hangs, libvirt does not answer either; what frees the guest then need not know all.
+    found = hypervisor.describe(name, **({"deadline": FREEING_DEADLINE} if depth == FREEING else {}))
     return _domain(found) if found else None
 
 

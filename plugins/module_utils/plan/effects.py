@@ -292,7 +292,7 @@ WAITS: Mapping[str, Callable[..., Observation]] = MappingProxyType(
     {
         "off": _off, "listening": _nothing, "migration": _migration, "alone": _alone, "ready": _jobs_are("ready"),
         "connected": _nothing, "concluded": _jobs_are("concluded"), "committed": _committed, "checkpoint": _nothing,
-        "sent": _nothing,
+        "sent": _nothing, "sending": _nothing,
     }
 )  # fmt: skip
 ACTIONS: Mapping[str, Callable[..., Observation]] = MappingProxyType(

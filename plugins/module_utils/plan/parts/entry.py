@@ -28,7 +28,7 @@ from dataclasses import replace
 from ...lockstep import abilities, channels, graph, states
 from ...lockstep.states import MIGRATING
 from ...observation.seen import Job, Monitor, Observation
-from ...record.pair import FULL, WRITTEN, Record
+from ...record.pair import FULL, WRITTEN, Channel, Record
 from ...record.wanted import Wanted
 from ...verdict import resync
 from ..step import Step, qmp, wait
@@ -38,6 +38,9 @@ MIGRATION_TIMEOUT = 120.0  # seconds for the guest's whole RAM, once; it runs me
 # Milliseconds to the first checkpoint: until the two have fallen in step most of what the guest sends is held. Left to
 # the first difference that is found, it took 30 to 300 ms (our measurement, QEMU 10.0).
 FIRST_DELAY = 20
+# Seconds for QEMU to come to an understanding with what has just answered this host. Until then it may wait in its main
+# loop, and its guest with it.
+HELD = 3.0
 CHECKPOINT_TIMEOUT = 30.0  # seconds on top of the checkpoint delay
 JOB_TIMEOUT = 30.0
 STILL_CONNECTED = 2.0
@@ -74,9 +77,7 @@ def sync(wanted: Wanted, seen: Observation, peer: Observation) -> list[Step]:
     unsynced = [target for target, job in known.items() if job or not states.attached(monitor, target)]
     fresh = [target for target in unsynced if known[target] is None]
     if fresh:
-        where = {"address": nbd.address, "port": nbd.port, "export": graph.export(fresh[0])}
-        where["credentials"] = nbd.credentials
-        steps.append(Step(f"see that {nbd.address} port {nbd.port} answers", "see_answer", where))
+        steps.append(_see_answer(nbd, graph.export(fresh[0])))
     chosen, sieved = ways(wanted, seen, peer), differing(wanted, seen, peer)
     steps += written.forgotten(seen, [target for target, one in chosen.items() if one.way != WRITTEN])
     for target in fresh:
@@ -84,13 +85,14 @@ def sync(wanted: Wanted, seen: Observation, peer: Observation) -> list[Step]:
             where = {"uuid": seen.domain.uuid, "target": target}
             steps.append(Step(f"disk {target}: forget what was compared before", "forget_compared", where))
         layer = graph.nbd_layer(graph.nbd(target), target, nbd)
-        steps.append(qmp(f"disk {target}: connect to the standby", "blockdev-add", layer))
+        steps.append(qmp(f"disk {target}: connect to the standby", "blockdev-add", layer, timeout=HELD))
         copy = states.copy_target(monitor, target)
         if target in sieved:
             steps += _sieve(wanted, seen, target, chosen[target])
         elif copy != graph.nbd(target):
             layer = graph.nbd_layer(copy, target, nbd)
-            steps.append(qmp(f"disk {target}: connect to the standby for the copying", "blockdev-add", layer))
+            title = f"disk {target}: connect to the standby for the copying"
+            steps.append(qmp(title, "blockdev-add", layer, timeout=HELD))
         begin = _differing(wanted, monitor, target, chosen[target]) if target in sieved else None
         steps.append(begin or _mirror(wanted, monitor, target))
     sending = [target for target, one in chosen.items() if one.way == WRITTEN] + list(written.under_way(seen))
@@ -260,8 +262,16 @@ def _checkpoint_soon() -> Step:
 
 def _migrate(seen: Observation) -> list[Step]:
     channel = channels.first(seen.record, "migration")
-    sent = qmp("send the guest's memory to the standby", "migrate", {"uri": channels.uri(channel)})
-    return [*layers.encrypt_migration(channels.connecting(channel)), sent]
+    steps = layers.encrypt_migration(channels.connecting(channel))
+    if channel.credentials:  # in clear, the first connection is the one that QEMU takes for its primary's
+        steps.append(_see_answer(channel))
+    steps.append(qmp("send the guest's memory to the standby", "migrate", {"uri": channels.uri(channel)}))
+    return [*steps, wait("see it begin", "sending", MIGRATION_TIMEOUT, patience=HELD)]
+
+
+def _see_answer(channel: Channel, export: str | None = None) -> Step:
+    where = {"address": channel.address, "port": channel.port, "credentials": channel.credentials, "export": export}
+    return Step(f"see that {channel.address} port {channel.port} answers", "see_answer", where)
 
 
 def _lockstep() -> Step:

@@ -25,6 +25,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.host import (
     left_images,
     links,
     marker,
+    mutual_tls,
     nbd,
     sockets,
     until_reboot,
@@ -252,6 +253,13 @@ def test_a_migration_that_was_never_connected_names_the_firewalls(clock: Clock, 
     assert ("firewalls of both" in raised.value.remedy) is named
 
 
+@pytest.mark.parametrize("status", ["active", "pre-switchover", "colo", "failed"])
+def test_the_memory_is_under_way_once_it_is_no_longer_set_up_however_that_ends(clock: Clock, status: str) -> None:
+    recording = Recording(query_migrate=[{}, {"status": "setup"}, {"status": status}])
+    run(recording, wait("see it begin", "sending", 5.0, patience=3.0))
+    assert [(call[2], call[4]) for call in recording.calls] == [("query-migrate", 3.0)] * 3
+
+
 def test_a_sync_that_takes_longer_is_unfinished_and_no_failure(clock: Clock) -> None:
     job = {"id": "colo-vda-sync", "status": "running", "current-progress": 1, "total-progress": 2}
     recording = Recording(query_jobs=[job])
@@ -391,6 +399,7 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
         marker: ("write", "remove"),
         sockets: ("release_sockets",),
         nbd: ("see_export",),
+        mutual_tls: ("see_server",),
     }
     for module, name in [(module, name) for module, names in doors.items() for name in names]:
         monkeypatch.setattr(module, name, lambda *given, _name=name: calls.append((_name, *given)))
@@ -400,6 +409,9 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
         Step("", "mark", {"directory": "/d", "marker": "m"}),
         Step("", "create_image", {"path": "/d/i", "format": "raw", "size": 5, "owner": "o", "group": "g"}),
         Step("", "see_answer", {"address": "10.0.0.2", "port": 21601, "export": "e", "credentials": None}, timeout=4.0),
+        Step(
+            "", "see_answer", {"address": "10.0.0.2", "port": 21600, "export": None, "credentials": "/c"}, timeout=4.0
+        ),
         Step("", "release", {"peer": "10.0.0.2", "ports": [1, 2]}),
         Step("", "remove", {"path": "/d/i"}),
         Step("", "remove_home", {"directory": "/d"}),
@@ -409,6 +421,7 @@ def test_the_hosts_steps_reach_the_host(clock: Clock, monkeypatch: pytest.Monkey
         ("write", "/d", "m"),
         ("create_image", "/d/i", "raw", 5, "o", "g"),
         ("see_export", "10.0.0.2", 21601, "e", None, 4.0),
+        ("see_server", "10.0.0.2", 21600, "/c", 4.0),
         ("release_sockets", "10.0.0.2", [1, 2]),
         ("remove", "/d/i"),
         ("remove", "/d"),

@@ -171,6 +171,45 @@ def test_one_that_says_nothing_once_tls_was_agreed_on_is_waited_for_no_longer_th
             nbd.see_export(HERE, port, "disk", str(home / "ours"), 0.5)
 
 
+WHY_OF_A_SERVER = {**WHY, "none, and no TLS": "is not the standby's QEMU, or does not take this host: [SSL"}
+
+
+@pytest.mark.parametrize("shown", FAULTS)
+def test_it_is_said_why_no_memory_is_sent_to_a_server(home: Path, shown: str) -> None:
+    path = home / shown / "shown"
+    server = Impostor(path if path.exists() else None, exports=False)
+    with pytest.raises(ColoError, match=re.escape(WHY_OF_A_SERVER[shown])):
+        mutual_tls.see_server(HERE, server.port, str(home / "ours"), PATIENCE)
+
+
+def test_a_server_that_says_nothing_is_waited_for_no_longer_than_that(home: Path) -> None:
+    with socket.create_server((HERE, 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ColoError, match=f"{HERE} port {port} does not answer within 0.5 s"):
+            mutual_tls.see_server(HERE, port, str(home / "ours"), 0.5)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_the_peers_server_is_seen_and_refuses_who_has_shown_it_nothing(home: Path, version: ssl.TLSVersion) -> None:
+    """So it goes on to listen; which of both ends the handshake is a matter of the version."""
+    refusals = []
+
+    def answer() -> None:
+        context = mutual_tls.context_of(ssl.PROTOCOL_TLS_SERVER, str(home / "ours"), "server")
+        context.verify_mode, context.maximum_version = ssl.CERT_REQUIRED, version
+        try:
+            context.wrap_socket(server.accept()[0], server_side=True).close()
+        except ssl.SSLError as error:
+            refusals.append(error.reason)
+
+    with socket.create_server((HERE, 0)) as server:
+        peer = threading.Thread(target=answer, daemon=True)
+        peer.start()
+        mutual_tls.see_server(HERE, server.getsockname()[1], str(home / "ours"), PATIENCE)
+        peer.join(PATIENCE)
+    assert refusals == ["PEER_DID_NOT_RETURN_A_CERTIFICATE"]
+
+
 def taken(home: Path, shown: str, peer: str, host: str) -> bool:
     """Whether who listens takes a caller with this certificate for ``host``, whose address is ``peer``."""
     ours, theirs = socket.socketpair()

@@ -50,7 +50,7 @@ class Libvirt:
     def __init__(self, *, runs: bool = False) -> None:
         self.runs = runs
 
-    def describe(self, name: str) -> dict[str, Any]:
+    def describe(self, name: str, **_deadline: float) -> dict[str, Any]:
         xml = fixture("q35")
         found = {
             "name": name,

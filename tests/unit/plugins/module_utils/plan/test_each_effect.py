@@ -246,7 +246,7 @@ UNSEEN_ACTIONS = (
     "make_directory", "isolate", "ask_guest",
     "check_image", "note_left", "note_writes",
 )  # fmt: skip
-UNSEEN_WAITS = ("listening", "connected", "checkpoint", "sent")
+UNSEEN_WAITS = ("listening", "connected", "checkpoint", "sent", "sending")
 UNSEEN_COMMANDS = ("announce-self", "trace-event-set-state", "yank")
 
 

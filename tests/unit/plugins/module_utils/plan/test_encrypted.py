@@ -12,7 +12,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.domain import editin
 from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import channels, states
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate, Observation, Shown
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe, effects, listen, protect, survive
-from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import layers, undo
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import entry, layers, undo
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.record import xml as record_xml
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import (
@@ -82,6 +82,26 @@ def test_a_primary_has_them_before_it_listens_and_shows_them_wherever_it_connect
     assert ready < place(commands, "chardev-add")
     assert place(commands, "migrate-set-parameters", **{"tls-creds": channels.CLIENT}) < place(commands, "migrate")
     assert place(commands, "blockdev-add", **{"driver": "nbd", "tls-creds": channels.CLIENT}) > ready
+
+
+@pytest.mark.parametrize("encrypts", [True, False])
+def test_qemu_is_not_the_first_to_wait_for_who_listens(encrypts: bool) -> None:
+    """Nor does it wait long; in clear the first to connect with the migration's port would be the one that is taken."""
+    halves = [recorded("described-primary"), recorded("listening-secondary")]
+    primary, standby = (
+        (encrypted("described-primary"), with_objects(encrypted("listening-secondary"))) if encrypts else halves
+    )
+    steps = protect.primary(WANTED, primary, standby).steps
+    asked = [step.arguments["port"] for step in steps if step.action == "see_answer"]
+    assert asked == ([21601, 21600] if encrypts else [21601])
+    looks = [at for at, step in enumerate(steps) if step.action == "see_answer"]
+    commands = [step.arguments.get("command") for step in steps]
+    assert looks[0] < commands.index("blockdev-mirror")
+    assert steps[commands.index("migrate") + 1].arguments == {"until": "sending", "patience": entry.HELD}
+    if encrypts:
+        assert commands.index("blockdev-mirror") < looks[1] < commands.index("migrate")
+    added = [step for step in steps if step.arguments.get("arguments", {}).get("driver") == "nbd"]
+    assert {step.timeout for step in added} == {entry.HELD}
 
 
 @pytest.mark.parametrize("name", ["described-primary", "started-secondary"])
