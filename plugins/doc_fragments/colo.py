@@ -154,7 +154,8 @@ options:
         certificates are in C(/etc/lockstep-colo/pki) of each host, where the role P(lockstep.colo.pki#role) puts them.
       - V(except_proxy) leaves the guest's packets in clear, for QEMU before 8.0, which withholds large ones that come
         encrypted.
-      - A pair that is up keeps what it was formed with.
+      - A pair that is up keeps what it was formed with. But for such a pair, a standby's host takes no less than this
+        from what is said of the primary's.
     type: str
     choices: [required, except_proxy, "off"]
     default: required

@@ -29,7 +29,20 @@ ARCHIVE = "usr/local/lib/lockstep-colo/lockstep-colo.pyz"
 HOOK = "etc/libvirt/hooks/qemu.d/lockstep-colo"
 RULES = "etc/apparmor.d/local/abstractions/libvirt-qemu"
 BLOCK = '# BEGIN lockstep.colo\n"/images" r,\n# END lockstep.colo\n'
-PEER = '  <colo:peer host="kvm2" machine-id="3eb5" address="10.77.0.2"/>\n'
+PEER = '<colo:peer host="kvm2" machine-id="3eb5" address="10.77.0.2"/>'
+RECORD = f'<colo:pair xmlns:colo="urn:lockstep:colo:1" role="primary">\n{PEER}</colo:pair>'
+# What a peer that was taken over may have in the metadata of the guest whose standby is here.
+FOREIGN = [
+    '<x:x xmlns:x="urn:x"><colo:peer xmlns:colo="urn:evil" address="10.77.0.66"/></x:x>',
+    f'<x:x xmlns:x="urn:x">{RECORD.replace("10.77.0.2", "10.77.0.67")}</x:x>',
+    '<colo:peer xmlns:colo="urn:lockstep:colo:1" address="10.77.0.68"/>',
+    '<!-- <colo:peer address="10.77.0.69"/> -->',
+    "<x>&lt;colo:peer address='10.77.0.70'/></x>",
+]
+
+
+def domain(*metadata: str) -> str:
+    return f"<domain>\n<metadata>\n{chr(10).join(metadata)}\n</metadata>\n</domain>\n"
 
 
 def script(root: Path) -> str:
@@ -86,7 +99,7 @@ def host(tmp_path: Path) -> Path:
     for name in ("web1", "web2"):
         also = json.dumps({"also": ["10.78.0.2", "fd01::2"]}, indent=4 if name == "web1" else None)
         (tmp_path / f"etc/lockstep-colo/automation/{name}.json").write_text(also, encoding="utf-8")
-        (tmp_path / f"etc/libvirt/qemu/{name}.xml").write_text(f"<domain>\n{PEER}</domain>\n", encoding="utf-8")
+        (tmp_path / f"etc/libvirt/qemu/{name}.xml").write_text(domain(RECORD), encoding="utf-8")
     return tmp_path
 
 
@@ -103,6 +116,13 @@ def test_a_host_with_its_rules_loaded(host: Path) -> None:
     assert seen["peers"] == ["10.77.0.2"]
     assert (seen["second_addresses"], seen["own_firewall"]) == (["10.78.0.2", "fd01::2"], True)
     assert (seen["pki"], seen["authority"]) == ({}, "")
+
+
+def test_the_peers_are_those_of_records_alone(host: Path) -> None:
+    """A stranger who stood there would be let through to the ports of all pairs."""
+    for at, text in enumerate([domain(*FOREIGN, RECORD), domain(*FOREIGN), "no XML", *map(domain, FOREIGN)]):
+        (host / f"etc/libvirt/qemu/of-a-peer-{at}.xml").write_text(text, encoding="utf-8")
+    assert look(host, systemctl=UP, nft="exit 0", dpkg_query="exit 0")["peers"] == ["10.77.0.2"]
 
 
 @pytest.mark.parametrize("length", [12, 5000])

@@ -175,8 +175,14 @@ def listens(seen: Observation) -> bool:
         and all(disk.node == graph.quorum(disk.target) for disk in replicated(seen))
         and all(has(monitor, part) and not deaf(monitor, part) for part in proxy_parts(seen))
         and not any(of_another_peer(seen))
+        and not of_other_tls(seen.domain, seen.record)
         and _open_ports(seen) <= set(seen.host.ports)
     )
+
+
+def of_other_tls(domain: Domain, record: Record) -> bool:
+    """Whether the running QEMU was told of other TLS than the ``record`` has: QEMU does not say what its sockets do."""
+    return domain.live_record is not None and domain.live_record.tls != record.tls
 
 
 def _open_ports(seen: Observation) -> set[int]:

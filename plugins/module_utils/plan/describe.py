@@ -17,7 +17,7 @@ from ..lockstep import states, uncompared
 from ..lockstep.graph import is_ours
 from ..observation.seen import Domain, Marker, Observation
 from ..record import images
-from ..record.pair import EXCEPT_PROXY, OFF, PKI_DIRECTORY, Endpoint, NicRecord, Record
+from ..record.pair import EXCEPT_PROXY, OFF, PKI_DIRECTORY, TLS, Endpoint, NicRecord, Record
 from ..record.wanted import Wanted
 from ..verdict import copies, guest, originals, preflight, reach, wishes
 from ..verdict.problem import Problem, refuse_if
@@ -139,6 +139,14 @@ def _ends(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Prob
                 "Correct the inventory and run lockstep.colo.deploy (as a module: colo_disk on the primary's host "
                 "with the same addresses)",
             )
+    as_before = seen.record is not None and seen.record.tls == record.tls
+    if TLS.index(record.tls) > TLS.index(wanted.tls) and not as_before:
+        yield Problem(
+            f"the primary's record has tls: {record.tls}, which is less than tls: {wanted.tls}, and this host has no "
+            "such pair",
+            "Run lockstep.colo.unprotect and then deploy, which forms the pair anew with what is wanted; or set "
+            f"colo_tls: {record.tls} (as a module: colo_disk with the same tls on both hosts)",
+        )
 
 
 def _secondary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Record:
@@ -265,7 +273,8 @@ def _define(domain: Domain, after: str) -> list[Step]:
 
 def _redefine_standby(domain: Domain, after: str, settled: Record) -> list[Step]:
     steps = _define(domain, after)
-    if domain.active and domain.live_record != settled:
+    # What a QEMU was told of TLS stays written in it: it is of no use once another is wanted.
+    if domain.active and domain.live_record != settled and not states.of_other_tls(domain, settled):
         steps.append(_live_record(domain, settled))
     if domain.autostart:
         steps.append(_autostart(domain, on=False))

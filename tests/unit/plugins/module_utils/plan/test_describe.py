@@ -20,7 +20,7 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded 
 RUNNING, EMPTY = recorded("unprotected-primary"), recorded("unprotected-secondary")
 RUNNING = replace(RUNNING, marker=None)
 DESCRIBED, STANDBY = dropping(recorded("described-primary")), dropping(recorded("described-secondary"))
-NOTHING_STATED = Wanted(image_owner=WANTED.image_owner, image_group=WANTED.image_group)
+NOTHING_STATED = Wanted(image_owner=WANTED.image_owner, image_group=WANTED.image_group, tls=WANTED.tls)
 RUNNING_STANDBY = recorded("protected-secondary")
 HOME = f"{WANTED.directory}/libvirt-{RUNNING.domain.uuid}"
 
@@ -252,11 +252,11 @@ def test_no_standby_is_made_of_a_domain_whose_passwords_stayed_behind() -> None:
     redacted = changed(DESCRIBED, redacted=True)
     with pytest.raises(Refusal, match="peer came without them"):
         secondary(peer=redacted)
-    assert secondary(peer=redacted, wanted=Wanted(dry=True)).steps
+    assert secondary(peer=redacted, wanted=replace(NOTHING_STATED, dry=True)).steps
 
 
 def test_a_stated_path_is_used_and_an_image_that_is_there_and_ours_is_kept() -> None:
-    wanted = Wanted(disks=(replace(WANTED.disks[0], path="/other/vda.qcow2"), WANTED.disks[1]))
+    wanted = replace(NOTHING_STATED, disks=(replace(WANTED.disks[0], path="/other/vda.qcow2"), WANTED.disks[1]))
     made = [step.arguments["path"] for step in secondary(wanted=wanted).steps if step.action == "create_image"]
     assert "/other/vda.qcow2" in made
     one_there = replace(

@@ -20,6 +20,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import (
     OFF,
     PKI_DIRECTORY,
     REQUIRED,
+    TLS,
     VocabularyError,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight, remarks
@@ -52,6 +53,19 @@ def with_objects(seen: Observation) -> Observation:
     return replace(seen, monitor=replace(seen.monitor, objects={**seen.monitor.objects, **known}))
 
 
+def with_tls(name: str, tls: str) -> Observation:
+    """A recording as of a pair that was formed with this; one that has a QEMU of ours has told it of its keys."""
+    if tls == OFF:
+        seen = recorded(name)
+        return certified(seen, seen.record.local.address)
+    seen = proxy_in_clear(name) if tls == EXCEPT_PROXY else encrypted(name)
+    return with_objects(seen) if name.startswith("listening") else seen
+
+
+def titles(plan: Plan) -> list[str]:
+    return [step.title for step in plan.steps]
+
+
 def sent(plan: Plan) -> list[tuple[str, dict[str, Any]]]:
     return [(step.arguments["command"], step.arguments["arguments"]) for step in plan.steps if step.action == "qmp"]
 
@@ -82,6 +96,42 @@ def test_a_primary_has_them_before_it_listens_and_shows_them_wherever_it_connect
     assert ready < place(commands, "chardev-add")
     assert place(commands, "migrate-set-parameters", **{"tls-creds": channels.CLIENT}) < place(commands, "migrate")
     assert place(commands, "blockdev-add", **{"driver": "nbd", "tls-creds": channels.CLIENT}) > ready
+
+
+@pytest.mark.parametrize(
+    ("formed", "wanted"),
+    [(OFF, REQUIRED), (REQUIRED, OFF), (OFF, EXCEPT_PROXY), (EXCEPT_PROXY, REQUIRED), (REQUIRED, EXCEPT_PROXY)],
+)
+def test_a_standby_that_listens_with_other_tls_than_is_wanted_by_now_is_begun_anew(formed: str, wanted: str) -> None:
+    """As after a run that was killed, and one with another wish: QEMU does not say what its sockets were told."""
+    primary, standby = (with_tls(name, formed) for name in ("described-primary", "listening-secondary"))
+    wish = replace(WANTED, tls=wanted)
+    primary = describe.primary(wish, primary, standby).after
+    standby = describe.secondary(replace(wish, address="10.77.0.2", peer_address="10.77.0.1"), standby, primary).after
+    assert (primary.record.tls, standby.record.tls) == (wanted, wanted)
+    assert titles(listen.secondary(wish, standby, primary))[0] == "end the standby that is no use"
+    again = with_tls("listening-secondary", wanted)
+    assert not listen.secondary(wish, again, primary).changes
+
+
+@pytest.mark.parametrize("wanted", [REQUIRED, EXCEPT_PROXY, OFF])
+@pytest.mark.parametrize("said", [REQUIRED, EXCEPT_PROXY, OFF])
+@pytest.mark.parametrize("before", [None, REQUIRED, EXCEPT_PROXY, OFF])
+def test_a_host_takes_no_less_tls_than_is_wanted_from_what_its_peer_says(
+    wanted: str, said: str, before: str | None
+) -> None:
+    """But for a pair that it has itself, and that stays as it was formed."""
+    here = (
+        certified(recorded("unprotected-secondary"), "10.77.0.2")
+        if before is None
+        else with_tls("listening-secondary", before)
+    )
+    wish = replace(WANTED, tls=wanted, address="10.77.0.2", peer_address="10.77.0.1")
+    if TLS.index(said) > TLS.index(wanted) and said != before:
+        with pytest.raises(Refusal, match=f"the primary's record has tls: {said}, which is less than tls: {wanted}"):
+            describe.secondary(wish, here, with_tls("described-primary", said))
+    else:
+        describe.secondary(wish, here, with_tls("described-primary", said))
 
 
 @pytest.mark.parametrize("encrypts", [True, False])
@@ -314,10 +364,6 @@ def shows(name: str, *, installed: float = NOW, given: float | None = None, **ch
     seen = with_objects(encrypted(name, installed=installed, **changes))
     noted = None if given is None else Shown(seen.host.clock + 20 * 86400, given)
     return replace(seen, shown=noted, domain=replace(seen.domain, began=1.0e9))
-
-
-def titles(plan: Plan) -> list[str]:
-    return [step.title for step in plan.steps]
 
 
 @pytest.mark.parametrize("given", [None, NOW - 1])
