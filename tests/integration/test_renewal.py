@@ -37,16 +37,20 @@ def installed(bed: Bed, host: str) -> str:
     return bed.ssh(host, f"sha256sum {PKI}/*-cert.pem {PKI}/*-key.pem")
 
 
+def replace_certificates(bed: Bed) -> None:
+    before = {host: installed(bed, host) for host in HOSTS}
+    for host in HOSTS:
+        shutil.rmtree(bed.lab.state / "colo-ca" / host)
+    bed.prepare().good()
+    assert not [host for host in HOSTS if installed(bed, host) == before[host]]
+
+
 def test_certificates_are_replaced_while_the_pair_runs_and_both_ways_out_work(lab: Bed, tmp_path: Path) -> None:
     lab.fresh_guest(rate=50)
     lab.deploy().good()
     boot, acks = lab.get(), tmp_path / "acks"
     probe.start(lab.lab, acks)
-    before = {host: installed(lab, host) for host in HOSTS}
-    for host in HOSTS:
-        shutil.rmtree(lab.lab.state / "colo-ca" / host)
-    lab.prepare().good()
-    assert not [host for host in HOSTS if installed(lab, host) == before[host]]
+    replace_certificates(lab)
     phase, said = status(lab)
     assert (phase, said.count(OLDER)) == ("protected", 2)
     assert lab.deploy().good().changed == 0, "the pair was formed anew"
@@ -56,6 +60,21 @@ def test_certificates_are_replaced_while_the_pair_runs_and_both_ways_out_work(la
     lab.power_on("kvm1")
     assert "web1 is protected: the guest on kvm2" in lab.deploy("--limit", "kvm,web1").good().text
     assert OLDER not in status(lab)[1]
+    probe.stop(lab.lab, quiet=True)
+    word = lab.lost("kvm2", acks, live=True)["vda"]
+    assert word["acknowledged"]
+    assert word["lost"] == []
+
+
+def test_a_pair_whose_certificates_were_replaced_changes_sides(lab: Bed, tmp_path: Path) -> None:
+    lab.fresh_guest(rate=50)
+    lab.deploy().good()
+    boot, acks = lab.get(), tmp_path / "acks"
+    probe.start(lab.lab, acks)
+    replace_certificates(lab)
+    run = lab.playbook("switchover", "-e", "colo_guest_host=kvm2").good()
+    assert "web1 is protected: the guest on kvm2" in run.text
+    assert lab.get() == boot
     probe.stop(lab.lab, quiet=True)
     word = lab.lost("kvm2", acks, live=True)["vda"]
     assert word["acknowledged"]

@@ -3,7 +3,9 @@
 
 """How the primary's host tells the standby's that its guest has ended: one TCP connection, one line, one answer.
 
-The primary connects before it ends its guest, so that nothing is ended for a standby that does not listen.
+The primary connects before it ends its guest, and waits until it is told that it is known, so that nothing is ended for
+a standby that does not listen, or does not take it for its peer: in TLS 1.3 a client's handshake is over before its
+certificate has been looked at.
 """
 
 from __future__ import annotations
@@ -18,22 +20,28 @@ from ..errors import ColoError, Timeout
 from ..host import mutual_tls
 from ..record.address import canonical
 
-TAKEN = b"taken\n"
+KNOWN, TAKEN = b"known\n", b"taken\n"  # what the standby's host says: of who has connected, and of the token
 LONGEST = 256  # bytes of a line
 PATIENCE = 30.0  # seconds for one that connected and says nothing; the peer says it once its QEMU has ended
 AGAIN = "Run lockstep.colo.switchover again: it sees which host has the guest, and goes on from there"
+UNKNOWN = (
+    "Nothing was ended. Run lockstep.colo.deploy with the KVM hosts in its limit (--limit kvm,PAIR), which renews "
+    "certificates of one authority, and see that the clocks of the hosts agree; then run lockstep.colo.switchover again"
+)
 
 
 @contextlib.contextmanager
 def call(address: str, port: int, timeout: float, credentials: str | None = None) -> Iterator[Callable[[str], None]]:
     """Connect to the standby's host; what is yielded sends the token and returns once it was taken.
 
-    Raises ColoError when nobody listens, and when the token is not taken within ``timeout`` seconds.
+    Raises ColoError when nobody listens, when who listens does not take this host within ``timeout`` seconds, and when
+    the token is not taken within that time.
     """
     try:
-        connection = mutual_tls.outgoing(socket.create_connection((address, port), timeout), address, credentials)
+        plain = socket.create_connection((address, port), timeout)
     except OSError as error:
         raise ColoError(f"the standby does not wait on {address} port {port}: {error}", remedy=AGAIN) from None
+    connection = _known(plain, address, port, credentials)
 
     def tell(token: str) -> None:
         try:
@@ -48,12 +56,28 @@ def call(address: str, port: int, timeout: float, credentials: str | None = None
         yield tell
 
 
+def _known(plain: socket.socket, address: str, port: int, credentials: str | None) -> socket.socket:
+    """The connection, once each end takes the other for its peer."""
+    why = "it has hung up"
+    try:
+        connection = mutual_tls.outgoing(plain, address, credentials)
+        if _line(connection) == KNOWN:
+            return connection
+        connection.close()
+    except OSError as error:
+        why = str(error)
+    plain.close()
+    raise ColoError(
+        f"this host and the standby's, {address} port {port}, do not take each other for a pair: {why}", remedy=UNKNOWN
+    )
+
+
 def wait(
     address: str, port: int, peer: str, host: str, token: str, timeout: float, credentials: str | None = None
 ) -> None:
     """Wait until ``peer``, the address of ``host``, says with the token that its guest has ended; Timeout if not.
 
-    Whoever else connects, or says something else, is not answered.
+    Whoever else connects is told nothing, and who says something else is not answered.
     """
     deadline = time.monotonic() + timeout
     with socket.create_server((address, port), family=_family(address)) as server:
@@ -68,6 +92,7 @@ def wait(
                 if canonical(sender[0]) != peer:
                     continue
                 with mutual_tls.incoming(connection, peer, host, credentials) as known:
+                    known.sendall(KNOWN)
                     if hmac.compare_digest(_line(known), f"{token}\n".encode("ascii")):
                         known.sendall(TAKEN)
                         return

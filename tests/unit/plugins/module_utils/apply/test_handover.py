@@ -6,15 +6,20 @@ from __future__ import annotations
 
 import shutil
 import socket
+import ssl
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.apply import handover
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, Timeout
+from ansible_collections.lockstep.colo.plugins.module_utils.host import mutual_tls, nbd
 from ansible_collections.lockstep.colo.plugins.plugin_utils import authority
 
 HERE = "127.0.0.1"
+ENDED = "the guest would have been ended"
+AN_HOUR_AGO = -1 / 48  # as days in force, of a certificate that was made an hour ago
 
 
 def free_port() -> int:
@@ -75,6 +80,7 @@ def test_the_standby_goes_on_when_it_hears_the_token_and_not_before() -> None:
     connect(port).close()  # whoever looks whether it listens
     with connect(port) as stranger:
         stranger.sendall(b"another token\n")
+        assert nbd.exactly(stranger, len(handover.KNOWN)) == handover.KNOWN
         assert stranger.recv(100) == b""
     assert standby.is_alive()
     with handover.call(HERE, port, 5) as tell:
@@ -86,7 +92,7 @@ def test_the_standby_goes_on_when_it_hears_the_token_and_not_before() -> None:
 
 def test_nothing_is_ended_for_a_standby_that_does_not_listen() -> None:
     with pytest.raises(ColoError, match="does not wait on") as error, handover.call(HERE, free_port(), 1):
-        pytest.fail("the guest would have been ended")
+        pytest.fail(ENDED)
     assert "switchover again" in error.value.remedy
 
 
@@ -103,8 +109,8 @@ def test_only_the_peer_is_listened_to() -> None:
     port = free_port()
     standby = Standby(port, timeout=0.5, peer="192.0.2.1")
     connect(port).close()
-    with pytest.raises(ColoError), handover.call(HERE, port, 5) as tell:
-        tell("the token")
+    with pytest.raises(ColoError, match="do not take each other"), handover.call(HERE, port, 5):
+        pytest.fail(ENDED)
     assert standby.ended()
     assert isinstance(standby.error, Timeout)
 
@@ -116,9 +122,9 @@ def test_a_standby_that_hears_nothing_says_so() -> None:
     assert "Nothing was changed here" in standby.error.remedy
 
 
-def certificates(home: Path, host: str, address: str) -> str:
+def certificates(home: Path, host: str, address: str, days: float = 100) -> str:
     """Those of a host, of one authority, as the role pki installs them."""
-    made = authority.certify(str(home / "pki"), host, address, 100, 60)
+    made = authority.certify(str(home / "pki"), host, address, days, 0)
     where = home / host
     where.mkdir(exist_ok=True)
     shutil.copy(made.authority, where / "ca-cert.pem")
@@ -147,22 +153,58 @@ def test_both_ends_of_a_pair_with_credentials_prove_who_they_are(tmp_path: Path)
     assert standby.error is None
 
 
-@pytest.mark.parametrize("peer", ["of another address", "of another name"])
-def test_a_host_of_the_same_authority_that_is_not_the_peer_ends_nothing(tmp_path: Path, peer: str) -> None:
+def another(home: Path, how: str) -> str:
+    """The certificates of a caller that the standby does not take, each with an authority that takes the standby's."""
+    if how != "of another authority":
+        address = "192.0.2.9" if how == "of another address" else HERE
+        return certificates(home, "kvm9", address, AN_HOUR_AGO if how == "that has ended" else 100)
+    where = Path(certificates(home / "elsewhere", "kvm9", HERE))
+    shutil.copy(home / "kvm1" / "ca-cert.pem", where)
+    return str(where)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("of another address", "it has hung up"),
+        ("of another name", "it has hung up"),
+        ("of another authority", "ALERT"),
+        ("that has ended", "CERTIFICATE_EXPIRED"),
+    ],
+)
+def test_nothing_is_ended_for_a_standby_that_does_not_take_this_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, why: str, version: ssl.TLSVersion
+) -> None:
     here = certificates(tmp_path, "kvm1", HERE)
-    other = certificates(tmp_path, "kvm9", "192.0.2.9" if peer == "of another address" else HERE)
-    port, standby = encrypted_standby(here, "kvm9" if peer == "of another address" else "kvm1")
+    other = another(tmp_path, how)
+    port, standby = encrypted_standby(here, "kvm1" if how == "of another name" else "kvm9", timeout=1.5)
     connect(port).close()
-    with pytest.raises(ColoError), handover.call(HERE, port, 5.0, other) as tell:
-        tell("the token")
+    at_most(version, monkeypatch)
+    with pytest.raises(ColoError, match=why) as error, handover.call(HERE, port, 5.0, other):
+        pytest.fail(ENDED)
+    assert "do not take each other for a pair" in error.value.what
+    assert "--limit kvm,PAIR" in error.value.remedy
     assert standby.ended()
     assert isinstance(standby.error, Timeout)
+
+
+def at_most(version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have who connects know no later version of TLS."""
+    context_of = mutual_tls.context_of
+
+    def old(*what: Any) -> ssl.SSLContext:
+        context = context_of(*what)
+        context.maximum_version = version
+        return context
+
+    monkeypatch.setattr(mutual_tls, "context_of", old)
 
 
 def test_nothing_is_said_in_clear_to_a_standby_that_has_no_certificate_for_its_address(tmp_path: Path) -> None:
     here, other = certificates(tmp_path, "kvm1", HERE), certificates(tmp_path, "kvm9", "192.0.2.9")
     port, standby = encrypted_standby(other)
     connect(port).close()
-    with pytest.raises(ColoError, match="does not wait"), handover.call(HERE, port, 5.0, here):
-        raise AssertionError("the guest would have been ended")
+    with pytest.raises(ColoError, match="do not take each other"), handover.call(HERE, port, 5.0, here):
+        pytest.fail(ENDED)
     assert standby.ended()

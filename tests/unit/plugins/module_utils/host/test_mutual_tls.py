@@ -84,6 +84,8 @@ class Impostor(threading.Thread):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.shown / "cert.pem", self.shown / "key.pem")
             with context.wrap_socket(plain, server_side=True) as within:
+                if not self.exports:
+                    within.sendall(handover.KNOWN)
                 self._hear(within)
 
     def _hear(self, connection: socket.socket) -> None:
