@@ -17,12 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 
 from ..errors import ColoError, Timeout
-from ..host import mutual_tls
+from ..host import mutual_tls, sockets
 from ..record.address import canonical
 
 KNOWN, TAKEN = b"known\n", b"taken\n"  # what the standby's host says: of who has connected, and of the token
 LONGEST = 256  # bytes of a line
-PATIENCE = 30.0  # seconds for one that connected and says nothing; the peer says it once its QEMU has ended
+# Seconds for one that connected, and again for one that is known: the peer says the token once its QEMU has ended. They
+# go beyond the time for the peer to come, as it ends its guest once it is told that it is known.
+PATIENCE = 30.0
 AGAIN = "Run lockstep.colo.switchover again: it sees which host has the guest, and goes on from there"
 UNKNOWN = (
     "Nothing was ended. Run lockstep.colo.deploy with the KVM hosts in its limit (--limit kvm,PAIR), which renews "
@@ -41,12 +43,13 @@ def call(address: str, port: int, timeout: float, credentials: str | None = None
         plain = socket.create_connection((address, port), timeout)
     except OSError as error:
         raise ColoError(f"the standby does not wait on {address} port {port}: {error}", remedy=AGAIN) from None
-    connection = _known(plain, address, port, credentials)
+    connection = _known(plain, address, port, timeout, credentials)
 
     def tell(token: str) -> None:
         try:
-            connection.sendall(f"{token}\n".encode("ascii"))
-            answer = _line(connection)
+            with sockets.within(timeout, connection):
+                connection.sendall(f"{token}\n".encode("ascii"))
+                answer = _line(connection)
         except OSError as error:
             raise ColoError(f"the standby could not be told: {error}", remedy=AGAIN) from None
         if answer != TAKEN:
@@ -56,12 +59,14 @@ def call(address: str, port: int, timeout: float, credentials: str | None = None
         yield tell
 
 
-def _known(plain: socket.socket, address: str, port: int, credentials: str | None) -> socket.socket:
+def _known(plain: socket.socket, address: str, port: int, timeout: float, credentials: str | None) -> socket.socket:
     """The connection, once each end takes the other for its peer."""
     why = "it has hung up"
     try:
-        connection = mutual_tls.outgoing(plain, address, credentials)
-        if _line(connection) == KNOWN:
+        with sockets.within(timeout, plain):
+            connection = mutual_tls.outgoing(plain, address, credentials)
+            said = _line(connection)
+        if said == KNOWN:
             return connection
         connection.close()
     except OSError as error:
@@ -88,12 +93,15 @@ def wait(
             except TimeoutError:
                 break
             with connection, contextlib.suppress(OSError):
-                connection.settimeout(max(min(deadline - time.monotonic(), PATIENCE), 0.01))
                 if canonical(sender[0]) != peer:
                     continue
-                with mutual_tls.incoming(connection, peer, host, credentials) as known:
-                    known.sendall(KNOWN)
-                    if hmac.compare_digest(_line(known), f"{token}\n".encode("ascii")):
+                with sockets.within(min(deadline - time.monotonic(), PATIENCE), connection):
+                    known = mutual_tls.incoming(connection, peer, host, credentials)
+                with known:
+                    with sockets.within(PATIENCE, known):
+                        known.sendall(KNOWN)
+                        said = _line(known)
+                    if hmac.compare_digest(said, f"{token}\n".encode("ascii")):
                         known.sendall(TAKEN)
                         return
     raise Timeout(

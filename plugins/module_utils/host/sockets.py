@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import os
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,19 +128,52 @@ def between(peer: str, ports: Iterable[int]) -> str:
     return f"dst {bracketed(peer)} and ( {either} )"
 
 
+@contextlib.contextmanager
+def within(seconds: float, connection: socket.socket) -> Iterator[None]:
+    """End the connection after so many seconds, in whatever call it is then; TimeoutError where that was needed.
+
+    A socket's own time-out begins anew with each byte that comes.
+    """
+    # Its own handle: TLS takes the connection's away.
+    with socket.socket(fileno=os.dup(connection.fileno())) as same:
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            with contextlib.suppress(OSError):
+                same.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(max(seconds, 0), end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (OSError, EOFError):
+            if not late.is_set():
+                raise
+        finally:
+            timer.cancel()
+            timer.join()
+        if late.is_set():
+            raise TimeoutError(f"it takes longer than {seconds:g} s")
+
+
 def see_answer(
     address: str, port: int, deadline: float = 5.0, converse: Callable[[socket.socket], object] | None = None
 ) -> None:
     """Connect to a port and close again. QEMU itself must not be the first to try: it waits without bound.
 
     ``converse``: what is said there meanwhile, as one that accepts and says nothing would hold QEMU as well; it raises
-    EOFError or an OSError without a number where the other end is not what it should be.
+    EOFError or an OSError without a number where the other end is not what it should be. It ends with ``deadline``,
+    however little is said at a time.
     Raises ColoError saying whether nobody listens, nothing answers, or somebody else does.
     """
+    until = time.monotonic() + deadline
     try:
         with socket.create_connection((address, port), deadline) as connection:
             if converse is not None:
-                converse(connection)
+                with within(until - time.monotonic(), connection):
+                    converse(connection)
     except TimeoutError:
         raise ColoError(
             f"{address} port {port} does not answer within {deadline:g} s",

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,45 @@ def test_a_standby_that_hears_nothing_says_so() -> None:
     assert standby.ended()
     assert isinstance(standby.error, Timeout)
     assert "Nothing was changed here" in standby.error.remedy
+
+
+def drip(connection: socket.socket) -> None:
+    """Say a byte every tenth of a second, which is no end of a line."""
+    with connection, contextlib.suppress(OSError):
+        for _byte in range(30):
+            connection.sendall(b"k")
+            time.sleep(0.1)
+
+
+def test_one_that_says_a_byte_at_a_time_keeps_no_primary_waiting() -> None:
+    family = socket.AF_INET6 if ":" in HERE else socket.AF_INET
+    with socket.create_server((HERE, 0), family=family) as server:
+        threading.Thread(target=lambda: drip(server.accept()[0]), daemon=True).start()
+        port = server.getsockname()[1]
+        with pytest.raises(ColoError, match="it takes longer than"), handover.call(HERE, port, 0.5):
+            pytest.fail(ENDED)
+
+
+def test_one_that_says_a_byte_at_a_time_keeps_the_primary_from_no_standby(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "PATIENCE", 0.3)
+    port = free_port()
+    standby = Standby(port)
+    threading.Thread(target=drip, args=(connect(port),), daemon=True).start()
+    with handover.call(HERE, port, 2) as tell:
+        tell("the token")
+    assert standby.ended()
+    assert standby.error is None
+
+
+def test_a_primary_that_came_in_time_may_end_its_guest_after_it() -> None:
+    port = free_port()
+    standby = Standby(port, timeout=1.0)
+    connect(port).close()
+    with handover.call(HERE, port, 5) as tell:
+        time.sleep(1.2)
+        tell("the token")
+    assert standby.ended()
+    assert standby.error is None
 
 
 def certificates(home: Path, host: str, address: str, days: float = 100) -> str:
