@@ -159,7 +159,8 @@ def _context(protocol: ssl._SSLMethod, pki: str, end: str) -> ssl.SSLContext:
 
 def _names(certificate: dict[str, Any]) -> list[str]:
     other = [canonical(value) for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
-    return [*mutual_tls.common_names(certificate), *other]
+    common = [value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"]
+    return [*common, *other]
 
 
 def _ipv6() -> bool:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any
 
+from ..record import identity
 from ..record.address import canonical
 from . import sockets
 
@@ -51,6 +51,8 @@ def see_server(address: str, port: int, credentials: str, deadline: float) -> No
 def incoming(connection: socket.socket, peer: str, host: str, credentials: str | None) -> socket.socket:
     """The ``connection`` that was taken from ``peer``, ``host``'s address, with a certificate of both.
 
+    The host is known by the whole subject, as on the channels of QEMU: another organisation may have one of its name.
+
     It stays plain where ``credentials`` is None. Raises OSError where the other end has no such certificate.
     """
     if credentials is None:
@@ -58,17 +60,12 @@ def incoming(connection: socket.socket, peer: str, host: str, credentials: str |
     context = context_of(ssl.PROTOCOL_TLS_SERVER, credentials, "server")
     context.verify_mode = ssl.CERT_REQUIRED
     proven = context.wrap_socket(connection, server_side=True)
-    shown = proven.getpeercert() or {}
-    addresses = [canonical(name) for kind, name in shown.get("subjectAltName", ()) if kind == "IP Address"]
-    if peer not in addresses or common_names(shown) != [host]:
+    certificate = proven.getpeercert() or {}
+    addresses = [canonical(name) for kind, name in certificate.get("subjectAltName", ()) if kind == "IP Address"]
+    if peer not in addresses or identity.shown(certificate) != identity.subject(host):
         proven.close()
         raise ssl.SSLError("its certificate is not for the peer's name and address")
     return proven
-
-
-def common_names(certificate: dict[str, Any]) -> list[str]:
-    """Those in the subject, as ssl.SSLSocket.getpeercert tells of it."""
-    return [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
 
 
 def context_of(protocol: ssl._SSLMethod, directory: str, end: str) -> ssl.SSLContext:

@@ -13,19 +13,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..record import identity
 from ..record.address import endpoint
 from ..record.pair import Channel, Record
 
 # QEMU's objects for it.
 SERVER, CLIENT, PEER = "colo-tls-server", "colo-tls-client", "colo-tls-peer"
 CREDENTIALS = (SERVER, CLIENT, PEER)
-ORGANISATION = "lockstep.colo"
 NO_CREDENTIALS = {"tls-creds": "", "tls-authz": ""}
-
-
-def subject(host: str) -> str:
-    """The subject of the certificate of this host, its parts in the certificate's order, as QEMU compares it."""
-    return f"O={ORGANISATION},CN={host}"
 
 
 def credentials(record: Record) -> list[dict[str, Any]]:
@@ -36,7 +31,7 @@ def credentials(record: Record) -> list[dict[str, Any]]:
     return [
         {"qom-type": kind, "id": SERVER, "endpoint": "server", **where},
         {"qom-type": kind, "id": CLIENT, "endpoint": "client", **where},
-        {"qom-type": "authz-simple", "id": PEER, "identity": subject(record.peer.host)},
+        {"qom-type": "authz-simple", "id": PEER, "identity": identity.subject(record.peer.host)},
     ]
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ..observation.seen import Certificate
+from ..record import identity
 from ..record.address import canonical
 from ..record.pair import PKI_DIRECTORY
 
 CERTIFICATES = ("ca-cert.pem", "server-cert.pem", "client-cert.pem")  # by the names that QEMU looks for
 KEYS = ("server-key.pem", "client-key.pem")
 VERSION = b"\xa0"  # the first field of a certificate, which may be left out (RFC 5280, 4.1)
-SHORT = {"organizationName": "O", "organizationalUnitName": "OU", "commonName": "CN", "countryName": "C"}
 
 
 def certificate(directory: str = PKI_DIRECTORY) -> Certificate:
@@ -38,8 +38,8 @@ def certificate(directory: str = PKI_DIRECTORY) -> Certificate:
         return Certificate(problem=f"a certificate of {directory} cannot be read: {error}")
     server = found[1]
     return Certificate(
-        subject=_subject(server),
-        client=_subject(found[2]),
+        subject=identity.shown(server),
+        client=identity.shown(found[2]),
         ends=min(ssl.cert_time_to_seconds(one["notAfter"]) for one in found),
         begins=max(ssl.cert_time_to_seconds(one["notBefore"]) for one in found),
         addresses=tuple(canonical(name) for kind, name in server.get("subjectAltName", ()) if kind == "IP Address"),
@@ -51,11 +51,6 @@ def certificate(directory: str = PKI_DIRECTORY) -> Certificate:
 def _decoded(path: str) -> dict[str, Any]:
     """As ssl.getpeercert tells one. The standard library has no other way to read one from a file."""
     return ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
-
-
-def _subject(found: dict[str, Any]) -> str:
-    parts = [part for group in found.get("subject", ()) for part in group]
-    return ",".join(f"{SHORT.get(name, name)}={value}" for name, value in parts)
 
 
 def _issuer(path: str) -> str:

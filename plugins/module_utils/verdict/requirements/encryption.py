@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...lockstep import abilities, channels, states
+from ...lockstep import abilities, states
 from ...observation.seen import Host, Observation
+from ...record import identity
 from ...record.pair import OFF, REQUIRED, TLS
 from ...record.wanted import Wanted
 from ..problem import Problem
@@ -99,7 +100,7 @@ def certificate(host: Host, address: str | None, *, needed: bool, dry: bool = Fa
     """
     if not needed:
         return []
-    row = Row("certificate", host, f"one of {channels.subject(host.name)} for {address or 'its address'}")
+    row = Row("certificate", host, f"one of {identity.subject(host.name)} for {address or 'its address'}")
     for words in _faults(host, address) if host.certificate else ():
         (row.note if dry else row.wrong)(
             f"{host.name} {words}",
@@ -110,7 +111,7 @@ def certificate(host: Host, address: str | None, *, needed: bool, dry: bool = Fa
 
 
 def _faults(host: Host, address: str | None) -> Iterator[str]:
-    known, wanted = host.certificate, channels.subject(host.name)
+    known, wanted = host.certificate, identity.subject(host.name)
     if known.problem:
         yield f"has no certificate: {known.problem}"
         return

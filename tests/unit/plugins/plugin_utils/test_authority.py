@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import channels
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Host
 from ansible_collections.lockstep.colo.plugins.module_utils.observe.certificates import certificate
+from ansible_collections.lockstep.colo.plugins.module_utils.record.identity import subject
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements import encryption
 from ansible_collections.lockstep.colo.plugins.plugin_utils import authority
 
@@ -38,7 +38,7 @@ def installed(made: authority.Made, where: Path) -> Path:
 
 def test_what_is_made_is_what_the_channels_ask_for(tmp_path: Path) -> None:
     seen = certificate(str(installed(certify(tmp_path / "pki"), tmp_path / "host")))
-    assert (seen.problem, seen.subject, seen.client) == (None, channels.subject("kvm1"), channels.subject("kvm1"))
+    assert (seen.problem, seen.subject, seen.client) == (None, subject("kvm1"), subject("kvm1"))
     assert seen.addresses == ("10.0.0.1",)
     assert seen.begins < seen.ends
 

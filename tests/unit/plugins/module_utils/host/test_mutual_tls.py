@@ -42,8 +42,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(here.key, ours / f"{end}-key.pem")
     shutil.copytree(home / "known", home / "of the peer")
     shutil.copytree(home / "known", home / "that has ended")
+    shutil.copytree(home / "known", home / "of another organisation")
     made = {
         "of the peer": ("kvm2", HERE, 100),
+        "of another organisation": ("kvm2", HERE, 100),
         "of another host": ("kvm9", "192.0.2.9", 100),
         "of another authority": ("kvm2", HERE, 100),
         "that has ended": ("kvm2", HERE, AN_HOUR_AGO),
@@ -51,7 +53,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, (host, address, days) in made.items():
         if name == "of another host":
             shutil.copytree(home / "known", home / name)
-        authority.certify(str(home / name), host, address, days, 10)
+        with pytest.MonkeyPatch.context() as patch:
+            if name == "of another organisation":
+                patch.setattr(authority, "ORGANISATION", "Somebody Else")
+            authority.certify(str(home / name), host, address, days, 10)
         (home / name / host).rename(home / name / "shown")
     return home
 
@@ -282,6 +287,7 @@ def taken(home: Path, shown: str, peer: str, host: str) -> bool:
         ("of the peer", "192.0.2.2", "kvm2", False),
         ("of another host", "192.0.2.9", "kvm2", False),
         ("of another authority", HERE, "kvm2", False),
+        ("of another organisation", HERE, "kvm2", False),
     ],
 )
 def test_who_listens_takes_one_of_the_peers_name_and_address(

@@ -15,6 +15,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.parts import entry, layers, undo
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Plan
 from ansible_collections.lockstep.colo.plugins.module_utils.record import xml as record_xml
+from ansible_collections.lockstep.colo.plugins.module_utils.record.identity import subject
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import (
     EXCEPT_PROXY,
     OFF,
@@ -33,7 +34,7 @@ YEAR = 365 * 86400.0
 
 
 def certified(seen: Observation, address: str, **changes: Any) -> Observation:
-    name, now = channels.subject(seen.host.name), seen.host.clock or 1.8e9
+    name, now = subject(seen.host.name), seen.host.clock or 1.8e9
     known = Certificate(None, name, name, now - 10, now + YEAR, (address,), "a")
     return replace(seen, host=replace(seen.host, clock=now, certificate=replace(known, **changes)))
 
@@ -224,7 +225,7 @@ def test_a_new_pair_has_credentials_where_they_are_required() -> None:
     ("changes", "words"),
     [
         ({"problem": "server-key.pem is not there"}, "kvm1 has no certificate: server-key.pem is not there"),
-        ({"subject": channels.subject("kvm9")}, "a certificate of O=lockstep.colo,CN=kvm9, not of"),
+        ({"subject": subject("kvm9")}, "a certificate of O=lockstep.colo,CN=kvm9, not of"),
         ({"addresses": ("10.77.0.9",)}, "a certificate for 10.77.0.9, not for 10.77.0.1"),
         ({"ends": 1.0}, "a certificate that has ended"),
         ({"begins": 9e9}, "a certificate that does not begin yet"),
@@ -463,16 +464,16 @@ def admitting(name: str, identity: str) -> Observation:
 
 
 def test_what_admits_an_earlier_peer_admits_this_one_instead() -> None:
-    seen = admitting("protected-primary", channels.subject("kvm9"))
+    seen = admitting("protected-primary", subject("kvm9"))
     (drift,) = states.drifted(seen)
-    assert (drift.part.name, drift.key, drift.wanted) == (channels.PEER, "identity", channels.subject("kvm2"))
-    assert list(states.drifted(admitting("protected-primary", channels.subject("kvm2")))) == []
-    where = {"path": f"/objects/{channels.PEER}", "property": "identity", "value": channels.subject("kvm2")}
+    assert (drift.part.name, drift.key, drift.wanted) == (channels.PEER, "identity", subject("kvm2"))
+    assert list(states.drifted(admitting("protected-primary", subject("kvm2")))) == []
+    where = {"path": f"/objects/{channels.PEER}", "property": "identity", "value": subject("kvm2")}
     assert [step.arguments for step in layers.admit_peer(seen)] == [{"command": "qom-set", "arguments": where}]
 
 
 def test_a_standby_that_would_admit_an_earlier_peer_does_not_listen_yet() -> None:
     seen = with_objects(encrypted("listening-secondary"))
     peer = seen.record.peer.host
-    assert states.listens(admitting("listening-secondary", channels.subject(peer))) is states.listens(seen)
-    assert not states.listens(admitting("listening-secondary", channels.subject("kvm9")))
+    assert states.listens(admitting("listening-secondary", subject(peer))) is states.listens(seen)
+    assert not states.listens(admitting("listening-secondary", subject("kvm9")))
