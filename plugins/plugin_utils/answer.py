@@ -63,14 +63,21 @@ MOST = 200_000  # values in all
 LARGEST = 16 << 20  # characters in all
 BIGGEST = 1 << 64  # what a number is below; sizes are counted in bytes of 64 bits
 
-OWN = ("colo_", "inventory_")  # what the names of the collection's variables begin with, and of the inventory's own
+# What names begin with: the collection's variables, the inventory's own, and options of those plugins of Ansible that
+# connect and become, of which it takes no fact by another name.
+OWN = (
+    "colo_", "inventory_", "control_path", "doas_", "dzdo_", "ksu_", "lookup_url_", "machinectl_", "paramiko_",
+    "pbrun_", "pfexec_", "pmrun_", "private_key", "runas_", "scp_", "sesu_", "sftp_", "sshpass_", "su_", "sudo_",
+)  # fmt: skip
 # Further names that the roles read, or that Jinja or Ansible itself would take from a variable: a host's fact is one.
 # Ansible has cut off their ``ansible_``.
 ANSIBLES = frozenset((
-    "admin_users", "async_dir", "common_remote_group", "cycler", "dict", "environment", "failed_result", "finalize",
-    "group_names", "groups", "hostvars", "item", "joiner", "lipsum", "lookup", "managed", "namespace", "now", "omit",
-    "play_hosts", "playbook_dir", "q", "query", "range", "remote_tmp", "role_name", "role_names", "role_path",
-    "shell_allow_world_readable_temp", "system_tmpdirs", "undef", "vars", "world_readable_temp",
+    "admin_users", "async_dir", "common_remote_group", "cycler", "deprecation_warnings", "dict", "environment",
+    "facts_modules", "failed_result", "finalize", "group_names", "groups", "host_key_checking", "hostvars",
+    "interpreter_python_fallback", "item", "joiner", "lipsum", "lookup", "managed", "namespace", "no_target_syslog",
+    "now", "omit", "play_hosts", "playbook_dir", "python_module_rlimit_nofile", "q", "query", "range", "remote_tmp",
+    "role_name", "role_names", "role_path", "shell_allow_world_readable_temp", "ssh_host_key_checking",
+    "system_tmpdirs", "target_log_info", "undef", "vars", "win_async_startup_timeout", "world_readable_temp",
 ))  # fmt: skip
 PLANTED = (
     "{host} has facts that are variables of this collection, or of Ansible itself: {names}. No module "

@@ -250,22 +250,45 @@ def test_an_answer_of_another_shape_or_size_is_refused(
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("name", ["inventory_dir", "omit", "ansible_remote_tmp"])
+# What chooses the program that copies the next file, the host that the next task is for, and what the role writes.
+CHOOSES = {
+    "ansible_sftp_executable": "/usr/bin/vi",
+    "ansible_control_path": "/elsewhere",
+    "colo_ca_directory": "/elsewhere",
+    "inventory_dir": "/elsewhere",
+}
+PREPARED = """
+- name: A host that is prepared, as far as that goes
+  hosts: kvm2
+  gather_facts: false
+  tasks:
+    - block: [{{ansible.builtin.import_role: {{name: lockstep.colo.{role}}}}}]
+      ignore_errors: true
+    - name: What they come to
+      ansible.builtin.debug: {{msg: "chosen: {chosen}"}}
+"""
+
+
+@pytest.mark.parametrize("role", ["host", "pki"])
+def test_no_fact_of_what_a_role_asks_of_a_host_counts_for_the_next_task(tmp_path: Path, role: str) -> None:
+    bed = Bed(tmp_path, {"changed": False, "rc": 0, "stdout": LOOKED}, CHOOSES)
+    play = tmp_path / "play.yml"
+    chosen = " ".join(f"{{{{ lookup('vars', '{one}', default='nothing') }}}}" for one in CHOOSES)
+    play.write_text(PREPARED.format(role=role, chosen=chosen), encoding="utf-8")
+    said = bed.play(str(play))
+    assert "Read what the role has to know of the host" in said, said
+    (line,) = (one for one in said.splitlines() if "chosen: " in one)
+    assert not [value for value in CHOOSES.values() if value in line]
+    assert not list((tmp_path / "facts").glob("*kvm2"))
+
+
+@pytest.mark.parametrize("name", ["inventory_dir", "omit", "ansible_remote_tmp", "ansible_sftp_executable"])
 def test_no_fact_becomes_a_variable_of_ansible_itself(tmp_path: Path, name: str) -> None:
     evil = tmp_path / "evil"
     evil.mkdir()
     bed = Bed(tmp_path, {"changed": False, "rc": 0, "stdout": LOOKED}, {name: str(evil)})
     play = tmp_path / "play.yml"
-    play.write_text(
-        """
-- name: A host that is to get a certificate
-  hosts: kvm2
-  gather_facts: false
-  tasks:
-    - ansible.builtin.import_role: {name: lockstep.colo.pki}
-""",
-        encoding="utf-8",
-    )
+    play.write_text(EARLIER.replace("colo_pairs", "kvm2") + CALLED.format("pki"), encoding="utf-8")
     said = bed.play(str(play))
     assert f"of Ansible itself: {name.removeprefix('ansible_')}. No module" in " ".join(said.split()), said
     assert not list(evil.iterdir())

@@ -76,7 +76,8 @@ def documented() -> Iterator[tuple[str, str, Any]]:
                 and isinstance(node.value, ast.Constant)
                 and "options:" in str(node.value.value)
             ):
-                for name, option in yaml.safe_load(node.value.value)["options"].items():
+                told = yaml.safe_load(node.value.value)
+                for name, option in told["options"].items() if isinstance(told, dict) else ():
                     if "default" in option:
                         yield path.name, name, option["default"]
 

@@ -24,8 +24,9 @@ INSTALLED_AS = look.HOOK
 def installed() -> str:
     """The file as the role's task makes it."""
     tasks = yaml.safe_load((ROLE / "tasks/put_right.yml").read_text(encoding="utf-8"))
-    (task,) = [task for task in tasks if task.get("ansible.builtin.copy", {}).get("dest") == INSTALLED_AS]
-    assert task["ansible.builtin.copy"]["content"] == "{{ colo_host_hook }}"
+    wanted = [task.get("lockstep.colo.colo_builtin", {}) for task in tasks]
+    (copy,) = [one for one in wanted if one.get("options", {}).get("dest") == INSTALLED_AS]
+    assert (copy["module"], copy["options"]["content"]) == ("ansible.builtin.copy", "{{ colo_host_hook }}")
     written = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))["colo_host_hook"]
     text = (ROLE / "files/libvirt_hook.py").read_text(encoding="utf-8").rstrip()  # as the lookup does
     return written.replace("{{ lookup('ansible.builtin.file', 'libvirt_hook.py') }}", text)

@@ -1,0 +1,55 @@
+# Copyright (c) 2026 the lockstep.colo contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running one of Ansible's own modules on a host whose facts are not to be variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleAction, AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+SPEC = {"module": {"type": "str", "required": True}, "options": {"type": "dict", "default": {}}}
+COLLECTION = "ansible.builtin."
+NORMAL = "ansible.legacy.normal"  # of a module that has no action of its own
+
+
+def _forget_facts(said: dict[str, Any]) -> None:
+    for key in ("ansible_facts", "ansible_stats"):
+        said.pop(key, None)
+
+
+class ActionModule(ActionBase):
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        _validated, wanted = self.validate_argument_spec(argument_spec=SPEC)
+        if not wanted["module"].startswith(COLLECTION):
+            raise AnsibleActionFail(f"{wanted['module']} is no module of {COLLECTION}*")
+        action = self._action_of(wanted["module"], self._task.args.get("options") or {})
+        try:
+            said = action.run(task_vars=task_vars)
+        except AnsibleAction as end:  # what came until then is an answer as well
+            _forget_facts(end.result)
+            raise
+        _forget_facts(said)
+        if action._discovered_interpreter_key:  # this control node's own finding, for the connection alone
+            said["ansible_facts"] = {action._discovered_interpreter_key: action._discovered_interpreter}
+        return said
+
+    def _action_of(self, module: str, options: dict[str, Any]) -> ActionBase:
+        """What carries out a task of that module on this connection."""
+        task = self._task.copy()
+        task.action, task.args = module, options
+        loader = self._shared_loader_obj.action_loader
+        return loader.get(
+            module if loader.has_plugin(module) else NORMAL,
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
