@@ -152,10 +152,13 @@ class Vigil:
     def _hear(self, names: frozenset[str], said: Speech, asked: float) -> None:
         speaker = names, said.machine_id
         with self._order:
-            if word.is_old(self._last.get(speaker, word.Last()), said):
+            keepers = list(self._keepers.values())
+            heard = [one for one in keepers if one.record and word.is_peer(one.record, names, said)]
+            # A host may make up machines without end: of one that is nobody's peer nothing is remembered.
+            if not heard or word.is_old(self._last.get(speaker, word.Last()), said):
                 return
             self._last[speaker] = word.Last(said.boot_id, said.number)
-            for keeper in list(self._keepers.values()):
+            for keeper in heard:
                 keeper.hear(names, said, asked)
 
     def for_ever(self, about: str, words: str, work: Callable[[], None]) -> NoReturn:

@@ -78,13 +78,18 @@ def still_said(last: Word | None, now: float, quiet_since: float) -> Half | None
     return replace(last.half, gave_way=False) if last.asked < quiet_since else last.half
 
 
-def half_for(record: Record, uuid: str, names: Iterable[str], said: Speech) -> Half | None:
-    """What the peer of this record said of the other half; nothing where the speaker is not that peer.
+def is_peer(record: Record, names: Iterable[str], said: Speech) -> bool:
+    """Whether the peer of this record speaks.
 
     The certificate has to be that of the host which the record names, by its name or its address.
     """
     peer = record.peer
-    if said.machine_id != peer.machine_id or not {peer.host, peer.address} & set(names):
+    return said.machine_id == peer.machine_id and bool({peer.host, peer.address} & set(names))
+
+
+def half_for(record: Record, uuid: str, names: Iterable[str], said: Speech) -> Half | None:
+    """What the peer of this record said of the other half; nothing where the speaker is not that peer."""
+    if not is_peer(record, names, said):
         return None
     return next((half for half in said.halves if half.uuid == uuid and half.machine_id == said.machine_id), None)
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import threading
 import time
@@ -14,10 +15,10 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.automation import Automation, Settings
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half, Speech
 from ansible_collections.lockstep.colo.plugins.module_utils.run import vigil
 from ansible_collections.lockstep.colo.plugins.module_utils.run.asker import Seen
-from ansible_collections.lockstep.colo.plugins.module_utils.run.keeper import Counted
+from ansible_collections.lockstep.colo.plugins.module_utils.run.keeper import Counted, Keeper
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 RECORD = recorded("protected-primary").record
@@ -130,3 +131,29 @@ def test_nothing_that_a_peer_says_ends_a_speaker(looks: list[str], monkeypatch: 
     assert words == []
     assert "cannot speak to the watcher at 10.0.0.2: deep" in said
     assert said[-1] == "cannot speak to the watcher at 10.0.0.2: OSError"
+
+
+def test_a_peer_is_heard_once_its_pair_is_known_and_machines_that_it_makes_up_are_forgotten(looks: list[str]) -> None:
+    one, keeper, names = watcher([]), Keeper("u", "web1", Settings(), lambda: None, lambda _words: None), {"kvm2"}
+    one._keepers["u"] = keeper
+    machine = RECORD.peer.machine_id
+    half = Half("u", machine, 1, "secondary", running=True)
+
+    def hear(machine_id: str, number: int, by: set[str] = names, **changed: bool) -> None:
+        said = Speech(machine_id, "boot", number, "nonce", (dataclasses.replace(half, **changed),))
+        one._hear(frozenset(by), said, 0.0)
+
+    hear(machine, 1)
+    assert (keeper._word, one._last) == (None, {}), "its pair is not known yet"
+    keeper.record = RECORD
+    for made_up in range(100):
+        hear(f"{made_up:032x}", 2)
+        hear(machine, made_up, {f"kvm{made_up}3"})
+    assert (keeper._word, one._last) == (None, {})
+    hear(machine, 1)
+    assert keeper._word is not None
+    assert keeper._word.half == half
+    hear(machine, 3, lockstep=True)
+    hear(machine, 2, lockstep=False)
+    assert keeper._word.half.lockstep, "of two lines to the same host, the later word counts"
+    assert len(one._last) == 1
