@@ -34,6 +34,12 @@ options:
     type: str
     choices: [deploy, drill, failover, start, status, switchover, unprotect]
     default: status
+  judge:
+    description:
+      - The host of which the result is one of M(lockstep.colo.colo_info) with a verdict over both. It is held against
+        what was seen of both, and where it says something else, the pair is not protected.
+    type: str
+    default: ""
   guest_host:
     description: The host that the guest shall be on; empty where nothing is said of that.
     type: str
@@ -97,7 +103,7 @@ from ansible_collections.lockstep.colo.plugins.plugin_utils.report import given,
 
 
 def colo_verdict(
-    results: dict[str, Any], primary: str, secondary: str, playbook: str = "status", **chosen: Any
+    results: dict[str, Any], primary: str, secondary: str, playbook: str = "status", judge: str = "", **chosen: Any
 ) -> dict[str, Any]:
     """Where the guest is and what ``playbook`` does next, as plain data."""
     if not isinstance(results, dict):
@@ -114,6 +120,8 @@ def colo_verdict(
     except Unreadable as error:
         raise AnsibleFilterError(f"colo_verdict cannot read an option: {error}") from error
     verdict, newest = pair.pair(one, other), copies.newest(half for half in (one, other) if half)
+    if judge:
+        verdict = pair.held_against(verdict, judge, _said(given.mapping(data.get(judge))))
     record, seen = newest.record if newest else None, dict(zip(names, (one, other), strict=True))
     return {
         **to_data(course(playbook, names, (one, other), held, wishes)),
@@ -133,6 +141,13 @@ def _held(result: Mapping[str, Any]) -> Held | None:
     try:
         return from_data(Held, {key: result.get(key) for key in ("pending", "encryption", "vhost")})
     except Unreadable:
+        return None
+
+
+def _said(result: Mapping[str, Any]) -> pair.Verdict | None:
+    try:
+        return from_data(pair.Verdict, result.get("verdict"))
+    except (Unreadable, TypeError, AttributeError):
         return None
 
 

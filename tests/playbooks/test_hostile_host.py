@@ -103,6 +103,10 @@ class Bed:
         program.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
         program.chmod(0o755)
 
+    def other_says(self, answer: dict[str, Any]) -> None:
+        (self.directory / "other").write_text(json.dumps(answer), encoding="utf-8")
+        self.program("kvm1", f"cat {self.directory / 'other'}")
+
     def keep(self, pair: str) -> None:
         """An earlier run of somebody's play, by a core module of which this host's facts came into the cache."""
         play = self.directory / "earlier.yml"
@@ -127,10 +131,21 @@ class Bed:
         return done.stdout + done.stderr
 
 
-RECORDED = ROOT / "tests" / "unit" / "fixtures" / "observations" / "degraded-unasked-secondary.json"
+RECORDED = ROOT / "tests" / "unit" / "fixtures" / "observations"
+
+
+def recorded(name: str, host: str = "", generation: int = 0) -> dict[str, Any]:
+    """What was seen, by a host of this name, of a copy of this generation."""
+    seen = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+    if host:
+        seen["host"]["name"] = host
+        seen["domain"]["record"]["generation"] = generation
+    return seen
+
+
 SEEN = {
     "changed": False, "phase": "degraded", "problems": [], "notes": [], "sync": {},
-    "observation": json.loads(RECORDED.read_text(encoding="utf-8")),
+    "observation": recorded("degraded-unasked-secondary"),
 }  # fmt: skip
 LOOKED = "pki:\n"
 # A list of ten, of which the next has ten, and so on.
@@ -218,6 +233,31 @@ def test_no_host_tells_of_another_pair_that_it_is_protected(tmp_path: Path) -> N
     bed.keep("web2")
     said = bed.play("lockstep.colo.status", "-e", f"colo_status_file={file}")
     assert [one["pair"] for one in json.loads(file.read_text(encoding="utf-8"))] == ["web1"], said
+
+
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [
+        ("failed-over-secondary", "kvm2 says of both hosts protected (kvm2 has the guest), and what each says of"),
+        ("protected-primary", "a standby on kvm1, and kvm1 that it is none, and unprotected: one of them is wrong"),
+    ],
+)
+def test_no_host_makes_a_pair_protected_of_which_the_other_says_otherwise(tmp_path: Path, lie: str, words: str) -> None:
+    verdict = {"phase": "protected", "holder": "kvm2", "problems": [], "notes": [], "next": "", "protected": True}
+    bed = Bed(tmp_path, {**SEEN, "observation": recorded(lie, "kvm2", 9), "verdict": verdict})
+    bed.other_says({**SEEN, "observation": recorded("described-primary", "kvm1", 1)})
+    said = bed.play("lockstep.colo.status", "--limit", "web1")
+    assert words in " ".join(said.split()), said
+    assert "failed=1" in said, said
+
+
+def test_a_pair_is_protected_of_which_both_hosts_say_so(tmp_path: Path) -> None:
+    verdict = {"phase": "protected", "holder": "kvm1", "problems": [], "notes": [], "next": "", "protected": True}
+    bed = Bed(tmp_path, {**SEEN, "observation": recorded("protected-secondary")}, {"x": 1})
+    bed.other_says({**SEEN, "observation": recorded("protected-primary"), "verdict": verdict})
+    said = bed.play("lockstep.colo.status", "--limit", "web1")
+    assert "web1 is protected" in said, said
+    assert "failed=0" in said, said
 
 
 @pytest.mark.parametrize("role", ["host", "pki"])

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..lockstep import graph, states
 from ..lockstep.states import MIGRATING
@@ -16,6 +16,8 @@ from .copies import completed, given_away, outlived, runs_a_guest
 from .copies import holder as holder_of
 from .next import next_playbook
 from .requirements.row import Requirement
+
+LOOK_AGAIN = "look again, and at both hosts where it stays so"
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
     problems += [*doubts, *_about_the_copies(state, holder, other)]
     notes = (*(words for half in halves for words in remarks.notes(half)), *remarks.older_certificates(halves))
     leads_on = next_playbook(state, holder, other)
+    if other is not None and phase(holder, other) == "protected" and contradicted(holder, other):
+        leads_on = "status"
     if leads_on == "deploy" and _waits(state, holder) and (refused := [row.found for row in unmet]):
         leads_on = "unprotect"
         problems.append(f"a new standby would be refused: {'; '.join(refused)}. unprotect frees the guest")
@@ -141,6 +145,8 @@ def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[
     if state != "protected":
         without = [_without_standby(other)] if deserted(holder, other) else []
         return state, [*_standing_still(state, holder), *without]
+    if other is not None and (words := contradicted(holder, other)):
+        return "degraded", [words]
     if other is None or phase(other) != "protected":
         where = other.host.name if other else "the other host"
         return "degraded", [f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen"]
@@ -151,6 +157,42 @@ def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[
         )
         return "syncing", [words]
     return state, []
+
+
+def contradicted(holder: Observation, other: Observation) -> str | None:
+    """That the other host does not say of itself what a primary in lockstep says of it, in plain words."""
+    here, there = holder.host.name, other.host.name
+    if runs_a_guest(other):
+        says = f"it is none, and {phase(other)}"
+    elif phase(other) == "protected" and other.record.generation != holder.record.generation:
+        says = f"it is one of generation {other.record.generation}, not {holder.record.generation}"
+    else:
+        return None
+    return (
+        f"{here} says that it is in lockstep with a standby on {there}, and {there} that {says}: one of them is wrong, "
+        f"or the pair changed between the two looks; {LOOK_AGAIN}"
+    )
+
+
+def held_against(own: Verdict, judge: str, said: Verdict | None) -> Verdict:
+    """``own``, of what was seen of both hosts, with what the host ``judge`` adds that ``said`` a verdict on the same.
+
+    Of that no more is believed than what a new standby would be refused for, which it alone has looked at. Where it
+    says something else, nothing is known to be protected; None for what is no verdict.
+    """
+    if said is None or (said.phase, said.holder, said.protected) != (own.phase, own.holder, own.protected):
+        theirs, ours = _in_words(said), _in_words(own)
+        words = f"{judge} says of both hosts {theirs}, and what each says of itself comes to {ours}: {LOOK_AGAIN}"
+        state = "degraded" if own.phase == "protected" else own.phase
+        return replace(own, phase=state, problems=(*own.problems, words), next="status", protected=False)
+    added = [words for words in said.problems if words not in own.problems]
+    leads_on = said.next if (own.next, said.next) == ("deploy", "unprotect") else own.next
+    return replace(own, problems=(*own.problems, *added), next=leads_on)
+
+
+def _in_words(verdict: Verdict | None) -> str:
+    """A verdict in two words, of which a host may have chosen any."""
+    return f"{verdict.phase} ({verdict.holder or 'no host'} has the guest)" if verdict else "nothing that is a verdict"
 
 
 def _waits(state: str, holder: Observation) -> bool:

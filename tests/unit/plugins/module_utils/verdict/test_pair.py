@@ -117,6 +117,52 @@ def test_a_pair_whose_standby_does_not_read_its_packets_is_not_protected() -> No
     assert any("colo-net0-f-red-in anew, which gets no packets" in words for words in found.problems)
 
 
+def of_host(name: str, host: str, generation: int) -> Observation:
+    """What was recorded, as a host of another name would say it of a copy of another generation."""
+    seen = recorded(name)
+    record = replace(seen.record, generation=generation)
+    named = replace(seen.host, name=host)
+    return replace(seen, host=named, domain=replace(seen.domain, record=record, live_record=record))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("described-primary", "kvm1 that it is none, and unprotected: "),
+        ("protected-primary", "kvm1 that it is none, and protected: "),
+        ("failed-over-secondary", "kvm1 that it is none, and failed_over: "),
+        ("protected-secondary", "kvm1 that it is one of generation 1, not 9: "),
+    ],
+)
+def test_a_host_is_not_protected_by_one_that_says_otherwise_of_itself(name: str, says: str) -> None:
+    honest, liar = of_host(name, "kvm1", 1), of_host("protected-primary", "kvm2", 9)
+    for seen in ((honest, liar), (liar, honest)):
+        found = pair.pair(*seen)
+        assert (found.phase, found.holder, found.protected, found.next) == ("degraded", "kvm2", False, "status")
+        assert any(words.startswith("kvm2 says that ") and says in words for words in found.problems)
+
+
+def test_a_verdict_of_a_host_adds_what_a_new_standby_would_be_refused_for_and_no_more() -> None:
+    own = pair.pair(recorded("degraded-primary"), recorded("described-secondary"))
+    assert (own.phase, own.next) == ("degraded", "deploy")
+    said = replace(own, problems=(*own.problems, "no disk"), notes=("all is well",), next="unprotect")
+    assert pair.held_against(own, "kvm1", own) == own
+    assert pair.held_against(own, "kvm1", said) == replace(said, notes=own.notes)
+    assert pair.held_against(own, "kvm1", replace(said, next="failover")).next == "deploy"
+    assert pair.held_against(own, "kvm1", replace(own, problems=())).problems == own.problems
+
+
+def test_a_verdict_that_is_not_of_what_was_seen_makes_nothing_green() -> None:
+    whole = pair.pair(recorded("protected-primary"), recorded("protected-secondary"))
+    worse = pair.pair(recorded("degraded-primary"), recorded("described-secondary"))
+    for own, said in ((worse, whole), (whole, worse), (whole, None), (whole, replace(whole, holder="kvm2"))):
+        found = pair.held_against(own, "kvm1", said)
+        assert (found.phase, found.protected, found.next) == ("degraded", False, "status")
+        assert found.problems[:-1] == own.problems
+    words = "kvm1 says of both hosts protected (kvm1 has the guest), and what each says of itself comes to degraded ("
+    assert words in pair.held_against(worse, "kvm1", whole).problems[-1]
+
+
 def test_two_guests_are_named() -> None:
     found = pair.pair(recorded("protected-primary"), recorded("failed-over-secondary"))
     assert found.holder == "kvm2"
