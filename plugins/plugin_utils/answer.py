@@ -5,11 +5,13 @@
 
 A host may be compromised. Ansible makes variables of whatever its modules return as ``ansible_facts``, above the
 inventory and the roles' defaults, for the host that the task was for: here that is the pair. So nothing but what is
-named here goes on to the play.
+named here goes on to the play, and no text that a terminal would obey.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -57,6 +59,9 @@ KNOWN: dict[str, tuple[type, ...]] = {
     "warnings": (list,),
 }
 WARNED = ("warnings", "deprecations")
+# What a terminal obeys: it clears a screen, or writes over a line. Of a domain's XML nothing is lost: it can have no
+# escape, and libvirt writes &#13; for a carriage return.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 DEEPEST = 24  # levels
 LONGEST = 1 << 20  # characters of one text; a domain's XML is some 10,000
 MOST = 200_000  # values in all
@@ -98,7 +103,29 @@ def accepted(said: dict[str, Any]) -> dict[str, Any]:
             raise Unbelievable(f"{key} is of type {type(value).__name__}")
     # Ansible has made objects of its own of what a module warns of, from ansible-core 2.19 on.
     _measure({key: [str(one) for one in value] if key in WARNED else value for key, value in kept.items()})
-    return kept
+    try:
+        return {key: _harmless(value) for key, value in kept.items()}
+    except RecursionError:  # of what Ansible has made objects of; all else was measured
+        raise Unbelievable("nested deeper than can be read") from None
+
+
+def _harmless(value: Any) -> Any:
+    """The same, without anything that a terminal obeys: whoever reads it would see what the host wants."""
+    if isinstance(value, str):
+        return _OBEYED.sub("\ufffd", value.replace("\r\n", "\n")) if _OBEYED.search(value) else value
+    if isinstance(value, dict):
+        return {_harmless(key): _harmless(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_harmless(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value) if field.init]
+        return dataclasses.replace(value, **{name: _harmless_part(getattr(value, name)) for name in fields})
+    return value
+
+
+def _harmless_part(value: Any) -> Any:
+    """Of an object of Ansible's, which wants its tuples as they are."""
+    return tuple(map(_harmless, value)) if isinstance(value, tuple) else _harmless(value)
 
 
 def _is(value: Any, kinds: tuple[Any, ...]) -> bool:
