@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import ipaddress
 import socket
+import threading
 from collections.abc import Callable
 
 from ..errors import ColoError
@@ -45,8 +47,21 @@ def server(where: tuple[str, int], text: Callable[[], str]) -> http.server.HTTPS
     """What ``serve`` has answer: one request after the other, each within PATIENCE."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
-        timeout = PATIENCE
         server_version, sys_version = "lockstep-colo", ""
+
+        def handle(self) -> None:
+            """The same, hung up on after PATIENCE: a time for each read would last for ever, a byte at a time."""
+            deadline = threading.Timer(PATIENCE, self._hang_up)
+            deadline.daemon = True
+            deadline.start()
+            try:
+                super().handle()
+            finally:
+                deadline.cancel()
+
+        def _hang_up(self) -> None:
+            with contextlib.suppress(OSError):  # of one that has hung up meanwhile
+                self.connection.shutdown(socket.SHUT_RDWR)
 
         def do_GET(self) -> None:
             if self.path.partition("?")[0] != PATH:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import urllib.error
@@ -47,6 +48,25 @@ def test_one_who_says_nothing_or_nonsense_keeps_nobody_waiting_for_long(address:
         assert get(address)[1]
         silent.settimeout(5)
         assert silent.recv(1) == b""
+
+
+def test_one_who_asks_a_byte_at_a_time_keeps_nobody_waiting_for_long(address: tuple[str, int]) -> None:
+    with socket.create_connection(address) as slow:
+        ends = threading.Event()
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):
+                slow.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+                while not ends.wait(0.05):
+                    slow.sendall(b"a")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            assert get(address)[1]
+        finally:
+            ends.set()
+            dripping.join()
 
 
 @pytest.mark.parametrize(
