@@ -53,6 +53,11 @@ options:
     type: str
     choices: [refuse, save_and_restore]
     default: refuse
+  tls:
+    description: Which channels of a pair have TLS that is formed from now on.
+    type: str
+    choices: [required, except_proxy, "off"]
+    default: required
 """
 
 EXAMPLES = r"""
@@ -73,6 +78,7 @@ _value:
     - C(next), what the playbook does now, in its order. Where its own work is not done, its own name is among
       it; that of switchover is V(change_sides), and status has none.
     - Of that, V(finish), a failover to the holder that was begun is seen to its end before anything else.
+    - V(refuse_to_part), the pair is not taken apart, since it could not be formed again; C(kept_by) says why.
     - V(change_sides), the guest is moved to the standby's host; with V(take_over), it has ended at the holder for that.
     - V(resume), a guest is resumed that stands still since a run was cut off, before all is looked at again.
     - V(free), the clients of the guest wait for a standby that has ended, which is taken from it.
@@ -97,6 +103,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import Unreadable, from_data, to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import OFF
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, pair
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.course import COURSES, Chosen, Held, course
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import given, observed
@@ -114,6 +121,8 @@ def colo_verdict(
     try:
         one, other = (observed.observation(data.get(name)) for name in names)
         held = tuple(_held(given.mapping(data.get(name))) for name in names)
+        if chosen.get("tls") is False:  # as YAML reads an off without quotes
+            chosen["tls"] = OFF
         wishes = from_data(Chosen, given.plain(chosen))
     except observed.OtherVersion as error:
         raise AnsibleFilterError(str(error)) from error

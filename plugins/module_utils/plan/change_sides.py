@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from ..domain import editing as xml
 from ..lockstep import bitmaps
 from ..observation.seen import Observation
-from ..record.pair import HANDOVER_PORT, Record
+from ..record.pair import HANDOVER_PORT, OFF, Record
 from ..verdict import copies, pair
 from ..verdict.problem import Problem, refuse_if
+from ..verdict.requirements import encryption
 from . import survive
 from .parts.barrier import let_pass
 from .plan import Plan
@@ -108,6 +109,8 @@ def _primary_problems(seen: Observation, peer: Observation) -> Iterator[Problem]
             f"the pair is {phase}, not protected",
             "Run lockstep.colo.deploy first: only a healthy pair changes sides",
         )
+    else:  # the word of the guest's end is said with them
+        yield from encryption.keeps_apart(seen, peer, needed=seen.record.tls != OFF)
 
 
 def _secondary_problems(seen: Observation) -> Iterator[Problem]:

@@ -11,13 +11,16 @@ from types import MappingProxyType
 
 from ..lockstep import states
 from ..observation.seen import Observation
+from ..record.pair import OFF, REQUIRED
 from . import guest
 from .copies import given_away, guests_host
 from .pair import deserted, pair, phase
-from .requirements.encryption import Encryption
+from .problem import Problem
+from .requirements.encryption import Encryption, keeps_apart
 from .vhost import Vhost
 
 FINISH = "finish"  # see a failover to the holder that was begun to its end
+REFUSE_TO_PART = "refuse_to_part"  # say what keeps the pair from being formed again, before it is taken apart
 DRILL = "drill"  # try the standby out
 CHANGE_SIDES = "change_sides"  # have the guest go on at the standby's host
 TAKE_OVER = "take_over"  # of that no more than the standby's part: the guest has ended at the holder for it
@@ -39,12 +42,12 @@ _PROTECT = (RESUME, FREE, REFUSE_RENEWAL, RENEW, REFUSE_VHOST, TAKE_OFF_VHOST, D
 COURSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "deploy": (FINISH, *_PROTECT),
-        "drill": (FINISH, DRILL, *_PROTECT),
+        "drill": (FINISH, REFUSE_TO_PART, DRILL, *_PROTECT),
         "failover": (FAILOVER,),
         "start": (OUTDATE, START),
         "status": (),
-        "switchover": (FINISH, CHANGE_SIDES, TAKE_OVER, *_PROTECT),
-        "unprotect": (FINISH, CHANGE_SIDES, TAKE_OVER, UNPROTECT),
+        "switchover": (FINISH, REFUSE_TO_PART, CHANGE_SIDES, TAKE_OVER, *_PROTECT),
+        "unprotect": (FINISH, REFUSE_TO_PART, CHANGE_SIDES, TAKE_OVER, UNPROTECT),
     }
 )
 
@@ -54,12 +57,14 @@ class Chosen:
     """What the operator has chosen, as the options of the role ``pair`` have it.
 
     ``guest_host`` is where the guest shall be, empty where nothing is said of that; ``tls_renew``: a pair with less TLS
-    than is wanted is formed anew; ``vhost``: ``save_and_restore``, or ``refuse`` a guest that uses it.
+    than is wanted is formed anew; ``vhost``: ``save_and_restore``, or ``refuse`` a guest that uses it. ``tls``: which
+    channels of a pair have TLS that is formed from now on.
     """
 
     guest_host: str = ""
     tls_renew: bool = False
     vhost: str = "refuse"
+    tls: str = REQUIRED
 
 
 NOTHING = Chosen()
@@ -82,7 +87,8 @@ class Course:
     """``holder`` is the host whose copy is the guest's, or would be the one that the other's is made from.
 
     ``standby`` is the other. ``next`` is what the playbook does now, in its order: words of COURSES. ``answered`` are
-    those of the two of which something was seen, the holder first, and ``silent`` the others.
+    those of the two of which something was seen, the holder first, and ``silent`` the others. ``kept_by``: where the
+    pair is not to be taken apart, why it could not be formed again.
     """
 
     holder: str
@@ -90,6 +96,7 @@ class Course:
     next: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    kept_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,8 @@ def course(
     case = Case(playbook, (names[here], names[there]), seen[here], seen[there], held[there], chosen)
     answered = tuple(names[which] for which in (here, there) if seen[which] is not None)
     silent = tuple(name for name in case.names if name not in answered)
-    return Course(*case.names, tuple(word for word in COURSES[playbook] if _IS_NEXT[word](case)), answered, silent)
+    words = tuple(word for word in COURSES[playbook] if _IS_NEXT[word](case))
+    return Course(*case.names, words, answered, silent, tuple(map(str, _keeps_together(case))))
 
 
 def _always(_case: Case) -> bool:
@@ -147,6 +155,26 @@ def _is_to_be_finished(case: Case) -> bool:
 
 def _is_protected(case: Case) -> bool:
     return pair(case.holder, case.standby).protected
+
+
+def _keeps_together(case: Case) -> list[Problem]:
+    """Why a pair that is whole could not be formed again, where the playbook would take it apart for a while.
+
+    Where sides are changed, its hosts say so to each other with certificates as well. Of a guest that has ended at the
+    holder already, nothing is left to keep.
+    """
+    if case.standby is None or not _known(case) or pair(case.holder, case.standby).phase != "protected":
+        return []
+    formed, wanted = case.holder.record.tls != OFF, case.chosen.tls != OFF
+    if case.playbook == "drill":
+        return keeps_apart(case.holder, case.standby, needed=wanted)
+    if case.playbook not in ("switchover", "unprotect") or not _moves(case):
+        return []
+    return keeps_apart(case.holder, case.standby, needed=formed or (wanted and case.playbook == "switchover"))
+
+
+def _is_not_to_be_parted(case: Case) -> bool:
+    return bool(_keeps_together(case))
 
 
 def _moves(case: Case) -> bool:
@@ -208,6 +236,7 @@ def _one_is_lost(case: Case) -> bool:
 _IS_NEXT: Mapping[str, Callable[[Case], bool]] = MappingProxyType(
     {
         FINISH: _is_to_be_finished,
+        REFUSE_TO_PART: _is_not_to_be_parted,
         DRILL: _is_protected,
         CHANGE_SIDES: _moves,
         TAKE_OVER: _is_given_away,

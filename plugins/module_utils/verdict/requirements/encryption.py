@@ -89,6 +89,20 @@ def needed(wanted: Wanted, holder: Observation) -> bool:
     return chosen(wanted, holder) != OFF
 
 
+def keeps_apart(holder: Observation, standby: Observation, *, needed: bool) -> list[Problem]:
+    """Why a pair that is taken apart could not be formed again, for the certificates of its hosts as they are now.
+
+    What is connected goes on with those that it was formed with, so that nothing else tells of it before.
+    """
+    record, here, there = holder.record, holder.host, standby.host
+    rows = [
+        *certificate(here, record.local.address, needed=needed),
+        *certificate(there, record.peer.address, needed=needed),
+        *same_authority(here, there, needed=needed),
+    ]
+    return list(problems(rows))
+
+
 def _is_up(holder: Observation) -> bool:
     return holder.record is not None and states.is_up(holder)
 
