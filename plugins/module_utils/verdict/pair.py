@@ -124,7 +124,8 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
     state, doubts = _of_both(holder, other)
     problems = [words for half in halves for words in remarks.problems(half, peer_ended=_ended(other))]
     problems += [*doubts, *_about_the_copies(state, holder, other)]
-    notes = (*(words for half in halves for words in remarks.notes(half)), *remarks.older_certificates(halves))
+    of_both = *remarks.different_authorities(halves), *remarks.older_certificates(halves)
+    notes = (*(words for half in halves for words in remarks.notes(half)), *of_both)
     leads_on = next_playbook(state, holder, other)
     if other is not None and phase(holder, other) == "protected" and contradicted(holder, other):
         leads_on = "status"

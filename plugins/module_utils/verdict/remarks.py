@@ -15,6 +15,7 @@ from ..observation.seen import Domain, Observation
 from ..record.pair import ALLOW, EXCEPT_PROXY, OFF, REQUIRED
 from . import channels, current, guest, reach, shown
 from .requirements import encryption
+from .requirements.row import problems as problems_of
 
 # QEMU ends itself where a disk's error has stopped the guest and a checkpoint is due (QEMU's runstate transitions).
 ENDED_BY_A_DISK = "'io-error' -> 'colo'"
@@ -188,11 +189,12 @@ def _encryption(seen: Observation) -> Iterator[str]:
         yield f"{clear} (colo_tls was {record.tls} when the pair was formed); {more}"
     if record.tls == OFF:
         return
-    if known is not None and known.problem:
-        yield f"the next standby will be refused: {known.problem}; deploy with the KVM hosts in its limit"
-    elif known is not None and now is not None and known.ends - now < ENDS_SOON:
-        after = "" if known.ends > now else f": {NOTHING_ANEW}"
-        yield f"its certificate {_end(known.ends, now)}{after}; deploy with the KVM hosts in its limit renews it"
+    if known is None:
+        return
+    for words in encryption.faults(seen.host, record.local.address):
+        yield f"the next standby will be refused: it {words}; deploy with the KVM hosts in its limit"
+    if not known.problem and now is not None and now < known.ends < now + ENDS_SOON:
+        yield f"its certificate {_end(known.ends, now)}; deploy with the KVM hosts in its limit renews it"
 
 
 def _end(ends: float, now: float | None) -> str:
@@ -200,6 +202,16 @@ def _end(ends: float, now: float | None) -> str:
     if now is None or ends - now >= ENDS_SOON:
         return f"ends on {datetime.fromtimestamp(ends, UTC):%Y-%m-%d}"
     return f"ends in {(ends - now) / 86400:.0f} days" if ends > now else "has ended"
+
+
+def different_authorities(halves: Iterable[Observation]) -> list[str]:
+    """That neither host of a pair would take the other's certificate, were they to connect anew."""
+    halves = [half for half in halves if half.record and half.record.role != "alone"]
+    if len(halves) != 2:
+        return []
+    needed = any(half.record.tls != OFF for half in halves)
+    rows = encryption.same_authority(*(half.host for half in halves), needed=needed)
+    return [f"the next standby will be refused: {problem.in_a_line}" for problem in problems_of(rows)]
 
 
 def older_certificates(halves: Iterable[Observation]) -> list[str]:

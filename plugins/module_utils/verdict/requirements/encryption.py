@@ -115,7 +115,7 @@ def certificate(host: Host, address: str | None, *, needed: bool, dry: bool = Fa
     if not needed:
         return []
     row = Row("certificate", host, f"one of {identity.subject(host.name)} for {address or 'its address'}")
-    for words in _faults(host, address) if host.certificate else ():
+    for words in faults(host, address) if host.certificate else ():
         (row.note if dry else row.wrong)(
             f"{host.name} {words}",
             "Run deploy with the KVM hosts in its limit, whose role pki makes and renews certificates; or set colo_tls "
@@ -124,7 +124,8 @@ def certificate(host: Host, address: str | None, *, needed: bool, dry: bool = Fa
     return row.found(host.certificate and host.certificate.subject)
 
 
-def _faults(host: Host, address: str | None) -> Iterator[str]:
+def faults(host: Host, address: str | None) -> Iterator[str]:
+    """Why a peer would refuse this host, in words that follow its name."""
     known, wanted = host.certificate, identity.subject(host.name)
     if known.problem:
         yield f"has no certificate: {known.problem}"

@@ -248,6 +248,31 @@ def test_a_pair_without_credentials_says_so_and_one_whose_certificate_ends_too()
     assert any("has ended" in note for note in remarks.notes(ended))
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"problem": "server-key.pem is not there"}, "it has no certificate: server-key.pem is not there"),
+        ({"subject": channels.subject("kvm9")}, "it has a certificate of O=lockstep.colo,CN=kvm9, not of"),
+        ({"addresses": ("10.77.0.9",)}, "it has a certificate for 10.77.0.9, not for 10.77.0.1"),
+        ({"ends": 1.0}, "it has a certificate that has ended"),
+        ({"begins": 9e9}, "it has a certificate that does not begin yet"),
+        ({"authority": "b"}, "the certificates of kvm1 and kvm2 are of different authorities"),
+    ],
+)
+def test_whatever_would_refuse_the_next_standby_is_noted_before(changes: dict[str, Any], words: str) -> None:
+    primary, standby = with_objects(encrypted("protected-primary", **changes)), encrypted("protected-secondary")
+    (note,) = (note for note in pair(primary, standby).notes if "certificate" in note)
+    assert words in note
+    assert "the next standby will be refused" in note
+    assert not [note for note in pair(primary, standby).notes if "certificate" in note and note.startswith("kvm2")]
+
+
+def test_a_pair_in_clear_has_no_word_of_certificates() -> None:
+    here = certified(recorded("protected-primary"), "10.77.0.1", ends=1.0, authority="b")
+    there = certified(recorded("protected-secondary"), "10.77.0.2")
+    assert not [note for note in pair(here, there).notes if "certificate" in note]
+
+
 def test_a_pair_that_is_up_without_credentials_needs_no_certificate() -> None:
     there = certified(recorded("protected-secondary"), "10.77.0.2", problem="none is there")
     seen = certified(recorded("protected-primary"), "10.77.0.1", problem="none is there")
