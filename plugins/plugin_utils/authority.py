@@ -45,6 +45,7 @@ ANEW = (
     "anew, with -e colo_pki_replace=true, before its pairs connect again"
 )
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_OURS = ("ca-key.pem", "ca-cert.pem")
 
 
 class Refused(ValueError):
@@ -66,6 +67,10 @@ def certify(directory: str, host: str, address: str, days: int, renew_before: in
         raise Refused(NO_CRYPTOGRAPHY)
     if not _HOST.fullmatch(host):
         raise Refused(f"{host!r} cannot be a certificate's name: use letters, digits, dots and dashes in the inventory")
+    if host in _OURS:
+        raise Refused(
+            f"{host!r} is a file of the authority in {directory}: give the host another name in the inventory"
+        )
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -76,7 +81,7 @@ def certify(directory: str, host: str, address: str, days: int, renew_before: in
     until = now + timedelta(days=min(renew_before, max(days, 0) / 2))  # a short one would be made anew by every run
     if dry:
         renewed = _renewed(home, now, days) is not None
-        known = _in_force(*paths, ip, now, until) if home.exists() else None
+        known = _in_force(*paths, host, ip, now, until) if home.exists() else None
         changed = known is None or renewed or bool(_open_to_others(home, paths[2]))
         return Made(*paths, _ends(known) if known else now + timedelta(days=days), changed)
     with _alone(home):
@@ -84,7 +89,7 @@ def certify(directory: str, host: str, address: str, days: int, renew_before: in
         if (made := _renewed(home, now, days)) is not None:
             _write(paths[0], made.public_bytes(serialization.Encoding.PEM), 0o644)
             changed = True
-        known = _in_force(*paths, ip, now, until)
+        known = _in_force(*paths, host, ip, now, until)
         if known is None:
             issuer, signer = _authority(home, now, days)
             known = _issue(issuer, signer, paths[1], paths[2], host, ip, now, days)
@@ -169,8 +174,10 @@ def _shut(home: Path, key: Path) -> bool:
     return bool(found)
 
 
-def _in_force(ca: Path, path: Path, key: Path, ip: object, now: datetime, until: datetime) -> x509.Certificate | None:
-    """The certificate, where it is of this authority, for this address, and does not end before ``until``.
+def _in_force(
+    ca: Path, path: Path, key: Path, host: str, ip: object, now: datetime, until: datetime
+) -> x509.Certificate | None:
+    """The certificate, where it is of this authority, for this name and address, and does not end before ``until``.
 
     One that ends with an authority that is not made here is kept to its end: a new one would end then as well.
     """
@@ -187,7 +194,8 @@ def _in_force(ca: Path, path: Path, key: Path, ip: object, now: datetime, until:
         if type(error).__name__ != "InvalidSignature":
             raise
         return None
-    good = _belongs(private, found) and ip in names.get_values_for_type(x509.IPAddress) and _ends(issuer) > now
+    named = found.subject == _name(host) and ip in names.get_values_for_type(x509.IPAddress)
+    good = named and _belongs(private, found) and _ends(issuer) > now
     return found if good and _ends(found) > min(until, _ends(issuer) - timedelta(seconds=1)) else None
 
 

@@ -72,6 +72,26 @@ def test_one_that_is_of_no_use_is_made_anew(tmp_path: Path, spoil: object, again
     assert certify(tmp_path, **again).changed
 
 
+def test_one_of_another_host_is_made_anew_though_it_has_the_address(tmp_path: Path) -> None:
+    certify(tmp_path)
+    other = certify(tmp_path, "kvm2", "10.0.0.1")
+    for path in (other.certificate, other.key):
+        shutil.copy(path, tmp_path / "kvm1" / path.name)
+    assert certify(tmp_path, dry=True).changed
+    made = certify(tmp_path)
+    assert made.changed
+    assert certificate(str(installed(made, tmp_path / "host"))).subject == channels.subject("kvm1")
+    assert not certify(tmp_path).changed
+
+
+@pytest.mark.parametrize("dry", [False, True])
+@pytest.mark.parametrize("name", ["ca-key.pem", "ca-cert.pem"])
+def test_no_host_has_the_name_of_a_file_of_the_authority(tmp_path: Path, name: str, dry: bool) -> None:
+    with pytest.raises(authority.Refused, match=r"is a file of the authority in .* another name in the inventory"):
+        certify(tmp_path, name, dry=dry)
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_that_ends_soon_is_made_anew(tmp_path: Path) -> None:
     certify(tmp_path, days=59)
     assert certify(tmp_path).changed
