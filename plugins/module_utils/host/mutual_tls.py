@@ -35,9 +35,7 @@ def see_server(address: str, port: int, credentials: str, deadline: float) -> No
     """
 
     def converse(plain: socket.socket) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_verify_locations(f"{credentials}/ca-cert.pem")
+        context = _context(ssl.PROTOCOL_TLS_CLIENT, credentials)
         try:
             context.wrap_socket(plain, server_hostname=address).close()
         except ssl.SSLError as error:
@@ -73,8 +71,15 @@ def context_of(protocol: ssl._SSLMethod, directory: str, end: str) -> ssl.SSLCon
 
     The names of the files are those of QEMU's tls-creds-x509.
     """
+    context = _context(protocol, directory)
+    context.load_cert_chain(f"{directory}/{end}-cert.pem", f"{directory}/{end}-key.pem")
+    return context
+
+
+def _context(protocol: ssl._SSLMethod, directory: str) -> ssl.SSLContext:
+    """It takes whom this host's authority has issued, also one that has itself another above it, as QEMU does."""
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(f"{directory}/{end}-cert.pem", f"{directory}/{end}-key.pem")
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(f"{directory}/ca-cert.pem")
     return context
