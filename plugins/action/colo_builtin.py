@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleAction, AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.lockstep.colo.plugins.plugin_utils import answer
 
 SPEC = {"module": {"type": "str", "required": True}, "options": {"type": "dict", "default": {}}}
 COLLECTION = "ansible.builtin."
@@ -35,6 +36,10 @@ class ActionModule(ActionBase):
             _forget_facts(end.result)
             raise
         _forget_facts(said)
+        try:
+            said = answer.harmless(said)
+        except RecursionError:
+            raise AnsibleActionFail(f"{wanted['module']} was answered what is nested deeper than can be read") from None
         if action._discovered_interpreter_key:  # this control node's own finding, for the connection alone
             said["ansible_facts"] = {action._discovered_interpreter_key: action._discovered_interpreter}
         return said

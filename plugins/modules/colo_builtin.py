@@ -13,7 +13,8 @@ description:
   - Ansible makes variables of the facts in whatever a host answers, also to a module that has none, and these count
     from the very next task on. So a host that is compromised chooses with what program the control node copies its
     next file, or to which host it connects for it.
-  - Runs the module as a task of its own name would, and returns what that returns but for its facts. The roles of this
+  - Runs the module as a task of its own name would, and returns what that returns but for its facts. Characters that a
+    terminal would obey, but for line breaks and tabs, are U+FFFD in it. The roles of this
     collection run all of Ansible's modules on KVM hosts by it. Use it for tasks of your own on such hosts, as those of
     a fence are.
 author:
