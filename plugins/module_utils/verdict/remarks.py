@@ -192,7 +192,7 @@ def _encryption(seen: Observation) -> Iterator[str]:
     if known is None:
         return
     for words in encryption.faults(seen.host, record.local.address):
-        yield f"the next standby will be refused: it {words}; deploy with the KVM hosts in its limit"
+        yield f"the next standby will be refused: it {words}; {NOTHING_ANEW}; deploy with the KVM hosts in its limit"
     if not known.problem and now is not None and now < known.ends < now + ENDS_SOON:
         yield f"its certificate {_end(known.ends, now)}; deploy with the KVM hosts in its limit renews it"
 

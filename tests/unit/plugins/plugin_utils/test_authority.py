@@ -80,7 +80,7 @@ def test_one_of_another_host_is_made_anew_though_it_has_the_address(tmp_path: Pa
     assert certify(tmp_path, dry=True).changed
     made = certify(tmp_path)
     assert made.changed
-    assert certificate(str(installed(made, tmp_path / "host"))).subject == channels.subject("kvm1")
+    assert certificate(str(installed(made, tmp_path / "host"))).subject == subject("kvm1")
     assert not certify(tmp_path).changed
 
 

@@ -252,7 +252,7 @@ def test_a_pair_without_credentials_says_so_and_one_whose_certificate_ends_too()
     ("changes", "words"),
     [
         ({"problem": "server-key.pem is not there"}, "it has no certificate: server-key.pem is not there"),
-        ({"subject": channels.subject("kvm9")}, "it has a certificate of O=lockstep.colo,CN=kvm9, not of"),
+        ({"subject": subject("kvm9")}, "it has a certificate of O=lockstep.colo,CN=kvm9, not of"),
         ({"addresses": ("10.77.0.9",)}, "it has a certificate for 10.77.0.9, not for 10.77.0.1"),
         ({"ends": 1.0}, "it has a certificate that has ended"),
         ({"begins": 9e9}, "it has a certificate that does not begin yet"),

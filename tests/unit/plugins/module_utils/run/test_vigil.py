@@ -134,21 +134,25 @@ def test_nothing_that_a_peer_says_ends_a_speaker(looks: list[str], monkeypatch: 
 
 
 def test_a_peer_is_heard_once_its_pair_is_known_and_machines_that_it_makes_up_are_forgotten(looks: list[str]) -> None:
-    one, keeper, names = watcher([]), Keeper("u", "web1", Settings(), lambda: None, lambda _words: None), {"kvm2"}
+    one, keeper, names = (
+        watcher([]),
+        Keeper("u", "web1", Settings(), lambda: None, lambda _words: None),
+        frozenset({"kvm2"}),
+    )
     one._keepers["u"] = keeper
     machine = RECORD.peer.machine_id
     half = Half("u", machine, 1, "secondary", running=True)
 
-    def hear(machine_id: str, number: int, by: set[str] = names, **changed: bool) -> None:
+    def hear(machine_id: str, number: int, by: frozenset[str] = names, **changed: bool) -> None:
         said = Speech(machine_id, "boot", number, "nonce", (dataclasses.replace(half, **changed),))
-        one._hear(frozenset(by), said, 0.0)
+        one._hear(by, said, 0.0)
 
     hear(machine, 1)
     assert (keeper._word, one._last) == (None, {}), "its pair is not known yet"
     keeper.record = RECORD
     for made_up in range(100):
         hear(f"{made_up:032x}", 2)
-        hear(machine, made_up, {f"kvm{made_up}3"})
+        hear(machine, made_up, frozenset({f"kvm{made_up}3"}))
     assert (keeper._word, one._last) == (None, {})
     hear(machine, 1)
     assert keeper._word is not None

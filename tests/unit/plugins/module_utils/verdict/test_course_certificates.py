@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.lockstep import channels
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Certificate, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import change_sides
+from ansible_collections.lockstep.colo.plugins.module_utils.record.identity import subject
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import OFF, PKI_DIRECTORY, REQUIRED
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.course import Chosen, Course, course
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
@@ -22,8 +22,8 @@ PARTS = "refuse_to_part"
 def certified(name: str, *, formed: str = REQUIRED, **changes: Any) -> Observation:
     seen = recorded(name)
     record = replace(seen.record, credentials=None if formed == OFF else PKI_DIRECTORY)
-    subject, now = channels.subject(seen.host.name), seen.host.clock or 1.8e9
-    known = Certificate(None, subject, subject, now - 10, now + 10, (record.local.address,), "a")
+    whose, now = subject(seen.host.name), seen.host.clock or 1.8e9
+    known = Certificate(None, whose, whose, now - 10, now + 10, (record.local.address,), "a")
     host = replace(seen.host, clock=now, certificate=replace(known, **changes))
     return replace(seen, host=host, domain=replace(seen.domain, record=record))
 
