@@ -177,7 +177,8 @@ def see_answer(
     except TimeoutError:
         raise ColoError(
             f"{address} port {port} does not answer within {deadline:g} s",
-            remedy="Check the network between the hosts and the firewall of that host",
+            remedy="Check the network between the hosts, that it lets large packets pass too (the same MTU all the "
+            "way), and the firewall of that host",
         ) from None
     except ssl.SSLCertVerificationError as error:
         raise ColoError(
