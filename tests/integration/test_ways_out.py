@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -15,6 +16,7 @@ import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.channels import QUIET
 from colo_bed import DIRECTORY, ONE_DISK, VIRSH, Bed, Run, wait_for
 from lockstep_lab import guest, hosts, probe
+from lockstep_lab.common import GUEST_ADDRESS
 from lockstep_lab.guest import IMAGES
 
 pytestmark = pytest.mark.long  # some two minutes each
@@ -138,6 +140,12 @@ def test_what_was_put_in_can_be_taken_out(lab: Bed, shape: str) -> None:
 # Channels
 
 
+def call(bed: Bed) -> None:
+    """Ask something of the guest, whether it answers or not: what comes to it goes over its mirror."""
+    words = ["ip", "netns", "exec", bed.lab.client_ns, "ping", "-q", "-c", "3", "-W", "1", GUEST_ADDRESS]
+    subprocess.run(words, check=False, capture_output=True)
+
+
 @pytest.fixture
 def blocked(lab: Bed) -> Iterator[Callable[[int], None]]:
     """Lets no packet to or from a port pass kvm1, until the test is over."""
@@ -175,6 +183,7 @@ def test_a_channel_that_is_closed_later_is_seen_by_status(lab: Bed, blocked: Cal
     fresh(lab)
     lab.deploy().good()
     blocked(port)
+    call(lab)
     time.sleep(8)
     found = status(lab)
     assert found["phase"] != "protected"
