@@ -71,7 +71,7 @@ def test_a_port_that_does_not_answer(bed: Bed) -> None:
         bed.ssh("kvm2", "nft delete table ip lab")
     assert run.code != 0
     assert f"10.77.0.2 port {NBD_PORT} does not answer within" in run.text
-    assert "Check the network between the hosts and the firewall" in run.text
+    assert "Check the network between the hosts, that it lets large packets pass" in run.text
     assert bed.get(), "the guest does not answer"
     assert bed.graph("kvm1") == graph
 
