@@ -80,19 +80,20 @@ class Scenario:
 
     # The lab
 
-    def up(self) -> None:
+    def up(self, instances: str | None = None) -> None:
+        """``instances``: a Debian suite, of which bare VM instances become the hosts."""
         common.ensure_tools()
         with self.lab.lock():
-            hosts.up(self.lab, bare=False)
+            hosts.up(self.lab, bare=False, instances=instances)
 
     def down(self) -> None:
         with self.lab.lock():
             hosts.down(self.lab, purge=False)
 
-    def start_guest(self, host: str) -> None:
+    def start_guest(self, host: str, vm: guest.Guest = GUEST) -> None:
         """An ordinary domain, as an administrator might have defined it; nothing in it knows of COLO."""
         with self.lab.lock():
-            guest.define(self.lab, host, GUEST, start=True)
+            guest.define(self.lab, host, vm, start=True)
         guest.wait(self.lab, timeout=BOOT_TIMEOUT)
 
     def fresh(self) -> None:
