@@ -3,22 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from colo_bed import Bed
 from lockstep_lab.common import HOSTS
 
 
-def begin(bed: Bed, **options: Any) -> None:
-    """Start it for the guest that runs on kvm1, or do nothing where it waits already.
-
-    ``options``: of the primary's colo_disk.
-    """
+def begin(bed: Bed, tls: str = "required") -> None:
+    """Start it for the guest that runs on kvm1, or do nothing where it waits already."""
     disks = [{"target": "vda", "format": "qcow2"}]
     ends = {"address": HOSTS["kvm1"], "peer_address": HOSTS["kvm2"]}
     there = bed.module("kvm2", "colo_info", name="web1")
-    bed.module("kvm1", "colo_disk", name="web1", role="primary", disks=disks, peer=there, **ends, **options)
+    bed.module("kvm1", "colo_disk", name="web1", role="primary", disks=disks, peer=there, tls=tls, **ends)
     here = bed.module("kvm1", "colo_info", name="web1", secrets=True)
-    for module in ("colo_disk", "colo_pair"):
-        done = bed.module("kvm2", module, name="web1", role="secondary", peer=here)
+    for module, options in (("colo_disk", {"tls": tls}), ("colo_pair", {})):
+        done = bed.module("kvm2", module, name="web1", role="secondary", peer=here, **options)
         assert not done["failed"], done["msg"]
