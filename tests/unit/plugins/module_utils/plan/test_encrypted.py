@@ -138,9 +138,8 @@ def test_a_host_takes_no_less_tls_than_is_wanted_from_what_its_peer_says(
 @pytest.mark.parametrize("encrypts", [True, False])
 def test_qemu_is_not_the_first_to_wait_for_who_listens(encrypts: bool) -> None:
     """Nor does it wait long; in clear the first to connect with the migration's port would be the one that is taken."""
-    halves = [recorded("described-primary"), recorded("listening-secondary")]
     primary, standby = (
-        (encrypted("described-primary"), with_objects(encrypted("listening-secondary"))) if encrypts else halves
+        with_tls(name, REQUIRED if encrypts else OFF) for name in ("described-primary", "listening-secondary")
     )
     steps = protect.primary(WANTED, primary, standby).steps
     asked = [step.arguments["port"] for step in steps if step.action == "see_answer"]
