@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -96,7 +98,7 @@ class Bed:
 
     def _run(self, command: list[str], timeout: float) -> Run:
         began = time.monotonic()
-        done = subprocess.run(
+        with subprocess.Popen(
             command,
             cwd=ROOT,
             env=self.environment(),
@@ -104,9 +106,12 @@ class Bed:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=timeout,
-        )
-        return Run(done.returncode, done.stdout, round(time.monotonic() - began, 1))
+        ) as run:
+            try:
+                text = run.communicate(timeout=timeout)[0]
+            finally:
+                kill_run(run)  # where it has not ended within its time
+        return Run(run.returncode, text, round(time.monotonic() - began, 1))
 
     def deploy(self, *words: str) -> Run:
         """Deploy on hosts that are prepared already; words may widen that with their own --limit."""
@@ -359,6 +364,25 @@ def stacks(bed: Bed, host: str) -> str:
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
         told.append(f"\n== threads of {process}\n{done.stdout}")
     return "".join(told)
+
+
+def kill_run(run: subprocess.Popen[Any]) -> None:
+    """Kill a run and all that it has begun: each worker of Ansible has a session of its own, and would go on.
+
+    Each process is stopped before its children are listed, so that none is begun meanwhile.
+    """
+    tree = [] if run.poll() is not None else [run.pid]
+    for process in tree:
+        _signal(process, signal.SIGSTOP)
+        children = subprocess.run(["pgrep", "-P", str(process)], check=False, capture_output=True, text=True).stdout
+        tree += map(int, children.split())
+    for process in tree:
+        _signal(process, signal.SIGKILL)
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
 
 
 def wait_for(what: str, test: Any, timeout: float = 60) -> None:

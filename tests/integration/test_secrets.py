@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -15,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from colo_bed import ROOT, Bed, wait_for
+from colo_bed import ROOT, Bed, kill_run, wait_for
 from lockstep_lab import rootfs
 from lockstep_lab.common import HOSTS
 
@@ -92,18 +90,6 @@ def left_behind(bed: Bed, secrets: list[str]) -> dict[str, list[str]]:
     return {host: text.split() for host, text in found.items()}
 
 
-def kill(run: int) -> None:
-    """Kill a run and all that it has begun: each worker of Ansible has a session of its own, and would go on."""
-    listed = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
-    of = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    below = [run]
-    for parent in below:
-        below += [child for child, its_parent in of if its_parent == parent]
-    for process in below:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-
-
 def test_nothing_is_said_by_runs_that_say_all(lab: Bed, secrets: list[str], tmp_path: Path) -> None:
     file, reports = tmp_path / "status.json", tmp_path / "reports"
     to = ("-e", f"colo_report_directory={reports}", "-e", f"colo_status_file={file}", "-vvv", "--diff")
@@ -131,7 +117,7 @@ def test_a_run_that_is_killed_leaves_none(lab: Bed, secrets: list[str]) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     ) as run:  # fmt: skip
         wait_for("the standby's images to be made", lambda: "Have the standby listen" in (run.stdout.readline() or ""))
-        kill(run.pid)
+        kill_run(run)
     assert left_behind(lab, secrets) == {host: [] for host in HOSTS}
     leftovers = [path for path in Path(lab.environment()["ANSIBLE_HOME"]).rglob("*") if path.is_file()]
     texts = [path.read_bytes() for path in leftovers]
@@ -152,7 +138,7 @@ def test_a_run_that_is_killed_while_a_key_is_installed_leaves_none(
         said = []
         installs = any(said.append(line) or INSTALLS in line for line in run.stdout)
         time.sleep(seconds)
-        kill(run.pid)
+        kill_run(run)
     assert installs, "".join(said)
     assert left_behind(lab, secrets) == {host: [] for host in HOSTS}
     lab.deploy(*WHOLE).good()

@@ -17,7 +17,7 @@ from typing import Any
 import certificates
 import pytest
 import standby
-from colo_bed import OTHER, ROOT, Bed, wait_for
+from colo_bed import OTHER, ROOT, Bed, kill_run, wait_for
 from lockstep_lab import probe
 from lockstep_lab.common import CLIENT_ADDRESS, HOSTS
 from posing import posing
@@ -140,7 +140,7 @@ def meanwhile(bed: Bed, playbook: str, *words: str) -> Iterator[Callable[[], tup
         try:
             yield lambda: (run.wait(400), text.read_text(encoding="utf-8"))
         finally:
-            run.terminate()  # where a test has failed before its end
+            kill_run(run)  # where a test has failed before its end
 
 
 def phase(bed: Bed) -> str:
