@@ -24,26 +24,31 @@ from ..observe import look
 from ..record.half_notes import HalfNote, as_given_up
 from ..record.pair import Record
 from ..record.wanted import Wanted
-from ..verdict import channels, fence, vigil, word
+from ..verdict import channels, fence, pair, vigil, word
 from ..verdict.vigil import EXPEND, GIVE_WAY, REST, SERVE, Decision, Mine
 from . import goals, result
 from .asker import Asker, Seen
 from .goals import Request
 
 TICK = 1.0  # seconds between two looks at a QEMU that is well
-GLIMPSE = 5.0  # seconds between two looks at what libvirt has, where no run was at work
+GLIMPSE = 5.0  # seconds between two looks at what libvirt has, where no run was at work, and at a survivor
 EAGER = 0.001  # seconds, while the other host has given way and this host's connections still end
 AGAIN = 1.0  # seconds after which something that failed is tried again
+UNSEEN = "degraded"  # the phase of a survivor of which it is not known how it is
 TOLD = 2.0  # seconds after which those who look are told again that this watcher is at work
 GOAL_OF = {GIVE_WAY: "given_way", vigil.END: "ended", SERVE: "surviving", EXPEND: "expendable"}
 
 
 @dataclass
 class Counted:
-    """Whole checkpoints since this watcher began; ``last``: time.monotonic() of the last one."""
+    """Whole checkpoints since this watcher began; ``last``: time.monotonic() of the last one.
+
+    ``since``: of the moment since when it has seen this lockstep, in which none may have come yet.
+    """
 
     whole: int = 0
     last: float | None = None
+    since: float | None = None
     stopped: bool = False
 
 
@@ -59,6 +64,7 @@ class Keeper(threading.Thread):
         self.record: Record | None = None
         self.counted = Counted()
         self.seen = Seen()
+        self.survivor = UNSEEN  # of a survivor, its phase
         self._asker = Asker(name, settings, self._hear_qemu)
         self.told = Automation()
         self.guarded = False
@@ -74,6 +80,7 @@ class Keeper(threading.Thread):
         self._warm: Observation | None = None  # in lockstep: all that was seen of the domain
         self._warm_of = ""  # which QEMU that is
         self._glimpsed = 0.0
+        self._survivor_seen = 0.0
         self._runs: int | None = None  # when a run had last begun then; None while one was at work
         self._word: word.Word | None = None  # the peer's last
         self._quiet: tuple[int | None, float] = (None, 0.0)  # when a run last began, and since when that is known
@@ -198,6 +205,7 @@ class Keeper(threading.Thread):
         self.seen = self._asker.seen
         self._remember()
         self._see_end()
+        self._see_survivor()
         self._state(self._found)
         if self.guarded:
             half_notes.prepare(half_notes.GAVE_WAY, self.domain)
@@ -213,6 +221,20 @@ class Keeper(threading.Thread):
             self._ended_by = "shutdown" if half_notes.noted(kind, self.domain) == about else self._found["ended_by"]
         elif self._ended_by == "shutdown" and half_notes.noted(kind, self.domain) != about:
             half_notes.note(kind, self.domain, about)
+
+    def _see_survivor(self) -> None:
+        """The phase of a survivor as whoever runs status has it: QEMU runs, and the guest may stand still."""
+        if self._held is None or self._recorded(self._found).role != "alone":
+            self.survivor, self._survivor_seen = UNSEEN, 0.0
+        elif time.monotonic() - self._survivor_seen >= GLIMPSE:
+            try:
+                self.survivor = pair.phase(self._observe())
+            except result.FAILURES:
+                self.survivor = UNSEEN
+            self._survivor_seen = time.monotonic()
+
+    def _observe(self) -> Observation:
+        return look.observe(self._hypervisor, self.domain, self._settings.directory, QUICK)
 
     def _unchanged(self) -> bool:
         """Whether what is remembered of the domain still holds: no run has begun since."""
@@ -248,7 +270,7 @@ class Keeper(threading.Thread):
 
         It is called brief, so that a run looks again once the guest is free.
         """
-        seen = look.observe(self._hypervisor, self.domain, self._settings.directory, QUICK)
+        seen = self._observe()
         if seen.monitor is None or seen.record is None or seen.monitor.colo != seen.record.role:
             return None
         return replace(seen, depth=BRIEF, monitor=replace(seen.monitor, running=True, status="running"))
@@ -286,7 +308,9 @@ class Keeper(threading.Thread):
             self.half = half
             self._speak()
         if not half.lockstep:
-            self.counted.last = None
+            self.counted.last = self.counted.since = None
+        elif self.counted.since is None:
+            self.counted.since = time.monotonic()
 
     def _lacks(self, record: Record, about: HalfNote) -> bool:
         """Whether this primary's standby lacks writes: written down first, since QEMU may end at any moment."""

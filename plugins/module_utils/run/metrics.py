@@ -62,8 +62,9 @@ def _of(keeper: Any, now: float) -> Iterator[tuple[str, Any, dict[str, str]]]:
     """(name, value, labels besides the domain's) of each metric of one pair."""
     half, record, seen, counted, told = keeper.half, keeper.record, keeper.seen, keeper.counted, keeper.told
     yield "half", 1, {"role": half.role, "peer": record.peer.host}
-    still = counted.last is not None and (now - counted.last) * 1000 > 2 * record.checkpoint_delay
-    phase = vigil.phase(half, copying=bool(seen.job_total), still=still)
+    last = counted.since if counted.last is None else counted.last
+    still = last is not None and (now - last) * 1000 > 2 * record.checkpoint_delay
+    phase = vigil.phase(half, copying=bool(seen.job_total), still=still, survivor=keeper.survivor)
     yield from (("phase", int(one == phase), {"phase": one}) for one in PHASES)
     yield "holder", int(copies.holds(half, keeper.theirs, record.handed_over)), {}
     yield "generation", half.generation, {}

@@ -133,15 +133,16 @@ def would(mine: Mine, theirs: Half | None) -> str:
     return "would promote this standby" if half.role == "secondary" else "would let the guest go on without its standby"
 
 
-def phase(half: Half, *, copying: bool, still: bool) -> str:
+def phase(half: Half, *, copying: bool, still: bool, survivor: str) -> str:
     """The phase of the pair as this half alone tells it, one of record.pair.PHASES.
 
     ``copying``: the disks are copied. ``still``: there was no checkpoint for twice as long as there should be one.
+    ``survivor``: of a survivor, the phase that ``pair`` has of it.
     """
     if not half.running:
         return "stale" if half.gave_way and half.role == "primary" else "powered_off"
-    if half.role == "alone":
-        return "failed_over"
+    if half.role == "alone" and half.answers:
+        return survivor
     if not half.answers or (half.lockstep and half.lacks):
         return "degraded"
     if half.lockstep:

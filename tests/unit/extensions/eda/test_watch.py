@@ -48,6 +48,7 @@ def told(record: Any, half: Half, clock: float, domain: str = "web1", theirs: Ha
         half=half,
         record=record,
         seen=Seen(),
+        survivor="failed_over",
         counted=Counted(7),
         guarded=True,
         told=known,

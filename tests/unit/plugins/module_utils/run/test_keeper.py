@@ -8,14 +8,16 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
-from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
+from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError, Timeout
 from ansible_collections.lockstep.colo.plugins.module_utils.host import half_notes, lock, processes
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.automation import Settings
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.word import Half
+from ansible_collections.lockstep.colo.plugins.module_utils.observe import look
 from ansible_collections.lockstep.colo.plugins.module_utils.record.half_notes import HalfNote, as_given_up
 from ansible_collections.lockstep.colo.plugins.module_utils.run import keeper
 from ansible_collections.lockstep.colo.plugins.module_utils.run.converge import Result
-from ansible_collections.lockstep.colo.plugins.module_utils.verdict import vigil
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, vigil
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 SEEN = recorded("protected-secondary")
@@ -62,7 +64,50 @@ def test_the_age_of_a_checkpoint_is_one_of_this_lockstep(kept: keeper.Keeper, mo
     assert kept.counted.last is not None
     kept.seen = replace(kept.seen, role="none")
     kept._state({})
-    assert (kept.counted.whole, kept.counted.last) == (1, None)
+    assert (kept.counted.whole, kept.counted.last, kept.counted.since) == (1, None, None)
+
+
+@pytest.mark.parametrize("name", ["failed-over-primary", "failed-over-secondary"])
+def test_a_survivor_is_what_status_says_that_it_is(
+    kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    runs, clock = recorded(name), [100.0]
+    stopped = {
+        status: replace(runs, monitor=replace(runs.monitor, running=False, status=status))
+        for status in ("paused", "io-error", "guest-panicked", "internal-error", "suspended")
+    }
+    looks = {"runs": runs, **stopped, "mute": replace(runs, monitor=None), "cut off": held_back(runs)}
+    monkeypatch.setattr(keeper.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(kept, "_recorded", lambda _found: runs.record)
+    kept._held, found = object(), {}
+    for how, seen in looks.items():
+        monkeypatch.setattr(look, "observe", lambda *_where, seen=seen: seen)
+        kept._see_survivor()
+        found[how] = kept.survivor
+        assert kept.survivor == pair.phase(seen)
+        clock[0] += keeper.GLIMPSE
+    assert found.pop("runs") == "failed_over"
+    assert set(found.values()) == {"degraded"}
+
+
+def test_a_survivor_that_cannot_be_seen_is_not_said_to_serve(
+    kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hangs(*_where: object) -> None:
+        raise Timeout("libvirt does not answer")
+
+    record, kept._held = recorded("failed-over-primary").record, object()
+    monkeypatch.setattr(kept, "_recorded", lambda _found: record)
+    monkeypatch.setattr(look, "observe", hangs)
+    kept.survivor = "failed_over"
+    kept._see_survivor()
+    assert kept.survivor == "degraded"
+
+
+def held_back(seen: Observation) -> Observation:
+    """A survivor whose links were not let up again."""
+    nics = tuple(replace(nic, tap_up=False) for nic in seen.domain.nics)
+    return replace(seen, domain=replace(seen.domain, nics=nics))
 
 
 def test_what_was_not_foreseen_is_said(kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch) -> None:

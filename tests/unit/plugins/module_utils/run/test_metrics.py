@@ -30,7 +30,8 @@ CLOCK = 1795600000.5
 def keeper(domain: str = "web1", half: Half | None = HALF, **more: object) -> SimpleNamespace:
     known = {
         "domain": domain, "half": half, "record": RECORD, "seen": Seen(), "counted": Counted(7, 99.5), "guarded": True,
-        "theirs": None, "shown": None, "told": Automation(hears=True, last_action="serve", last_ms=41),
+        "theirs": None, "shown": None, "survivor": "failed_over",
+        "told": Automation(hears=True, last_action="serve", last_ms=41),
     }  # fmt: skip
     return SimpleNamespace(**{**known, **more})
 
@@ -91,6 +92,7 @@ def test_of_the_host_itself_it_tells_that_the_watcher_is_at_work_and_when_its_ce
         (replace(HALF, role="secondary"), 0.5, "protected"),
         (replace(HALF, role="secondary", lockstep=False), 0.5, "listening"),
         (replace(HALF, role="alone", lockstep=False), 0.5, "failed_over"),
+        (replace(HALF, role="alone", lockstep=False, answers=False), 0.5, "degraded"),
     ],
 )
 def test_the_phase_is_one_of_all_and_what_the_half_alone_can_tell(half: Half, age: float, phase: str) -> None:
@@ -112,7 +114,15 @@ def test_it_is_the_phase_that_the_verdict_has_of_the_same_half(name: str) -> Non
     )  # fmt: skip
     copying = any(map(graph.is_sync, seen.monitor.jobs)) or seen.monitor.migration.status in states.MIGRATING
     known = pair.phase(seen)
-    assert vigil.phase(half, copying=copying, still=known == "stalled") == known or known == "degraded"
+    told = vigil.phase(half, copying=copying, still=known == "stalled", survivor=known)
+    assert told == known or known == "degraded"
+
+
+@pytest.mark.parametrize(("age", "phase"), [(3.9, "protected"), (4.1, "stalled")])
+def test_a_lockstep_in_which_no_checkpoint_was_seen_stands_still_once_one_was_due(age: float, phase: str) -> None:
+    said = text(keeper(counted=Counted(0, None, 100.0 - age)))
+    assert f'lockstep_colo_phase{{domain="web1",phase="{phase}"}} 1' in said
+    assert "checkpoint_age_seconds" not in said
 
 
 THERE = replace(HALF, role="alone", generation=4)
