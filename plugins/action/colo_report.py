@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.command import CONFIRMED
 from ansible_collections.lockstep.colo.plugins.plugin_utils import answer
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import document, given, page
 
@@ -44,6 +45,8 @@ SPEC = {
     "tasks": {"type": "list", "elements": "dict", "options": TASK},
     "fence": {"type": "dict", "options": FENCE},
     "probe": {"type": "raw"},
+    "inventory": {"type": "list", "elements": "str"},
+    "fence_tasks": {"type": "str", "default": CONFIRMED},
 }
 SUFFIXES = (".html", ".json")
 MOST_SAID = 300  # characters of why there is no report
@@ -70,6 +73,8 @@ class ActionModule(ActionBase):
         options = given.plain(options)
         options["pair"] = options["pair"] or str(variables.get("inventory_hostname", ""))
         options["probe"] = _probe(options["probe"])
+        if options["inventory"] is None:
+            options["inventory"] = given.plain(variables.get("ansible_inventory_sources"))
         mode = _mode(options.pop("mode"))
         if options["tasks"] is None:
             options["tasks"] = _registered(variables)

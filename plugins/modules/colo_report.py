@@ -13,8 +13,9 @@ short_description: Write what a runbook found and did as an HTML page and as JSO
 version_added: 0.1.0
 description:
   - Writes two files on the control node. The page is one file without a script, to read, print, and attach to a
-    post-mortem. It has a verdict in one sentence, the numbers, what was done with times, what was found, what the
-    clients saw, and a picture of the pair drawn from what was observed. The JSON has the same as data.
+    post-mortem. It has a verdict in one sentence, the command to run next, the numbers, what was done with times, what
+    was found, what the clients saw, and a picture of the pair drawn from what was observed. The JSON has the same as
+    data.
   - No managed host is asked for anything. What was not given, or could not be observed, is said to be not known.
   - Neither file has the domain's XML. Of a result only the keys are taken that the report shows, and what looks like a
     password in a text is hidden. Of a command in O(fence.method) the options are left out.
@@ -126,6 +127,16 @@ options:
         C(last_before) and C(first_after).
       - Times are seconds since 1970 or ISO 8601; with a C(clock) other than V(wall) they are left out.
     type: raw
+  inventory:
+    description:
+      - The sources of the inventory, with which the page says what to run next. Without it, those of this run, which
+        are C(ansible_inventory_sources).
+    type: list
+    elements: str
+  fence_tasks:
+    description: The tasks by which the pair's failover fences, as the role P(lockstep.colo.failover#role) has them.
+    type: str
+    default: fence/confirmed.yml
 """
 
 EXAMPLES = r"""

@@ -8,7 +8,8 @@
     runbook, pair     deploy, failover, ...; the pair's name in the inventory
     summary           sentence, tone (good, warning, bad, unknown), phase, holder, since
     before, after     hosts (by name: state, message, phase, stands_still, problems, notes, unfit, sync, observation),
-                      verdict, channels
+                      verdict (phase, holder, problems, notes, next, and first and command, as the playbook status has
+                      them), channels
     tasks             title, host, outcome, started, ended, seconds, served_after, unheard, changed, message, problems,
                       steps, runs; or null where nobody said what was done
     fence             host, ground, verified (null where a person confirmed it), method; or null
@@ -20,6 +21,7 @@ their run; a task that waits for a long sync has several runs.
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +29,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec im
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import fence as fences
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import guest, pair, remarks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.command import CONFIRMED, command
 
 from . import channels, client, given, observed, summary, tasks, words
 
@@ -44,8 +47,8 @@ def build(options: dict[str, Any], made: datetime) -> dict[str, Any]:
         "made": words.iso(made),
         "runbook": options["runbook"],
         "pair": options["pair"],
-        "before": _side(names, options.get("before"), None),
-        "after": _side(names, options.get("after"), options.get("verdict")),
+        "before": _side(options, names, "before", None),
+        "after": _side(options, names, "after", options.get("verdict")),
         "tasks": None if options.get("tasks") is None else tasks.read(options["tasks"]),
         "fence": _fence(options.get("fence")),
         "client": client.read(options.get("probe")),
@@ -62,17 +65,27 @@ def _hosts(options: dict[str, Any]) -> list[str]:
     return names
 
 
-def _side(names: list[str], results: dict[str, Any] | None, judged: Any) -> dict[str, Any] | None:
+def _side(options: dict[str, Any], names: list[str], side: str, judged: Any) -> dict[str, Any] | None:
     """Both hosts at one time; None where nobody looked."""
+    results = options.get(side) or {}
     if not results and not judged:
         return None
-    read = {name: _host((results or {}).get(name)) for name in names}
-    seen = [observation for _host, observation in read.values() if observation]
+    read = {name: _host(results.get(name)) for name in names}
+    halves = {name: observation for name, (_host, observation) in read.items()}
+    seen = [half for half in halves.values() if half]
+    verdict = _verdict(judged) or _judge(seen)
     return {
         "hosts": {name: host for name, (host, _observation) in read.items()},
-        "verdict": _verdict(judged) or _judge(seen),
+        "verdict": verdict and {**verdict, **_leads_on(options, verdict["next"], halves)},
         "channels": channels.between(seen),
     }
+
+
+def _leads_on(options: dict[str, Any], playbook: str, halves: dict[str, Observation | None]) -> dict[str, str]:
+    """The command that runs the next playbook, and what has to be so before it."""
+    inventory, fence_tasks = given.texts(options.get("inventory")), options.get("fence_tasks") or CONFIRMED
+    found = command(playbook, options["pair"], halves, inventory, fence_tasks)
+    return {"first": found.first, "command": shlex.join(found.words)}
 
 
 def _judge(seen: list[Observation]) -> dict[str, Any] | None:

@@ -64,8 +64,18 @@ def _top(document: dict[str, Any]) -> Markup:
         ),
         tag("h1", _unbroken(said["sentence"])),
         tag("p", tag("span", BADGES[said["tone"]], class_=f"badge {said['tone']}")),
+        _next(document["after"] or document["before"]),
         class_=f"top {said['tone']}",
     )
+
+
+def _next(latest: dict[str, Any] | None) -> Markup | None:
+    """What leads on from where the pair is now."""
+    judged = latest["verdict"] if latest else None
+    if not judged or not judged["command"]:
+        return None
+    first = f"{judged['first']} " if judged["first"] else ""
+    return tag("p", f"Next: {first}", tag("code", judged["command"]), class_="next")
 
 
 def _unbroken(sentence: str) -> list[Any]:
@@ -122,21 +132,16 @@ def _findings(side: dict[str, Any] | None, title: str) -> Markup:
         return tag(
             "div", tag("h3", title), tag("p", "Nothing was given to this report.", class_="muted"), class_="card"
         )
-    judged = side["verdict"] or {"phase": None, "holder": None, "problems": [], "notes": [], "next": ""}
+    judged = side["verdict"] or {"phase": None, "holder": None, "problems": [], "notes": []}
     holder = f", the guest is on {judged['holder']}" if judged["holder"] else ""
     return tag(
         "div",
         tag("h3", title),
         tag("p", tag("strong", words.known(judged["phase"])), holder),
         _list(_problems(side, judged)),
-        _next(judged),
         _notes(side, judged),
         class_="card",
     )
-
-
-def _next(judged: dict[str, Any]) -> Markup | None:
-    return tag("p", "Next: ", tag("code", f"lockstep.colo.{judged['next']}")) if judged["next"] else None
 
 
 def _notes(side: dict[str, Any], judged: dict[str, Any]) -> Markup | None:

@@ -38,6 +38,15 @@ def test_both_files_are_written_and_named(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "report.html").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_next_is_said_with_the_inventory_of_the_run_unless_another_is_given(tmp_path: Path) -> None:
+    def command(**options: Any) -> str:
+        found = run(variables={"ansible_inventory_sources": ("hosts.yml",)}, path=str(tmp_path / "x"), **options)
+        return json.loads(Path(found["json"]).read_text(encoding="utf-8"))["after"]["verdict"]["command"]
+
+    assert command(**FAILOVER) == "ansible-playbook -i hosts.yml lockstep.colo.deploy --limit kvm,web7"
+    assert command(**FAILOVER, inventory=["other.yml"]).startswith("ansible-playbook -i other.yml ")
+
+
 def test_check_mode_writes_nothing_and_says_so(tmp_path: Path) -> None:
     found = run(check=True, path=str(tmp_path / "new" / "report"), **FAILOVER)
     assert found["msg"] == f"would write {tmp_path}/new/report.html and {tmp_path}/new/report.json"

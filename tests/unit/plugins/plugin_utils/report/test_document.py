@@ -9,8 +9,10 @@ import sys
 from typing import Any
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.filter.colo_command import colo_command
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.command import CONFIRMED
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import document, page
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES
 from ansible_collections.lockstep.colo.tests.unit.plugins.plugin_utils.report import cases
@@ -107,11 +109,37 @@ def test_a_phase_that_only_qemu_knows_is_not_known_where_it_was_not_asked() -> N
 def test_a_verdict_that_is_given_counts() -> None:
     given = {"phase": "stalled", "holder": "kvm1", "problems": ["x"], "more": SECRET}
     found = cases.built(after=cases.side("protected-primary", "protected-secondary"), verdict=given)
-    expected = {"phase": "stalled", "holder": "kvm1", "problems": ["x"], "notes": [], "next": ""}
+    expected = {
+        "phase": "stalled", "holder": "kvm1", "problems": ["x"], "notes": [], "next": "", "first": "", "command": "",
+    }  # fmt: skip
     assert found["after"]["verdict"] == expected
     assert (
         cases.built(after=cases.side("protected-primary", None), verdict={})["after"]["verdict"]["phase"] == "degraded"
     )
+
+
+NEXT = {
+    "failed over, and the lost host is away": (None, "failed-over-secondary"),
+    "the primary does not answer": (None, "protected-secondary"),
+    "unprotected": ("unprotected-primary", "unprotected-secondary"),
+    "off, and the standby's host does not answer": ("powered-off-primary", None),
+    "protected": ("protected-primary", "protected-secondary"),
+}
+
+
+@pytest.mark.parametrize("names", NEXT.values(), ids=NEXT)
+@pytest.mark.parametrize("fence_tasks", [CONFIRMED, "my_fence.yml"])
+def test_what_is_next_is_said_as_status_says_it(names: tuple[str | None, str | None], fence_tasks: str) -> None:
+    given, inventory = cases.side(*names), ["hosts.yml", "my pairs.yml"]
+    verdict = cases.built(after=given, inventory=inventory, fence_tasks=fence_tasks)["after"]["verdict"]
+    said = colo_command(verdict["next"], "web1", given, inventory, fence_tasks)
+    assert (verdict["command"], verdict["first"]) == (said["line"], said["first"])
+    assert bool(verdict["command"]) is (names != NEXT["protected"])
+
+
+def test_of_a_verdict_that_is_given_no_other_command_is_said_than_one_of_the_collections() -> None:
+    found = cases.built(verdict={"phase": "degraded", "next": "deploy; rm -rf /"})["after"]["verdict"]
+    assert (found["command"], found["first"]) == ("", "")
 
 
 def test_a_pair_has_two_hosts() -> None:
