@@ -85,6 +85,7 @@ _value:
     - V(renew), the pair is formed anew, with TLS; with V(refuse_renewal), something keeps it from that.
     - V(take_off_vhost), the guest is saved and restored without vhost; with V(refuse_vhost), something else is wrong.
     - V(outdate), a standby that a start would leave behind is kept from being promoted.
+    - V(read_passwords), the guest's domain has passwords, without which it is not known what is left to do.
     - V(deploy), also of V(drill) and V(switchover), both hosts are brought together; it is not there where it was seen
       that nothing is left to do.
     - V(drill), the standby can be tried out, since its pair is V(protected).

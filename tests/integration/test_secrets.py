@@ -123,6 +123,9 @@ def test_a_run_that_is_killed_leaves_none(lab: Bed, secrets: list[str]) -> None:
     texts = [path.read_bytes() for path in leftovers]
     assert not [secret for secret in secrets if any(secret.encode() in text for text in texts)]
     lab.deploy().good()
+    again = lab.deploy("-vvv").good()
+    assert "Have the standby listen" not in again.text, "nothing was left to do, also for the passwords"
+    assert not [secret for secret in secrets if secret in again.text]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0, 2.0])

@@ -30,13 +30,14 @@ REFUSE_RENEWAL = "refuse_renewal"  # say what keeps the pair from being formed a
 RENEW = "renew"  # form the pair anew, with TLS
 REFUSE_VHOST = "refuse_vhost"  # say what is wrong besides, before the guest stands still to be taken off vhost
 TAKE_OFF_VHOST = "take_off_vhost"  # save the guest, and restore it without vhost
+READ_PASSWORDS = "read_passwords"  # look at the guest's domain with its passwords, which its standby is to have as well
 DEPLOY = "deploy"  # bring both hosts together; not where it was seen that nothing is left to do
 UNPROTECT = "unprotect"  # make the domain an ordinary one
 OUTDATE = "outdate"  # keep a standby from being promoted that a start would leave behind
 START = "start"  # start the domain
 FAILOVER = "failover"  # serve from the host that answers
 
-_PROTECT = (RESUME, FREE, REFUSE_RENEWAL, RENEW, REFUSE_VHOST, TAKE_OFF_VHOST, DEPLOY)
+_PROTECT = (RESUME, FREE, REFUSE_RENEWAL, RENEW, REFUSE_VHOST, TAKE_OFF_VHOST, READ_PASSWORDS, DEPLOY)
 
 # By the playbook: what it may have to do, in its order. Its own work has its name, but that of switchover.
 COURSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -228,6 +229,11 @@ def _is_unsettled(case: Case) -> bool:
     return case.held is None or case.held.pending != () or _is_to_be_finished(case)
 
 
+def _lacks_passwords(case: Case) -> bool:
+    """Without them nothing can be said of what is left to do: the standby may have others, or none."""
+    return _known(case) and case.holder.domain.redacted and _is_unsettled(case)
+
+
 def _one_is_lost(case: Case) -> bool:
     """Which of two is to be given up, where both answer or neither, is not for a playbook to guess."""
     return (case.holder is None) != (case.standby is None)
@@ -246,6 +252,7 @@ _IS_NEXT: Mapping[str, Callable[[Case], bool]] = MappingProxyType(
         RENEW: _is_renewed,
         REFUSE_VHOST: _vhost_is_refused,
         TAKE_OFF_VHOST: _is_taken_off_vhost,
+        READ_PASSWORDS: _lacks_passwords,
         DEPLOY: _is_unsettled,
         UNPROTECT: _always,
         OUTDATE: _outdates,

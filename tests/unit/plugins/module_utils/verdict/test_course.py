@@ -197,6 +197,19 @@ def test_a_pair_is_settled_only_where_it_was_seen_that_nothing_is_left(playbook:
     assert after(playbook, SETTLED, ("failed-over-primary", None), guest_host="kvm1") == ("finish", "deploy")
 
 
+@pytest.mark.parametrize("playbook", ["deploy", "switchover"])
+def test_passwords_are_read_where_it_is_not_known_without_them_whether_something_is_left(playbook: str) -> None:
+    seen = recorded("protected-primary")
+    guest = replace(seen, domain=replace(seen.domain, redacted=True))
+    chosen = Chosen(guest_host="kvm1")
+
+    def words(held: Held | None) -> tuple[str, ...]:
+        return course(playbook, NAMED, (guest, recorded("protected-secondary")), (None, held), chosen).next
+
+    assert words(None) == words(replace(SETTLED, pending=None)) == ("read_passwords", "deploy")
+    assert words(SETTLED) == ()
+
+
 def test_what_the_host_of_the_guest_says_of_both_does_not_count() -> None:
     halves = recorded("protected-primary"), recorded("protected-secondary")
     assert course("deploy", NAMED, halves, (SETTLED, None)).next == ("deploy",)
