@@ -194,6 +194,7 @@ TOOLS = {  # command -> Debian package
     "qemu-img": "qemu-utils",
     "nc": "netcat-openbsd",
     "ssh": "openssh-client",
+    "ping": "iputils-ping",
     "dpkg-deb": "dpkg",
     "mkfs.ext4": "e2fsprogs",
     "unshare": "util-linux",
