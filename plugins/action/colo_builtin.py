@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleAction, AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.lockstep.colo.plugins.plugin_utils import answer
+from ansible_collections.lockstep.colo.plugins.plugin_utils import answer, guarded
 
 SPEC = {"module": {"type": "str", "required": True}, "options": {"type": "dict", "default": {}}}
 COLLECTION = "ansible.builtin."
@@ -38,10 +38,9 @@ class ActionModule(ActionBase):
         _forget_facts(said)
         try:
             said = answer.harmless(said)
-        except RecursionError:
-            raise AnsibleActionFail(f"{wanted['module']} was answered what is nested deeper than can be read") from None
-        if action._discovered_interpreter_key:  # this control node's own finding, for the connection alone
-            said["ansible_facts"] = {action._discovered_interpreter_key: action._discovered_interpreter}
+        except answer.Unbelievable as why:
+            raise AnsibleActionFail(f"{wanted['module']} was answered what cannot be believed: {why}") from None
+        guarded.keep_interpreter(action, said)
         return said
 
     def _action_of(self, module: str, options: dict[str, Any]) -> ActionBase:

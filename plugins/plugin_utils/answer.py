@@ -103,20 +103,27 @@ def accepted(said: dict[str, Any]) -> dict[str, Any]:
             raise Unbelievable(f"{key} is of type {type(value).__name__}")
     # Ansible has made objects of its own of what a module warns of, from ansible-core 2.19 on.
     _measure({key: [str(one) for one in value] if key in WARNED else value for key, value in kept.items()})
+    return harmless(kept)
+
+
+def harmless(said: dict[str, Any]) -> dict[str, Any]:
+    """The same, without anything that a terminal obeys: whoever reads it would see what the host wants.
+
+    ``Unbelievable`` where it is nested deeper than can be read, as what Ansible makes objects of may be.
+    """
     try:
-        return {key: harmless(value) for key, value in kept.items()}
-    except RecursionError:  # of what Ansible has made objects of; all else was measured
+        return _harmless(said)
+    except RecursionError:
         raise Unbelievable("nested deeper than can be read") from None
 
 
-def harmless(value: Any) -> Any:
-    """The same, without anything that a terminal obeys: whoever reads it would see what the host wants."""
+def _harmless(value: Any) -> Any:
     if isinstance(value, str):
         return _OBEYED.sub("\ufffd", value.replace("\r\n", "\n")) if _OBEYED.search(value) else value
     if isinstance(value, dict):
-        return {harmless(key): harmless(item) for key, item in value.items()}
+        return {_harmless(key): _harmless(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [harmless(item) for item in value]
+        return [_harmless(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [field.name for field in dataclasses.fields(value) if field.init]
         return dataclasses.replace(value, **{name: _harmless_part(getattr(value, name)) for name in fields})
@@ -125,7 +132,7 @@ def harmless(value: Any) -> Any:
 
 def _harmless_part(value: Any) -> Any:
     """Of an object of Ansible's, which wants its tuples as they are."""
-    return tuple(map(harmless, value)) if isinstance(value, tuple) else harmless(value)
+    return tuple(map(_harmless, value)) if isinstance(value, tuple) else _harmless(value)
 
 
 def _is(value: Any, kinds: tuple[Any, ...]) -> bool:

@@ -49,6 +49,12 @@ def host_told_of(said: dict[str, Any]) -> Any:
     return told
 
 
+def keep_interpreter(action: ActionBase, said: dict[str, Any]) -> None:
+    """The one fact that an answer may have: this control node's own finding, for the connection alone."""
+    if action._discovered_interpreter_key:
+        said["ansible_facts"] = {action._discovered_interpreter_key: action._discovered_interpreter}
+
+
 class GuardedAction(ActionBase):
     """Runs the module of the same name, and keeps of its answer what ``answer.accepted`` does."""
 
@@ -87,8 +93,7 @@ class GuardedAction(ActionBase):
         if filed:
             host = self._task.delegate_to or task_vars.get("inventory_hostname", "the host")
             kept["warnings"] = [*kept.get("warnings", ()), LEFT.format(secret=filed, host=host)]
-        if self._discovered_interpreter_key:  # this control node's own finding, for the connection alone
-            kept["ansible_facts"] = {self._discovered_interpreter_key: self._discovered_interpreter}
+        keep_interpreter(self, kept)
         return kept
 
     def secret(self, arguments: dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ import socket
 import ssl
 
 from ..record import identity
-from ..record.address import canonical
 from . import sockets
 
 
@@ -59,8 +58,7 @@ def incoming(connection: socket.socket, peer: str, host: str, credentials: str |
     context.verify_mode = ssl.CERT_REQUIRED
     proven = context.wrap_socket(connection, server_side=True)
     certificate = proven.getpeercert() or {}
-    addresses = [canonical(name) for kind, name in certificate.get("subjectAltName", ()) if kind == "IP Address"]
-    if peer not in addresses or identity.shown(certificate) != identity.subject(host):
+    if peer not in identity.addresses(certificate) or identity.shown(certificate) != identity.subject(host):
         proven.close()
         raise ssl.SSLError("its certificate is not for the peer's name and address")
     return proven

@@ -9,10 +9,10 @@ import contextlib
 import http.server
 import ipaddress
 import socket
-import threading
 from collections.abc import Callable
 
 from ..errors import ColoError
+from . import sockets
 
 PATH = "/metrics"
 KIND = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,17 +51,8 @@ def server(where: tuple[str, int], text: Callable[[], str]) -> http.server.HTTPS
 
         def handle(self) -> None:
             """The same, hung up on after PATIENCE: a time for each read would last for ever, a byte at a time."""
-            deadline = threading.Timer(PATIENCE, self._hang_up)
-            deadline.daemon = True
-            deadline.start()
-            try:
+            with contextlib.suppress(TimeoutError), sockets.within(PATIENCE, self.connection):
                 super().handle()
-            finally:
-                deadline.cancel()
-
-        def _hang_up(self) -> None:
-            with contextlib.suppress(OSError):  # of one that has hung up meanwhile
-                self.connection.shutdown(socket.SHUT_RDWR)
 
         def do_GET(self) -> None:
             if self.path.partition("?")[0] != PATH:

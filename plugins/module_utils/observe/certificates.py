@@ -14,7 +14,6 @@ from typing import Any
 
 from ..observation.seen import Certificate
 from ..record import identity
-from ..record.address import canonical
 from ..record.pair import PKI_DIRECTORY
 from .handshake import refusal
 
@@ -37,7 +36,7 @@ def certificate(directory: str = PKI_DIRECTORY) -> Certificate:
             context.load_cert_chain(f"{directory}/{end}-cert.pem", f"{directory}/{end}-key.pem")
         installed = max(os.stat(f"{directory}/{name}").st_mtime for name in CERTIFICATES)
         server = found[1]
-        addresses = tuple(canonical(name) for kind, name in server.get("subjectAltName", ()) if kind == "IP Address")
+        addresses = identity.addresses(server)
         refused = _misplaced(directory) or refusal(directory, next(iter(addresses), None))
     except (OSError, ValueError, IndexError) as error:  # ssl.SSLError is an OSError
         return Certificate(problem=f"a certificate of {directory} cannot be read: {error}")
