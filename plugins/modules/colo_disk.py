@@ -45,6 +45,12 @@ options:
     description: Longest time between two checkpoints, in milliseconds.
     type: int
     default: 2000
+  sync_speed:
+    description:
+      - Limit with which M(lockstep.colo.colo_pair) will copy each disk, in bytes per second; V(0) for none. One that
+        QEMU would not take is refused here, where nothing is changed yet.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -151,6 +157,7 @@ def main() -> None:
             **modules.UNCOMPARED,
             **modules.TLS_OPTION,
             "checkpoint_delay": {"type": "int", "default": modules.DEFAULTS.checkpoint_delay},
+            "sync_speed": {"type": "int", "default": modules.DEFAULTS.sync_speed},
             "image_owner": {"type": "str", "default": "libvirt-qemu"},
             "image_group": {"type": "str", "default": "kvm"},
         },
