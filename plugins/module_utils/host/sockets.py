@@ -24,7 +24,7 @@ from .command import run
 TCP_ESTABLISHED, TCP_SYN_SENT, TCP_LISTEN = "01", "02", "0A"  # include/net/tcp_states.h, as /proc/net/tcp prints them
 
 
-RETRANSMITTED = 3  # times the same bytes: 1.4 s after they were first sent (0.2 s, doubled each time)
+TRIED = 3  # times in vain, which takes 1.4 s from when it was first sent (0.2 s, doubled each time)
 
 
 class _Socket(NamedTuple):
@@ -33,7 +33,7 @@ class _Socket(NamedTuple):
     peer: str
     peer_port: int
     state: str
-    sent_again: int  # how often, without an acknowledgement between
+    tried: int  # how often to send what is first in its queue, or a probe, without an acknowledgement between
 
     def __str__(self) -> str:
         return f"{endpoint(self.address, self.port)} {endpoint(self.peer, self.peer_port)}"
@@ -56,7 +56,10 @@ def _lines() -> Iterable[list[str]]:
 
 
 def _socket(fields: list[str]) -> _Socket:
-    return _Socket(*_endpoint(fields[1]), *_endpoint(fields[2]), fields[3], int(fields[6], 16))
+    # Retransmissions, and probes: the kernel counts among these what its own output filter does not let out
+    # (net/ipv4/tcp_output.c, tcp_send_probe0).
+    tried = max(int(fields[6], 16), int(fields[8]))
+    return _Socket(*_endpoint(fields[1]), *_endpoint(fields[2]), fields[3], tried)
 
 
 def _endpoint(text: str) -> tuple[str, int]:
@@ -88,7 +91,7 @@ def stuck_sockets(peer: str, ports: Iterable[int]) -> tuple[str, ...]:
 
     The count goes back to 0 with the first acknowledgement. A peer that is merely slow acknowledges: its kernel does.
     """
-    return tuple(sorted(str(one) for one in _with(peer, ports) if one.sent_again >= RETRANSMITTED))
+    return tuple(sorted(str(one) for one in _with(peer, ports) if one.tried >= TRIED))
 
 
 def closed_sockets(peer: str, ports: Iterable[int]) -> tuple[str, ...]:
