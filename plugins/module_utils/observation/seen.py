@@ -216,6 +216,11 @@ class Disk:
     virtual_size: int | None = None
     failed_writes: int = 0  # writes and flushes that failed for the guest since its QEMU was started
 
+    @property
+    def written(self) -> bool:
+        """Whether the guest can write to it, so that it has to be replicated."""
+        return self.device == "disk" and not self.readonly
+
 
 @dataclass(frozen=True)
 class Nic:

@@ -57,13 +57,14 @@ CHANGED, FULL = "changed", "full"
 RESYNCS = (FULL, CHANGED)
 # How what differs is found: both images are compared, or it is what was written since they were the same.
 COMPARED, WRITTEN = "compared", "written"
+FORMATS = ("raw", "qcow2")  # of images: those of others can name further files of the host
 MAX_NUMBER = 2**63 - 1  # of whatever is counted; the schema says the same
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 # It is part of a certificate's subject, in which these would begin another part (RFC 4514, 2.4).
 _HOST = re.compile(r"[^\s,=+<>#;\"\\/-][^\s,=+<>#;\"\\/]*")
 _TARGET = re.compile(r"[A-Za-z0-9_]+")
-_FORMAT = re.compile("raw|qcow2")  # those of others can name further files of the host
+_FORMAT = re.compile("|".join(FORMATS))
 # What XML 1.0 cannot hold, and line breaks and tabs, which an attribute does not keep everywhere.
 _UNWRITABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -14,7 +14,6 @@ from ..record import images
 from ..record.pair import Record
 from ..record.wanted import Wanted, WantedDisk
 from . import originals
-from .requirements.disks import written
 
 
 def recorded(wanted: Wanted, record: Record) -> Wanted:
@@ -42,7 +41,7 @@ def stated(wanted: Wanted, holder: Observation) -> Wanted:
         )
     if wanted.disks or holder.domain is None:
         return wanted
-    writable = [disk for disk in holder.domain.disks if written(disk)]
+    writable = [disk for disk in holder.domain.disks if disk.written]
     return replace(wanted, disks=tuple(WantedDisk(disk.target, disk.format or "") for disk in writable))
 
 

@@ -16,7 +16,6 @@ from ...observation.seen import Observation
 from ...record.pair import Record
 from ...record.wanted import Wanted
 from ...verdict.problem import Problem
-from ...verdict.requirements.disks import written
 from ...verdict.requirements.domain import devices, files_and_rights
 from ...verdict.requirements.row import problems
 
@@ -32,7 +31,7 @@ def of_standby(wanted: Wanted, peer: Observation, xml: str, record: Record) -> I
         )
     own = {disk.target: disk.path for disk in record.disks}
     for disk in domain.disks:
-        if written(disk) and disk.source != own.get(disk.target):
+        if disk.written and disk.source != own.get(disk.target):
             yield Problem(
                 f"the guest can write to it, and it is not to be replicated: it is {disk.source} of the standby's host",
                 "Add the disk to colo_disks, or make it read-only, also in the domain's persistent XML",

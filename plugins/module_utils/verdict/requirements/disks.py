@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 
 from ...errors import ColoError
 from ...lockstep import graph, own_node, states
 from ...observation.seen import Disk, Domain, Observation
 from ...record.images import IMAGE_TYPES
+from ...record.pair import FORMATS
 from ...record.wanted import Wanted, WantedDisk
 from .row import Requirement, Row
 
@@ -35,8 +37,14 @@ def disks(wanted: Wanted, domain: Domain, seen: Observation) -> list[Requirement
     by_target = {disk.target: disk for disk in domain.disks}
     for want in wanted.disks:
         _wanted_disk(row, want, by_target)
+    for target, others in _sharing(domain, targets):
+        row.wrong(
+            f"its image is that of disk {', '.join(others)} as well",
+            "Have each image in the domain once; that takes effect at a cold start",
+            target,
+        )
     for disk in domain.disks:
-        if disk.target not in targets and written(disk):
+        if disk.target not in targets and disk.written:
             row.wrong(
                 "the guest can write to it, and it is not to be replicated: the copies would differ",
                 "Add it to disks, or make it read-only",
@@ -45,9 +53,12 @@ def disks(wanted: Wanted, domain: Domain, seen: Observation) -> list[Requirement
     return row.found(_chosen(wanted))
 
 
-def written(disk: Disk) -> bool:
-    """Whether the guest can write to it, so that it has to be replicated."""
-    return disk.device == "disk" and not disk.readonly
+def _sharing(domain: Domain, targets: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Of these disks those that have an image with others of the domain, and which those are."""
+    for disk in domain.disks:
+        others = [other.target for other in domain.disks if other is not disk and other.source == disk.source]
+        if disk.target in targets and disk.source and others:
+            yield disk.target, others
 
 
 def _chosen(wanted: Wanted) -> str:
@@ -77,7 +88,22 @@ def _replicable(row: Row, disk: Disk, stated_format: str) -> None:
     if disk.type not in IMAGE_TYPES:
         remedy = _IMAGE_REMEDIES.get(disk.type, "Only files and block devices are replicated")
         row.wrong(f"its source is of type {disk.type}", remedy, disk.target)
-    if disk.format != stated_format:
+    if not disk.source and disk.type in IMAGE_TYPES:
+        row.wrong("it has no image", "Give it one, or take it out of the domain (virsh edit)", disk.target)
+    elif disk.format is None:
+        row.wrong(
+            "the domain does not say which format its image has",
+            "Say it there (virsh edit: the type of its <driver>); it takes effect at a cold start",
+            disk.target,
+        )
+    elif disk.format not in FORMATS:
+        row.wrong(
+            f"its image has format {disk.format}, of which no copy is kept",
+            f"Convert it to {' or '.join(FORMATS)}: in the running domain with virsh blockcopy (--transient-job "
+            "--wait --pivot --format qcow2), in one that is off with qemu-img convert and virsh edit",
+            disk.target,
+        )
+    elif disk.format != stated_format:
         row.wrong(
             f"its format was stated as {stated_format}, and the domain says {disk.format}",
             "State the format that the domain's XML has",
@@ -110,7 +136,8 @@ def way_back(wanted: Wanted, seen: Observation) -> list[Requirement]:
     Of disks that are as libvirt made them: for each the node under the device, if no exit would find it again.
     """
     row = Row("way back", seen.host, "each disk's block node is found again")
-    chosen = {disk.target for disk in wanted.disks}
+    chosen = {want.target for want in wanted.disks}
+    chosen -= {target for target, _others in _sharing(seen.domain, chosen)}
     for disk in seen.domain.disks if seen.monitor else ():
         disk = states.below_filters(seen.monitor, disk)
         ours = disk.node is not None and graph.is_ours(disk.node)

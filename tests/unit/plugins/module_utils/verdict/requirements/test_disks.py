@@ -12,10 +12,12 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Domain,
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict import preflight
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements import disks
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.verdict.requirements.asked import (
     DOMAIN,
+    OTHER,
     RUNNING,
     only,
     said,
@@ -36,6 +38,9 @@ def test_the_recorded_disks_are_fit() -> None:
         ({"device": "cdrom"}, "it is a cdrom"),
         ({"readonly": True}, "read-only"),
         ({"type": "network"}, "of type network"),
+        ({"format": "vmdk"}, "format vmdk, of which no copy is kept"),
+        ({"format": None}, "does not say which format"),
+        ({"source": None}, "it has no image"),
         ({"format": "raw"}, "stated as qcow2, and the domain says raw"),
     ],
 )
@@ -50,6 +55,24 @@ def test_a_disk_that_does_not_exist_is_refused_with_those_that_do() -> None:
     problem = only(disks.disks(wanted, DOMAIN, RUNNING))
     assert "it has: vda, vdb" in problem.what
     assert problem.disk == "vdx"
+
+
+@pytest.mark.parametrize("kind", ["vmdk", None])
+def test_a_format_of_which_no_copy_is_kept_is_a_row_where_no_disks_are_stated_as_well(kind: str | None) -> None:
+    domain = replace(DOMAIN, disks=tuple(replace(disk, format=kind) for disk in DOMAIN.disks))
+    rows = preflight.seen_here(replace(WANTED, disks=()), replace(RUNNING, domain=domain), OTHER)
+    assert [row.disk for row in rows if row.requirement == "disks"] == ["vda", "vdb"]
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+def test_an_image_that_two_disks_have_is_refused_as_that(readonly: bool) -> None:
+    twice = replace(DOMAIN.disks[0], target="vdc", readonly=readonly, device="cdrom" if readonly else "disk")
+    domain = replace(DOMAIN, disks=(*DOMAIN.disks, twice))
+    wanted = WANTED if readonly else replace(WANTED, disks=(*WANTED.disks, WantedDisk("vdc", "qcow2")))
+    found = [(problem.disk, problem.what) for problem in said(disks.disks(wanted, domain, RUNNING))]
+    by = [("vda", "its image is that of disk vdc as well"), ("vdc", "its image is that of disk vda as well")]
+    assert found == (by[:1] if readonly else by)
+    assert said(disks.way_back(wanted, replace(RUNNING, domain=domain))) == []
 
 
 def test_no_writable_disk_may_be_left_out() -> None:
