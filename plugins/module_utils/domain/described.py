@@ -12,6 +12,7 @@ from ..observation.seen import Nic, Observation
 from . import asks, needs, reading
 from .devices import NicElement
 from .foreign import foreign_in
+from .otherwise import otherwise
 from .unsupported import unsupported_in, untried_in
 
 
@@ -39,6 +40,7 @@ def described(inactive_xml: str, live_xml: str | None) -> dict[str, Any]:
         "unsupported": tuple(unsupported_in(current)),
         "untried": untried_in(current),
         "foreign": {name: words for xml in (inactive_xml, live_xml) if xml for name, words in foreign_in(xml).items()},
+        "otherwise": tuple(otherwise(inactive_xml, live_xml)) if live_xml else (),
         "listens": tuple(asks.listens(current)),
         "network_filters": tuple(asks.network_filters(current)),
     }

@@ -293,6 +293,15 @@ class Listen:
 
 
 @dataclass(frozen=True)
+class Otherwise:
+    """What a running domain has otherwise than its persistent XML, each in words; None where one has it not."""
+
+    what: str  # such as "NIC 52:54:00:4d:00:32"
+    running: str | None
+    persistent: str | None
+
+
+@dataclass(frozen=True)
 class Domain:
     """A domain as libvirt has it, running or not, and what follows from its XML. Memory is bytes."""
 
@@ -325,6 +334,7 @@ class Domain:
     unsupported: tuple[str, ...] = ()
     untried: dict[str, str] = field(default_factory=dict)  # what nobody has tried with COLO: its name, and in words
     foreign: dict[str, str] = field(default_factory=dict)  # files, programs and rights of the host that it asks for
+    otherwise: tuple[Otherwise, ...] = ()
     listens: tuple[Listen, ...] = ()
     network_filters: tuple[str, ...] = ()
     snapshots: tuple[str, ...] = ()  # and checkpoints: what libvirt keeps of them, on this host

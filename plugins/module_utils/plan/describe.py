@@ -75,14 +75,16 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
 
 
 def _nics(seen: Observation) -> tuple[NicRecord, ...]:
-    """Whether a NIC's bridge has an uplink is written down when the pair is formed, and no more once it is up."""
+    """Those that the guest runs with, and what the persistent domain has of them.
+
+    Whether a NIC's bridge has an uplink is written down when the pair is formed, and no more once it is up.
+    """
     domain, old = _known(seen), seen.record
     kept = {nic.mac: nic.uplink for nic in old.nics} if old and states.is_up(seen) else None
     found = reach.with_uplink(seen) if kept is None else kept
-    return tuple(
-        NicRecord(nic.mac, nic.driver, nic.driver_element, found.get(nic.mac))
-        for nic in reading.nics(domain.inactive_xml)
-    )
+    persistent = {nic.mac: nic for nic in reading.nics(domain.inactive_xml)}
+    nics = [persistent.get(nic.mac, nic) for nic in domain.nics]
+    return tuple(NicRecord(nic.mac, nic.driver, nic.driver_element, found.get(nic.mac)) for nic in nics)
 
 
 def _encryption(tls: str) -> dict[str, Any]:

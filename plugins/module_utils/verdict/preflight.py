@@ -51,7 +51,7 @@ def of_pair(wanted: Wanted, holder: Observation, standby: Observation, *, strict
         *domain.migration(holder),
     ]
     if holder.domain:
-        rows += _of_domain(wanted, holder, holder.domain)
+        rows += _of_domain(wanted, holder, holder.domain, standby)
         rows += _of_frames(wanted, holder, standby)
         rows += _of_place(holder.domain, holder, standby)
         rows += _of_copies(wanted, holder, standby)
@@ -77,10 +77,13 @@ def _between(wanted: Wanted, holder: Observation, standby: Observation, *, stric
     return [*rows, *link.ports(wanted, holder, standby)]
 
 
-def _of_domain(wanted: Wanted, seen: Observation, this: Domain) -> list[Requirement]:
+def _of_domain(
+    wanted: Wanted, seen: Observation, this: Domain, standby: Observation | None = None
+) -> list[Requirement]:
     """What a domain has to be like, wherever its standby will be."""
     return [
         *domain.machine(this, seen),
+        *domain.persistent(this, seen, standby),
         *domain.devices(wanted, this, seen),
         *domain.files_and_rights(wanted, this, seen),
         *domain.variable_store(this, seen),

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from ...lockstep import abilities, states
-from ...observation.seen import AFTER_THAT, STOPPED_BY_A_DISK, Domain, Observation
+from ...observation.seen import AFTER_THAT, STOPPED_BY_A_DISK, Domain, Observation, Otherwise
 from ...record.pair import MAX_NUMBER
 from ...record.wanted import Wanted
 from .. import guest
+from .place import standby_runs
 from .row import Requirement, Row
 
 LONGEST_DELAY = 2**32 - 1  # milliseconds: QEMU's x-checkpoint-delay is a uint32
@@ -152,6 +153,36 @@ def variable_store(domain: Domain, seen: Observation) -> list[Requirement]:
             "Use a file of the host, which is what libvirt makes",
         )
     return row.found("none")
+
+
+def persistent(domain: Domain, seen: Observation, standby: Observation | None = None) -> list[Requirement]:
+    """A running guest as its persistent domain has it, of which its standby is made; that may change once it is."""
+    row = Row("persistent domain", seen.host, "has all that its guest has")
+    made = standby is not None and standby_runs(domain, standby)
+    for one in domain.otherwise:
+        if one.persistent is None:
+            row.wrong(
+                f"the running guest has {one.what}, and the persistent domain has not, of which a standby is made",
+                f"Put it there as well ({_virsh('attach', one)} --config), or take it out of the running guest "
+                f"({_virsh('detach', one)} --live)",
+            )
+            continue
+        if one.running is None:
+            what = f"the persistent domain, of which a standby is made, has {one.what}, and the running guest has not"
+            remedy = f"Take it out there ({_virsh('detach', one)} --config)"
+        else:
+            what = f"{one.what} is {one.persistent} in the persistent domain, of which a standby is made, and "
+            what += f"{one.running} in the running guest"
+            remedy = "Have it there as in the guest (virsh edit)"
+        if made:
+            row.note(what, f"It takes effect once unprotect, a cold start and deploy were run. {remedy} otherwise")
+        else:
+            row.wrong(what, f"{remedy}, or shut the guest down and start it")
+    return row.found("has it")
+
+
+def _virsh(verb: str, one: Otherwise) -> str:
+    return f"virsh {verb}-{'interface' if one.what.startswith('NIC') else 'disk'}"
 
 
 def snapshots(domain: Domain, seen: Observation) -> list[Requirement]:

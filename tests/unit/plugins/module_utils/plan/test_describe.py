@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import reading
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.described import described
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import Sights
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Domain, Image, Marker, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe
@@ -58,6 +59,18 @@ def test_a_primary_gets_its_directory_xml_live_record_and_marker() -> None:
     assert [(disk.target, disk.format) for disk in record.disks] == [("vda", "qcow2"), ("vdb", "qcow2")]
     assert [disk.virtual_size for disk in record.disks] == [disk.virtual_size for disk in RUNNING.domain.disks]
     assert [nic.mac for nic in record.nics] == [nic.mac for nic in RUNNING.domain.nics]
+
+
+def test_a_nic_that_comes_at_the_next_cold_start_is_not_in_the_record_of_a_pair() -> None:
+    more = "<interface type='bridge'><mac address='52:54:00:ff:ff:01'/><source bridge='br0'/></interface></devices>"
+    seen = dropping(recorded("protected-primary"))
+    inactive = seen.domain.inactive_xml.replace("</devices>", more)
+    seen = changed(seen, inactive_xml=inactive, **described(inactive, seen.domain.live_xml))
+    seen = changed(seen, disks=recorded("protected-primary").domain.disks, foreign={}, unsupported=(), untried={})
+    assert [one.what for one in seen.domain.otherwise] == ["NIC 52:54:00:ff:ff:01"]
+    with pytest.raises(Refusal, match="the persistent domain, of which a standby is made, has NIC"):
+        primary(seen, EMPTY)
+    assert primary(seen, RUNNING_STANDBY).after.record.nics == seen.record.nics
 
 
 def test_what_is_planned_for_a_primary_is_what_was_recorded_afterwards() -> None:

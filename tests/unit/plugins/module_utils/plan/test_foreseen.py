@@ -141,7 +141,7 @@ NOT_COMPARED: dict[type, dict[str, str]] = {
         "no step changes it": "name uuid persistent snapshots",
         "of the XML, which libvirt fills in; a define that it took is what was wanted": "machine memory vcpus emulator "
         "inactive_xml live_xml type cpu_mode huge_page nvram files processors numa_nodes partition unsupported untried "
-        "foreign listens network_filters live_incoming",
+        "foreign otherwise listens network_filters live_incoming",
         "libvirt's and the host's account of a QEMU that began or ended": "began nvram_digest tainted ended_by "
         "last_words deleted",
         "how an observation was handed on, after it was compared": "redacted",

@@ -23,6 +23,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
     Marker,
     Network,
     Observation,
+    Otherwise,
     Passage,
     Space,
     StartHook,
@@ -221,6 +222,10 @@ def listens(pair: Pair, address: str | None, port: int | None) -> Pair:
     return pair.domain(listens=(Listen("VNC", address, port),))
 
 
+def otherwise(pair: Pair, *differs: str | None) -> Pair:
+    return pair.domain(otherwise=(Otherwise(*differs),))
+
+
 def at_node(pair: Pair, node: str) -> Pair:
     first, *others = pair.primary.domain.disks
     return pair.domain(disks=(replace(first, node=node), *others))
@@ -277,6 +282,14 @@ MORE: list[Violation] = [
         lambda p: p.domain(processors=(1, 7, 9)),
         "bound to processors 7, 9, which kvm2 does",
     ),
+    ("persistent domain", WRONG, lambda p: otherwise(p, "NIC x", "virtio on br1", None), "the running guest has NIC x"),
+    (
+        "persistent domain",
+        WRONG,
+        lambda p: otherwise(p, "disk vdc", None, "disk on virtio"),
+        "the running guest has not",
+    ),
+    ("persistent domain", WRONG, lambda p: otherwise(p, "the memory", "1 MiB", "2 MiB"), "and 1 MiB in the running"),
     ("NUMA placement", WRONG, lambda p: p.domain(numa_nodes=(1,)), "bound to NUMA nodes 1, which kvm2 does not have"),
     (
         "files and rights",
