@@ -19,7 +19,7 @@ from ..observation.seen import Domain, Marker, Observation
 from ..record import images
 from ..record.pair import EXCEPT_PROXY, OFF, PKI_DIRECTORY, TLS, Endpoint, NicRecord, Record
 from ..record.wanted import Wanted
-from ..verdict import copies, guest, originals, preflight, reach, wishes
+from ..verdict import copies, guest, originals, preflight, reach, unreplicated, wishes
 from ..verdict.problem import Problem, refuse_if
 from ..verdict.requirements import encryption
 from ..verdict.requirements.link import free_block
@@ -34,7 +34,8 @@ LASTING_REMEDY = "Leave it as it is; or run lockstep.colo.unprotect, and deploy 
 
 def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     """Make the running domain of this host the primary of a pair: the record, and what libvirt must know around it."""
-    refuse_if([*guest.cut_off(seen), *problems(preflight.of_pair(wanted, seen, peer))])
+    left_out = unreplicated.keep_out(seen, peer)
+    refuse_if([*guest.cut_off(seen), *left_out, *problems(preflight.of_pair(wanted, seen, peer))])
     domain = _known(seen)
     record = _primary_record(wanted, seen, peer)
     if seen.record and states.is_up(seen):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ..lockstep import graph, states
 from ..lockstep.states import MIGRATING
 from ..observation.seen import Domain, Observation
-from . import channels, current, guest, remarks
+from . import channels, current, guest, remarks, unreplicated
 from .copies import completed, given_away, outlived, runs_a_guest
 from .copies import holder as holder_of
 from .next import next_playbook
@@ -60,10 +60,12 @@ def _primary_phase(seen: Observation) -> str:
             return "degraded"
         if not all(states.attached(monitor, disk.target) for disk in seen.record.disks) or not seen.peer_sockets:
             return "degraded"
-        if channels.cut(seen):
+        if channels.cut(seen) or unreplicated.unreplicated(seen):
             return "degraded"
         if copying:
             return "syncing"
+        if unreplicated.passed_by(seen):
+            return "degraded"
         return "protected" if monitor.running and not _without_checkpoints(seen) else "stalled"
     if monitor.migration.status in MIGRATING or copying:
         return "syncing"
@@ -129,6 +131,8 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
     leads_on = next_playbook(state, holder, other)
     if other is not None and phase(holder, other) == "protected" and contradicted(holder, other):
         leads_on = "status"
+    if leads_on == "deploy" and other is not None and unreplicated.keep_out(holder, other):
+        leads_on = "unprotect"  # deploy refuses
     if leads_on == "deploy" and _waits(state, holder) and (refused := [row.found for row in unmet]):
         leads_on = "unprotect"
         problems.append(f"a new standby would be refused: {'; '.join(refused)}. unprotect frees the guest")

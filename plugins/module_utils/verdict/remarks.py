@@ -13,7 +13,7 @@ from ..lockstep import abilities, states, uncompared
 from ..observation.depth import WHOLE_DOMAIN
 from ..observation.seen import Domain, Observation
 from ..record.pair import ALLOW, EXCEPT_PROXY, OFF, REQUIRED
-from . import channels, current, guest, reach, shown
+from . import channels, current, guest, reach, shown, unreplicated
 from .requirements import encryption
 from .requirements.row import problems as problems_of
 
@@ -71,6 +71,7 @@ def problems(seen: Observation, *, peer_ended: bool = False) -> list[str]:
             *_lost_writes(seen),
             *_standby_problems(seen),
             *_proxy_problems(seen),
+            *(problem.in_a_line for problem in unreplicated.unreplicated(seen)),
             *_frame_problems(seen),
             *(() if peer_ended else channels.cut(seen)),
             *reach.unheard(seen),
