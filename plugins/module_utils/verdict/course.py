@@ -154,8 +154,11 @@ def _is_to_be_finished(case: Case) -> bool:
     return left or guest.still(case.holder) is None
 
 
-def _is_protected(case: Case) -> bool:
-    return pair(case.holder, case.standby).protected
+def _is_to_be_drilled(case: Case) -> bool:
+    """A standby that is on the network would answer beside the guest, and the drill refuse half-way."""
+    if not pair(case.holder, case.standby).protected:
+        return False
+    return not any(nic.tap_up for nic in case.standby.domain.nics)
 
 
 def _keeps_together(case: Case) -> list[Problem]:
@@ -243,7 +246,7 @@ _IS_NEXT: Mapping[str, Callable[[Case], bool]] = MappingProxyType(
     {
         FINISH: _is_to_be_finished,
         REFUSE_TO_PART: _is_not_to_be_parted,
-        DRILL: _is_protected,
+        DRILL: _is_to_be_drilled,
         CHANGE_SIDES: _moves,
         TAKE_OVER: _is_given_away,
         RESUME: _stands_still,

@@ -180,6 +180,10 @@ def test_a_guest_that_was_given_away_already_is_only_taken_over() -> None:
 @pytest.mark.parametrize("halves", [("protected-primary", None), ("failed-over-primary", "protected-secondary")])
 def test_only_the_standby_of_a_protected_pair_is_tried_out(halves: tuple[str, str | None]) -> None:
     assert after("drill", tls="off") == ("drill", "deploy")
+    standby = recorded("protected-secondary")
+    heard = replace(standby.domain, nics=tuple(replace(nic, tap_up=True) for nic in standby.domain.nics))
+    found = of(recorded("protected-primary"), replace(standby, domain=heard), "drill")
+    assert "drill" not in found.next, "it would answer beside the guest, and be refused half-way"
     assert "drill" not in after("drill", halves=halves, tls="off")
 
 
