@@ -270,9 +270,7 @@ def _without_holder(seen: list[Observation], missing: bool) -> Verdict:
     standby = next((one for one in seen if one.record and one is not ended), None)
     known = ended or standby
     if known is None:
-        problems = [words for half in seen for words in remarks.problems(half)]
-        problems += ["a host could not be reached"] if missing else []
-        return Verdict("unprotected", None, tuple(problems), (), "deploy")
+        return _of_no_pair(seen, missing)
     state = phase(known, standby if ended else None)
     if state == "protected":
         state = "degraded"
@@ -281,3 +279,22 @@ def _without_holder(seen: list[Observation], missing: bool) -> Verdict:
         words = f"the guest was handed over by {ended.host.name}, and is not known to have been taken over"
     problems = (*remarks.problems(known), words)
     return Verdict(state, None, problems, tuple(remarks.notes(known)), next_playbook(state, ended, standby))
+
+
+def _of_no_pair(seen: list[Observation], missing: bool) -> Verdict:
+    """Of a domain of which nothing is written down: it can be protected where it runs on one host."""
+    problems, leads_on = [words for half in seen for words in remarks.problems(half)], "deploy"
+    known = [half for half in seen if half.domain]
+    running = [half.host.name for half in known if half.domain.active]
+    if missing:
+        problems.append("a host could not be reached")
+    elif not known:
+        problems.append("no host has a domain of this name: check colo_domain, or define it on one of them")
+        leads_on = "status"
+    elif not running:
+        where = " and ".join(half.host.name for half in known)
+        problems.append(f"the domain is off on {where}: start it (virsh start), so that it can be protected")
+    elif len(running) > 1:
+        problems.append(f"the domain runs on {' and '.join(running)}, and two guests answer: end one of them")
+        leads_on = "status"
+    return Verdict("unprotected", None, tuple(problems), (), leads_on)

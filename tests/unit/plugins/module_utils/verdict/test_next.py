@@ -45,6 +45,28 @@ def test_every_next_playbook_exists_and_only_a_protected_pair_has_none(name: str
     assert not found.next or (PLAYBOOKS / f"{found.next}.yml").exists()
 
 
+def test_a_domain_of_no_pair_is_named_where_it_cannot_be_protected() -> None:
+    here = recorded("unprotected-primary")
+    none = replace(here, domain=None, monitor=None, marker=None)
+    there = replace(none, host=recorded("unprotected-secondary").host)
+    found = pair.pair(none, there)
+    assert (found.next, found.problems) == (
+        "status",
+        ("no host has a domain of this name: check colo_domain, or define it on one of them",),
+    )
+    found = pair.pair(ended(here, "shutdown"), there)
+    assert (found.next, found.problems[-1]) == (
+        "deploy",
+        "the domain is off on kvm1: start it (virsh start), so that it can be protected",
+    )
+    found = pair.pair(here, replace(here, host=there.host))
+    assert (found.next, found.problems[-1]) == (
+        "status",
+        "the domain runs on kvm1 and kvm2, and two guests answer: end one of them",
+    )
+    assert pair.pair(here, there).problems == ()
+
+
 HALVES = {role: [name for name in NAMES if name.endswith(f"-{role}")] for role in ("primary", "secondary")}
 
 
