@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from ..lockstep import states
 from ..observation.seen import Observation
-from .copies import outlived
+from .copies import outlived, runs_a_guest
 
 
 def next_playbook(phase: str, holder: Observation | None, other: Observation | None) -> str:
@@ -19,7 +19,15 @@ def next_playbook(phase: str, holder: Observation | None, other: Observation | N
     ``holder`` is what was seen of the host with the newest copy, ``other`` of the other one; None where it was not.
     ``failover`` wants the lost host fenced first.
     """
+    if holder is not None and other is not None and runs_a_guest(holder) and runs_a_guest(other):
+        return _of_two_guests(holder, other)
     return LEADS_ON.get(phase, lambda *_seen: "deploy")(holder, other)
+
+
+def _of_two_guests(holder: Observation, other: Observation) -> str:
+    """A failover ends the one that a survivor has left behind; of others a person has to know whose writes are lost."""
+    left_behind = other.record is not None and other.generation < holder.generation
+    return "failover" if holder.record.role == "alone" and left_behind else "status"
 
 
 def _powered_off(holder: Observation | None, other: Observation | None) -> str:

@@ -50,11 +50,16 @@ def standbys_domain(holder: Observation, standby: Observation) -> list[Requireme
     elif there.record is None:
         row.wrong(f"{host} has this domain already, and not from a pair", "Undefine it there if it is not needed")
     elif there.record.role != "secondary" and there.active:
-        row.wrong(
-            f"the domain runs on {host} as {there.record.role}",
+        remedy = (
             "Two guests must not run: see with lockstep.colo.status whose copy is the newest, and end the other (virsh "
-            "destroy)",
+            "destroy)"
         )
+        if holder.record and holder.record.role == "alone" and standby.generation < holder.generation:
+            remedy = (
+                f"Two guests must not run: lockstep.colo.failover with -e colo_lost={host} ends this one, and what it "
+                "wrote since is given up"
+            )
+        row.wrong(f"the domain runs on {host} as {there.record.role}", remedy)
     return row.found(there.record.role if there.record else "none")
 
 

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.plan import survive
+from ansible_collections.lockstep.colo.plugins.module_utils.plan.give_up import give_up
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.command import CONFIRMED, command
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.fence import ENDED, Fence
+from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements import overwriting
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.requirements.row import Requirement
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
 
@@ -23,6 +28,7 @@ NEXT = [
     ("protected-primary", "described-secondary", "deploy"),
     ("protected-primary", None, "failover"),
     (None, "protected-secondary", "failover"),
+    ("protected-primary", "failed-over-secondary", "failover"),
     ("stale-primary", "failed-over-secondary", "deploy"),
     ("peer-frozen-primary", "degraded-unasked-secondary", "unprotect"),
     ("peer-frozen-primary", None, "failover"),
@@ -43,6 +49,22 @@ def test_every_next_playbook_exists_and_only_a_protected_pair_has_none(name: str
     found = pair.pair(recorded(name), None)
     assert bool(found.next) is (found.phase != "protected")
     assert not found.next or (PLAYBOOKS / f"{found.next}.yml").exists()
+
+
+def test_of_two_guests_the_one_that_was_left_behind_is_ended() -> None:
+    old, survivor = recorded("protected-primary"), recorded("failed-over-secondary")
+    for halves in ((old, survivor), (survivor, old)):
+        words = command("failover", "web1", {half.host.name: half for half in halves}, [], CONFIRMED).words
+        assert "colo_lost=kvm1" in words
+    [row] = [row for row in overwriting.standbys_domain(survivor, old) if row.state == "wrong"]
+    assert "lockstep.colo.failover with -e colo_lost=kvm1 ends this one" in row.remedy
+    given = give_up(old, survivor)
+    assert "end_emulator" in [step.action for step in given.steps]
+    assert survive.failover(survivor, Fence("kvm1", ENDED), peer=given.after).steps == ()
+    marked = replace(old, marker=replace(old.marker, generation=survivor.generation))
+    assert pair.pair(marked, survivor).next == "status", "whose writes are to be given up nobody can tell"
+    foreign = replace(old, domain=replace(old.domain, record=None), marker=None)
+    assert pair.pair(foreign, survivor).next == "status"
 
 
 def test_a_domain_of_no_pair_is_named_where_it_cannot_be_protected() -> None:
