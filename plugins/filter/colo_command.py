@@ -13,7 +13,8 @@ author:
   - the lockstep.colo contributors
 description:
   - As far as what was seen of the pair says it - which host a failover is told as lost is known where one does not
-    answer, or has no QEMU of the domain. Options of the run that asks, such as for a vault, are not in it.
+    answer, has no QEMU of the domain, or one that hangs beside a whole standby. Options of the run that asks, such as
+    for a vault, are not in it.
 positional: _input, pair, results, inventory
 options:
   _input:

@@ -81,7 +81,8 @@ _value:
     - V(refuse_to_part), the pair is not taken apart, since it could not be formed again; C(kept_by) says why.
     - V(change_sides), the guest is moved to the standby's host; with V(take_over), it has ended at the holder for that.
     - V(resume), a guest is resumed that stands still since a run was cut off, before all is looked at again.
-    - V(free), the clients of the guest wait for a standby that has ended, which is taken from it.
+    - V(expend), the standby does not answer and the guest can be freed from it, so that the standby is ended.
+    - V(free), the clients of the guest wait for a standby that has ended, or did not answer, which is taken from it.
     - V(renew), the pair is formed anew, with TLS; with V(refuse_renewal), something keeps it from that.
     - V(take_off_vhost), the guest is saved and restored without vhost; with V(refuse_vhost), something else is wrong.
     - V(outdate), a standby that a start would leave behind is kept from being promoted.

@@ -42,7 +42,7 @@ options:
       - V(handed_over) ends the guest on the primary for the standby to take over, which waits for it in
         M(lockstep.colo.colo_failover) with the same O(handover).
       - V(expendable) writes down that the standby may not be promoted any more, before its primary goes on without it;
-        it stays in lockstep.
+        it stays in lockstep. One that does not answer is ended. Where the primary could not go on, it is refused.
       - V(without_vhost) takes the virtio NICs of a running guest off vhost, which COLO needs. Its memory is saved, and
         it is restored with QEMU itself carrying its packets. It stands still meanwhile, and neither boots nor loses
         connections. A run that was cut off is finished by the next one, or by C(virsh start), with vhost as before.

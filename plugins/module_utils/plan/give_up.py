@@ -13,10 +13,9 @@ from ..record.half_notes import HalfNote, as_given_up
 from ..verdict import copies, current, fence, guest
 from ..verdict.problem import Problem, refuse_if
 from . import effects
+from .parts.undo import END_TIMEOUT, end_at_once
 from .plan import Plan
-from .step import Step, wait
-
-END_TIMEOUT = 10.0  # seconds for the kernel to end a process that was killed, and for libvirt to see it
+from .step import Step
 
 
 def give_up(seen: Observation, survivor: Observation) -> Plan:
@@ -28,8 +27,7 @@ def give_up(seen: Observation, survivor: Observation) -> Plan:
     refuse_if([*_own_problems(seen, survivor), *_survivor_problems(seen, survivor)])
     uuid, steps, after = survivor.domain.uuid, [], seen
     if seen.domain and seen.domain.active:
-        steps.append(Step("end the QEMU of this host at once", "end_emulator", {"uuid": uuid}, END_TIMEOUT))
-        steps.append(wait("see libvirt clear up after it", "off", END_TIMEOUT))
+        steps += end_at_once(seen)
         after = effects.ended(seen)
     steps.append(Step("see that no process of the domain is left", "see_ended", {"uuid": uuid}))
     if after.record and not fence.given_up(after) and after.generation >= survivor.generation:

@@ -20,6 +20,7 @@ from ..verdict.problem import Problem, Refusal, refuse_if
 from . import effects
 from .parts import entry, fit, layers
 from .parts.barrier import let_pass
+from .parts.undo import absent, end_standby
 from .plan import Plan
 from .step import Step, qmp
 
@@ -101,7 +102,11 @@ def _secondary_problems(wanted: Wanted, seen: Observation, peer: Observation) ->
         return
     yield from halves.peer_problems(seen.record, peer)
     if seen.domain.active and seen.monitor is None:
-        yield guest.mute(seen, "If its primary's host is lost, run lockstep.colo.failover", "the standby")
+        remedy = (
+            "Run again: where no checkpoint is completed with it, lockstep.colo.deploy frees the guest, and renews it. "
+            f"If {peer.host.name} is lost, run lockstep.colo.failover"
+        )
+        yield guest.mute(seen, remedy, "the standby")
     elif seen.domain.active and _alone(peer) and current.alive(seen):
         yield Problem(
             f"this standby is in lockstep: another run has brought the pair there since {peer.host.name} was looked at",
@@ -250,12 +255,17 @@ def expendable(seen: Observation, peer: Observation | None) -> Plan:
     """Write down, durably, that this standby may no longer be promoted: its primary is about to go on without it.
 
     What the primary writes from then on a promotion of this standby would lose. One that has the guest as it ran last
-    stays the one to be promoted.
+    stays the one to be promoted, and so does that of a primary which cannot be freed: it may be the only way out. One
+    that does not answer is ended first, for which libvirt waits otherwise.
     """
     if seen.domain is None or seen.record is None or not seen.domain.active:
         return Plan((), seen)
     refuse_if([*halves.role_problems(seen, "secondary"), *_last_copy_problems(seen, peer)])
-    return Plan(tuple(_unfinished(seen)), seen)
+    if peer is None or not copies.runs_a_guest(peer) or peer.record is None or peer.record.role != "primary":
+        return Plan(tuple(_unfinished(seen)), seen)
+    absent(peer, seen)  # refuses what would keep the guest from being freed
+    end = [] if seen.monitor else end_standby(seen)
+    return Plan((*end, *_unfinished(effects.fold(seen, end))), seen)
 
 
 def _last_copy_problems(seen: Observation, peer: Observation | None) -> Iterator[Problem]:

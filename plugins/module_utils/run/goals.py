@@ -64,6 +64,18 @@ def _thoroughly(_request: Request, look: Look) -> Callable[[], Observation]:
     return lambda: look(THOROUGH)
 
 
+def _though_it_hangs(_request: Request, look: Look) -> Callable[[], Observation]:
+    return lambda: _seen_at_all(look, THOROUGH)
+
+
+def _seen_at_all(look: Look, depth: str) -> Observation:
+    """Where libvirt waits for a QEMU that hangs, what is told without either."""
+    try:
+        return look(depth)
+    except Timeout as error:
+        return replace(look(SILENT), monitor_problem=error.what)
+
+
 def _clients_first(request: Request, look: Look) -> Callable[[], Observation]:
     """First without asking QEMU, which may be waiting for the dead; then what a promotion has to know; then all.
 
@@ -190,7 +202,8 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
         ),
         "present secondary": Goal(lambda asked, seen: listen.secondary(asked.wanted, seen, asked.peer)),
         "absent": Goal(
-            lambda asked, seen: undo.absent(seen, asked.peer), needs_peer=False, rescue=undo.rescue_from_undoing
+            lambda asked, seen: undo.absent(seen, asked.peer), needs_peer=False, looks=_though_it_hangs,
+            rescue=undo.rescue_from_undoing,
         ),
         "started": Goal(
             lambda asked, seen: start.start(seen, asked.peer, asked.unproven), role="primary", needs_peer=False
@@ -200,7 +213,10 @@ GOALS: Mapping[str, Goal] = MappingProxyType(
             role="primary",
             rescue=change_sides.keep,
         ),
-        "expendable": Goal(lambda asked, seen: listen.expendable(seen, asked.peer), role="secondary", needs_peer=False),
+        "expendable": Goal(
+            lambda asked, seen: listen.expendable(seen, asked.peer), role="secondary", needs_peer=False,
+            looks=_though_it_hangs,
+        ),
         "without_vhost": Goal(
             lambda _asked, seen: vhost.save_and_restore(seen), role="primary", needs_peer=False, rescue=vhost.rescue
         ),
@@ -289,9 +305,6 @@ def run(goal: Goal, request: Request, hypervisor: Hypervisor, found: Found | Non
 
 
 def _to_free(look: Look) -> Observation:
-    """What a rescue has to know, and nothing more, of which the seeing could fail. Where libvirt waits for a QEMU that
-    hangs, without asking either: the connections may be what it hangs on."""
-    try:
-        return look(FREEING)
-    except Timeout as error:
-        return replace(look(SILENT), monitor_problem=error.what)
+    """What a rescue has to know, and nothing more, of which the seeing could fail. The connections may be what a QEMU
+    hangs on."""
+    return _seen_at_all(look, FREEING)

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..observation.seen import Observation
+from . import copies
 from .course import COURSES
+from .hanging import gives_way
 
 CONFIRMED = "fence/confirmed.yml"  # of the fences that the collection has, the one in which a person vouches
 
@@ -39,14 +41,22 @@ def command(
 def lost(halves: Mapping[str, Observation | None]) -> str | None:
     """The host that a failover is to be told as lost; None where both are silent.
 
-    Of two that answer the one without a QEMU of the domain, and where both have one, that of the older copy.
+    Of two that answer the one without a QEMU of the domain, and where both have one, that of the older copy. Of two
+    as new, the standby's: unless it has all of a guest whose QEMU does not answer.
     """
     seen = {name: half for name, half in halves.items() if half is not None}
     silent = [name for name in halves if name not in seen]
     if silent:
         return silent[0] if seen else None
     ended = [name for name, half in seen.items() if not (half.domain and half.domain.active)]
-    return ended[0] if len(ended) == 1 else min(seen, key=lambda name: seen[name].generation)
+    return ended[0] if len(ended) == 1 else min(seen, key=lambda name: (seen[name].generation, _is_kept(name, seen)))
+
+
+def _is_kept(name: str, seen: Mapping[str, Observation]) -> bool:
+    """Whether it is the copy of this host, of two as new, that goes on."""
+    holder = copies.holder(seen.values())
+    other = next((half for half in seen.values() if half is not holder), None)
+    return holder is not None and (seen[name] is holder) != gives_way(holder, other)
 
 
 def _plainly(pair: str, _halves: Mapping[str, Observation | None], _fence_tasks: str) -> tuple[list[str], str]:

@@ -37,9 +37,13 @@ def completed(seen: Observation) -> bool:
 
 def outlived(holder: Observation, standby: Observation) -> bool:
     """Whether a standby has the guest as it ran last, and the holder's ended otherwise than by the guest's own will."""
-    ended = not holder.domain.active and not holder.domain.powered_itself_off
+    return not holder.domain.active and not holder.domain.powered_itself_off and promotable(standby)
+
+
+def promotable(standby: Observation) -> bool:
+    """Whether a standby is in lockstep, and has all that a client was told of, as far as it knows."""
     in_lockstep = standby.monitor is not None and standby.monitor.colo == "secondary" and completed(standby)
-    return ended and in_lockstep and not any(current.lacks(standby))
+    return in_lockstep and not any(current.lacks(standby))
 
 
 def runs_a_guest(seen: Observation) -> bool:

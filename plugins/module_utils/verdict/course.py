@@ -14,6 +14,7 @@ from ..observation.seen import Observation
 from ..record.pair import OFF, REQUIRED
 from . import guest
 from .copies import given_away, guests_host
+from .hanging import hangs
 from .pair import deserted, pair, phase
 from .problem import Problem
 from .requirements.encryption import Encryption, keeps_apart
@@ -25,7 +26,8 @@ DRILL = "drill"  # try the standby out
 CHANGE_SIDES = "change_sides"  # have the guest go on at the standby's host
 TAKE_OVER = "take_over"  # of that no more than the standby's part: the guest has ended at the holder for it
 RESUME = "resume"  # have a guest go on that stands still since a run was cut off
-FREE = "free"  # have a guest go on alone whose standby has ended, for which its clients wait
+EXPEND = "expend"  # end a standby that does not answer, of a guest that can be freed from it
+FREE = "free"  # have a guest go on alone whose standby has ended, or does not answer
 REFUSE_RENEWAL = "refuse_renewal"  # say what keeps the pair from being formed anew
 RENEW = "renew"  # form the pair anew, with TLS
 REFUSE_VHOST = "refuse_vhost"  # say what is wrong besides, before the guest stands still to be taken off vhost
@@ -37,7 +39,7 @@ OUTDATE = "outdate"  # keep a standby from being promoted that a start would lea
 START = "start"  # start the domain
 FAILOVER = "failover"  # serve from the host that answers
 
-_PROTECT = (RESUME, FREE, REFUSE_RENEWAL, RENEW, REFUSE_VHOST, TAKE_OFF_VHOST, READ_PASSWORDS, DEPLOY)
+_PROTECT = (RESUME, EXPEND, FREE, REFUSE_RENEWAL, RENEW, REFUSE_VHOST, TAKE_OFF_VHOST, READ_PASSWORDS, DEPLOY)
 
 # By the playbook: what it may have to do, in its order. Its own work has its name, but that of switchover.
 COURSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -200,8 +202,17 @@ def _stands_still(case: Case) -> bool:
     return stopped and phase(case.holder) in ("unprotected", "syncing")
 
 
-def _is_deserted(case: Case) -> bool:
-    return _known(case) and deserted(case.holder, case.standby)
+def _has_a_mute_standby(case: Case) -> bool:
+    """Of a primary that answers. One in lockstep may complete checkpoints with it all the same."""
+    if not _known(case) or case.holder.record.role != "primary" or case.holder.monitor is None:
+        return False
+    standby = case.standby
+    mute = standby is not None and standby.record is not None and standby.record.role == "secondary" and hangs(standby)
+    return mute and phase(case.holder) != "protected"
+
+
+def _is_to_be_freed(case: Case) -> bool:
+    return _known(case) and (deserted(case.holder, case.standby) or _has_a_mute_standby(case))
 
 
 def _outdates(case: Case) -> bool:
@@ -250,7 +261,8 @@ _IS_NEXT: Mapping[str, Callable[[Case], bool]] = MappingProxyType(
         CHANGE_SIDES: _moves,
         TAKE_OVER: _is_given_away,
         RESUME: _stands_still,
-        FREE: _is_deserted,
+        EXPEND: _has_a_mute_standby,
+        FREE: _is_to_be_freed,
         REFUSE_RENEWAL: _renewal_is_refused,
         RENEW: _is_renewed,
         REFUSE_VHOST: _vhost_is_refused,

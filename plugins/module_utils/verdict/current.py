@@ -111,8 +111,13 @@ def cut_from_disks(seen: Observation) -> Iterator[Problem]:
 
 def alive(seen: Observation) -> bool:
     """Whether this standby is in lockstep with a primary that it hears."""
+    return hears(seen, _patience(seen))
+
+
+def hears(seen: Observation, within: float) -> bool:
+    """Whether it is in lockstep, and heard from its primary in the last ``within`` seconds."""
     in_lockstep = seen.monitor is not None and seen.monitor.colo == "secondary" and bool(seen.peer_sockets)
-    return in_lockstep and seen.heard is not None and seen.heard.seconds <= _patience(seen)
+    return in_lockstep and seen.heard is not None and seen.heard.seconds <= within
 
 
 def silent(seen: Observation) -> Heard | None:

@@ -94,15 +94,18 @@ def off(host: str, remedy: str, so: str = "") -> Problem:
     return Problem(f"the domain does not run on {host}{so}", remedy)
 
 
-def mute(seen: Observation, remedy: str = "Find out why, then run again", whose: str = "QEMU") -> Problem:
+FIND_OUT = "Find out why, then run again"
+
+
+def mute(seen: Observation, remedy: str = FIND_OUT, whose: str = "QEMU") -> Problem:
     """That QEMU does not answer, of which this was ``seen``."""
     return Problem(f"{whose}'s monitor does not answer: {seen.monitor_problem}", remedy)
 
 
-def unanswered(seen: Observation) -> Iterator[Problem]:
+def unanswered(seen: Observation, remedy: str = FIND_OUT) -> Iterator[Problem]:
     """Why QEMU cannot be asked to change anything."""
     if seen.domain and seen.domain.active and seen.monitor is None:
-        yield mute(seen)
+        yield mute(seen, remedy)
 
 
 def cut_off(seen: Observation) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from ..lockstep import states
 from ..observation.seen import Observation
 from .copies import outlived, runs_a_guest
+from .hanging import hangs, way_out
 
 
 def next_playbook(phase: str, holder: Observation | None, other: Observation | None) -> str:
@@ -21,6 +22,8 @@ def next_playbook(phase: str, holder: Observation | None, other: Observation | N
     """
     if holder is not None and other is not None and runs_a_guest(holder) and runs_a_guest(other):
         return _of_two_guests(holder, other)
+    if holder is not None and hangs(holder):
+        return way_out(holder, other)[0]
     return LEADS_ON.get(phase, lambda *_seen: "deploy")(holder, other)
 
 
@@ -35,11 +38,11 @@ def _powered_off(holder: Observation | None, other: Observation | None) -> str:
 
 
 def _stalled(_holder: Observation | None, other: Observation | None) -> str:
-    """With both hosts up, the guest is freed without anybody's power being cut; where its standby has ended, for a new
-    one."""
+    """With both hosts up, the guest is freed without anybody's power being cut; where its standby has ended, or does
+    not answer, for a new one."""
     if other is None:
         return "failover"
-    return "unprotect" if other.domain is not None and other.domain.active else "deploy"
+    return "unprotect" if other.domain is not None and other.domain.active and not hangs(other) else "deploy"
 
 
 def _degraded(holder: Observation | None, other: Observation | None) -> str:

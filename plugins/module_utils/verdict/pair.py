@@ -14,6 +14,7 @@ from ..observation.seen import Domain, Observation
 from . import channels, current, guest, remarks, unreplicated
 from .copies import completed, given_away, outlived, runs_a_guest
 from .copies import holder as holder_of
+from .hanging import hangs, way_out
 from .next import next_playbook
 from .requirements.row import Requirement
 
@@ -129,7 +130,7 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
     of_both = *remarks.different_authorities(halves), *remarks.older_certificates(halves)
     notes = (*(words for half in halves for words in remarks.notes(half)), *of_both)
     leads_on = next_playbook(state, holder, other)
-    if other is not None and phase(holder, other) == "protected" and contradicted(holder, other):
+    if phase(holder, other) == "protected" and (_unseen(other) or contradicted(holder, other)):
         leads_on = "status"
     if leads_on == "deploy" and other is not None and unreplicated.keep_out(holder, other):
         leads_on = "unprotect"  # deploy refuses
@@ -149,12 +150,15 @@ def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[
     state = phase(holder, other)
     if state != "protected":
         without = [_without_standby(other)] if deserted(holder, other) else []
-        return state, [*_standing_still(state, holder), *without]
-    if other is not None and (words := contradicted(holder, other)):
+        mute = [f"{holder.host.name}: {way_out(holder, other)[1]}"] if hangs(holder) else []
+        return state, [*_standing_still(state, holder), *without, *mute]
+    if _unseen(other):
+        return "degraded", [_not_looked_at(holder)]
+    if words := contradicted(holder, other):
         return "degraded", [words]
-    if other is None or phase(other) != "protected":
-        where = other.host.name if other else "the other host"
-        return "degraded", [f"the primary is in lockstep, and the standby on {where} is not: clients may be frozen"]
+    if phase(other) != "protected":
+        words = f"the primary is in lockstep, and the standby on {other.host.name} is not: clients may be frozen"
+        return "degraded", [words]
     if not completed(other):
         words = (
             f"the standby on {other.host.name} may not be promoted: it is not written down that it has completed a "
@@ -162,6 +166,20 @@ def _of_both(holder: Observation, other: Observation | None) -> tuple[str, list[
         )
         return "syncing", [words]
     return state, []
+
+
+def _unseen(other: Observation | None) -> bool:
+    """Whether nothing is known of the standby that a primary in lockstep says it has."""
+    return other is None or (hangs(other) and not runs_a_guest(other))
+
+
+def _not_looked_at(holder: Observation) -> str:
+    """What is known of a pair of which only the primary has told."""
+    here, there, watched = holder.host.name, holder.record.peer.host, holder.checkpoints
+    goes_on = f"whether the primary on {here} completes checkpoints with it is not known"
+    if watched and watched.count:
+        goes_on = f"the primary on {here} completes checkpoints with it"
+    return f"the standby on {there} could not be looked at; {goes_on}: see why, and {LOOK_AGAIN}"
 
 
 def contradicted(holder: Observation, other: Observation) -> str | None:
@@ -271,14 +289,20 @@ def _without_holder(seen: list[Observation], missing: bool) -> Verdict:
     known = ended or standby
     if known is None:
         return _of_no_pair(seen, missing)
-    state = phase(known, standby if ended else None)
-    if state == "protected":
-        state = "degraded"
+    told = phase(known, standby if ended else None)
+    state = "degraded" if told == "protected" else told
     words = "the primary's host could not be reached" if missing and not ended else "no host has the primary's copy"
     if ended:
         words = f"the guest was handed over by {ended.host.name}, and is not known to have been taken over"
+    leads_on = next_playbook(state, ended, standby)
+    if missing and told == "protected" and current.hears(known, due_within(known)):
+        leads_on = "status"
+        words = (
+            f"the primary's host could not be looked at; its standby heard from it {current.ago(known.heard.seconds)} "
+            f"ago: see why, and {LOOK_AGAIN}"
+        )
     problems = (*remarks.problems(known), words)
-    return Verdict(state, None, problems, tuple(remarks.notes(known)), next_playbook(state, ended, standby))
+    return Verdict(state, None, problems, tuple(remarks.notes(known)), leads_on)
 
 
 def _of_no_pair(seen: list[Observation], missing: bool) -> Verdict:

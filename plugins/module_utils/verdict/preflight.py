@@ -46,7 +46,7 @@ def of_pair(wanted: Wanted, holder: Observation, standby: Observation, *, strict
         *images.accounts(wanted, holder),
         *images.accounts(wanted, standby),
         *domain.running(holder),
-        *domain.monitor(holder),
+        *domain.monitor(holder, standby),
         *disks.disks_in_qemu(holder),
         *domain.migration(holder),
     ]

@@ -12,6 +12,7 @@ from ...lockstep.states import CANCELLING, MIGRATING
 from ...observation.seen import Observation
 from ...record import pair
 from ...verdict import guest
+from ...verdict.hanging import way_out
 from ...verdict.problem import Problem, refuse_if
 from .. import effects
 from ..plan import Plan
@@ -19,6 +20,7 @@ from ..step import Step, qmp, wait
 from . import barrier, layers, written
 from .entry import JOB_TIMEOUT, MIGRATION_TIMEOUT
 
+END_TIMEOUT = 10.0  # seconds for the kernel to end a process that was killed, and for libvirt to see it
 LOOK_AT_THE_LOG = "Look at QEMU's log on this host"
 
 
@@ -26,13 +28,27 @@ def absent(seen: Observation, peer: Observation | None) -> Plan:
     """End this host's half of the running pair. The guest goes on; a standby, which has none, is ended."""
     if seen.domain is None or seen.record is None or not seen.domain.active:
         return Plan(tuple(barrier.let_pass(seen)), seen)
-    refuse_if([*guest.unanswered(seen), *guest.cut_off(seen)])
     if seen.record.role != "secondary":
+        if seen.monitor is None:
+            refuse_if([guest.mute(seen, way_out(seen, peer)[1])])
+        refuse_if(guest.cut_off(seen))
         return undo(seen)
-    if seen.monitor.colo == "secondary" and not (peer and peer.monitor and peer.monitor.migration.status != "colo"):
+    freed = peer and peer.monitor and peer.monitor.migration.status != "colo"
+    if not freed and (seen.monitor is None or seen.monitor.colo == "secondary"):
         remedy = "Run lockstep.colo.unprotect, which frees the guest first (as a module: colo_pair with state absent)"
-        refuse_if([Problem("the standby is in lockstep", remedy)])
-    return Plan((Step("end the standby", "destroy"),), seen)
+        refuse_if([*guest.unanswered(seen, remedy), Problem("the standby is in lockstep", remedy)][:1])
+    return Plan(tuple(end_standby(seen)), seen)
+
+
+def end_standby(seen: Observation) -> list[Step]:
+    """Of a QEMU that does not answer, before libvirt is asked anything for which it would wait."""
+    return [Step("end the standby", "destroy")] if seen.monitor else end_at_once(seen)
+
+
+def end_at_once(seen: Observation) -> list[Step]:
+    """End the QEMU of this host without asking it, or libvirt, which waits for one that hangs."""
+    end = Step("end the QEMU of this host at once", "end_emulator", {"uuid": seen.domain.uuid}, END_TIMEOUT)
+    return [end, wait("see libvirt clear up after it", "off", END_TIMEOUT)]
 
 
 def undo(seen: Observation) -> Plan:

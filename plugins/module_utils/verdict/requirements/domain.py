@@ -10,6 +10,7 @@ from ...observation.seen import AFTER_THAT, STOPPED_BY_A_DISK, Domain, Observati
 from ...record.pair import MAX_NUMBER
 from ...record.wanted import Wanted
 from .. import guest
+from ..hanging import way_out
 from .place import standby_runs
 from .row import Requirement, Row
 
@@ -44,12 +45,12 @@ def _goes_on(seen: Observation) -> bool:
     return seen.monitor is not None and (seen.monitor.running or states.stopped_by_us(seen))
 
 
-def monitor(seen: Observation) -> list[Requirement]:
+def monitor(seen: Observation, standby: Observation) -> list[Requirement]:
     """A QEMU that answers, of a version in which COLO begins."""
     row, answer = Row("monitor", seen.host, "a QEMU that answers, and that COLO begins in"), seen.monitor
     if answer is None:
         for problem in guest.unanswered(seen):
-            row.wrong(problem.what, problem.remedy)
+            row.wrong(problem.what, way_out(seen, standby)[1] if seen.record else problem.remedy)
         return row.found(None)
     if abilities.never_begins(answer.version):
         row.wrong(

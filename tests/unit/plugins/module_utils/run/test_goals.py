@@ -170,6 +170,21 @@ def test_where_libvirt_waits_for_a_qemu_that_hangs_its_connections_are_seen_all_
     assert (found.depth, found.monitor_problem) == (SILENT, "libvirt did not answer describe within 10 s")
 
 
+@pytest.mark.parametrize("name", ["absent", "expendable"])
+def test_what_takes_a_pair_apart_sees_one_of_which_a_qemu_hangs(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    seen, looks = recorded("protected-secondary"), []
+
+    def observe(_libvirt: Any, _domain: str, _directory: str, depth: str, *_more: Any, **_named: Any) -> Observation:
+        if depth != SILENT:
+            raise Timeout("libvirt did not answer describe within 10 s")
+        return replace(seen, depth=depth, monitor=None)
+
+    monkeypatch.setattr(goals, "observe", observe)
+    monkeypatch.setattr(goals, "converge", lambda _libvirt, _domain, look, *_given, **_options: looks.append(look))
+    goals.run(GOALS[name], Request("web1"), None)
+    assert (looks[0]().depth, looks[0]().asked) == (SILENT, True)
+
+
 @pytest.mark.parametrize("name", sorted(name for name, goal in GOALS.items() if goal.needs_peer))
 def test_what_needs_the_other_host_is_refused_without_it(name: str) -> None:
     with pytest.raises(ColoError, match=r"the other host is unreachable. .*lockstep\.colo\.failover"):

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import replace
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.command import CONFIRMED, command
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
@@ -22,6 +22,7 @@ def off(seen: Observation, ended_by: str = "crashed") -> Observation:
 
 
 PRIMARY, STANDBY = recorded("protected-primary"), recorded("protected-secondary")
+LEFT = replace(STANDBY, heard=Heard("2026-11-28 09:00:00 UTC", 60.0))
 SURVIVOR = recorded("failed-over-secondary")
 
 
@@ -30,8 +31,8 @@ SURVIVOR = recorded("failed-over-secondary")
     [
         (PRIMARY, STANDBY, CONFIRMED, "", ""),
         (None, SURVIVOR, CONFIRMED, "deploy --limit kvm,web1", ""),
-        (None, STANDBY, CONFIRMED, f"failover --limit web1 {LOST}", POWER),
-        (None, STANDBY, "/etc/fence.yml", "failover --limit web1 -e colo_lost=kvm1", ""),
+        (None, LEFT, CONFIRMED, f"failover --limit web1 {LOST}", POWER),
+        (None, LEFT, "/etc/fence.yml", "failover --limit web1 -e colo_lost=kvm1", ""),
         (off(PRIMARY), STANDBY, CONFIRMED, f"failover --limit web1 {LOST}", ""),
         (off(PRIMARY), STANDBY, "/etc/fence.yml", f"failover --limit web1 {LOST} -e colo_fence_tasks={CONFIRMED}", ""),
         (off(PRIMARY, "shutdown"), off(STANDBY), CONFIRMED, "start --limit web1", ""),

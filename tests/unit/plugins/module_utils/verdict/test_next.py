@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Observation
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints, Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import survive
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.give_up import give_up
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import pair, remarks
@@ -26,8 +26,10 @@ NEXT = [
     ("syncing-primary", "syncing-secondary", "deploy"),
     ("protected-primary", "incomplete-secondary", "deploy"),
     ("protected-primary", "described-secondary", "deploy"),
-    ("protected-primary", None, "failover"),
-    (None, "protected-secondary", "failover"),
+    ("protected-primary", None, "status"),
+    ("degraded-primary", None, "failover"),
+    (None, "protected-secondary", "status"),
+    (None, "degraded-secondary", "failover"),
     ("protected-primary", "failed-over-secondary", "failover"),
     ("stale-primary", "failed-over-secondary", "deploy"),
     ("peer-frozen-primary", "degraded-unasked-secondary", "unprotect"),
@@ -49,6 +51,27 @@ def test_every_next_playbook_exists_and_only_a_protected_pair_has_none(name: str
     found = pair.pair(recorded(name), None)
     assert bool(found.next) is (found.phase != "protected")
     assert not found.next or (PLAYBOOKS / f"{found.next}.yml").exists()
+
+
+def test_a_pair_that_completes_checkpoints_is_not_lost_because_one_host_is_not_reached() -> None:
+    found = pair.pair(recorded("protected-primary"), None)
+    assert (found.phase, found.protected) == ("degraded", False)
+    assert "kvm2 could not be looked at; the primary on kvm1 completes checkpoints with it" in found.problems[-1]
+    unwatched = pair.pair(replace(recorded("protected-primary"), checkpoints=None), None)
+    assert unwatched.next == "status"
+    assert "completes checkpoints with it is not known" in unwatched.problems[-1]
+    lone = replace(recorded("protected-primary"), peer_sockets=())
+    assert pair.pair(lone, None).next == "failover"
+    still = replace(recorded("protected-primary"), checkpoints=Checkpoints(20.0, 0))
+    assert pair.pair(still, None).next == "failover"
+
+
+def test_nor_is_one_whose_standby_hears_its_primary() -> None:
+    hears = recorded("protected-secondary")
+    assert "its standby heard from it" in pair.pair(None, hears).problems[-1]
+    for seconds, playbook in ((1.0, "status"), (60.0, "failover")):
+        assert pair.pair(None, replace(hears, heard=Heard("2026-11-28", seconds))).next == playbook
+    assert pair.pair(None, replace(hears, heard=None)).next == "failover"
 
 
 def test_of_two_guests_the_one_that_was_left_behind_is_ended() -> None:

@@ -41,4 +41,4 @@ def test_a_guest_that_was_started_before_an_upgrade_has_the_old_version() -> Non
     old = replace(RUNNING, monitor=replace(RUNNING.monitor, version="7.2.22"))
     assert only(hosts.same_versions(old, OTHER)).what == "QEMU is 7.2.22 on kvm1 and 10.0.13 on kvm2"
     broken = replace(RUNNING, monitor=replace(RUNNING.monitor, version="10.0.6"))
-    assert "never begins in QEMU 10.0.6" in only(domain.monitor(broken)).what
+    assert "never begins in QEMU 10.0.6" in only(domain.monitor(broken, broken)).what
