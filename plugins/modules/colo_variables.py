@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: colo_variables
-short_description: Refuse variables that a managed host has chosen
+short_description: Refuse variables that a managed host has chosen, and pairs that are not of two hosts
 version_added: 0.1.0
 description:
   - Ansible makes variables of the facts that a module returns, and these are in force above the inventory and above the
@@ -15,6 +15,8 @@ description:
     fact cache, in the next.
   - Fails where a fact has the name of a variable of this collection (C(colo_)), or of Ansible itself. Facts of the host
     that the task is for are looked at, of the two hosts of a pair, and of those in O(also).
+  - Fails as well where C(colo_primary) and C(colo_secondary) of the pair, or of a pair of the KVM host that the task is
+    for, are not the names of two hosts of the inventory.
   - It runs on the control node alone. Each role of the collection begins with it, and calls it again before what a
     variable chooses on the control node. Call it before tasks of your own that do.
 author:
@@ -46,7 +48,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: Which facts of which host are refused.
+  description: Which facts of which host are refused, or which variable of which pair.
   returned: failure
   type: str
 """

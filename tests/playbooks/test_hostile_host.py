@@ -209,6 +209,20 @@ def test_no_fact_of_an_earlier_run_chooses_what_a_failover_does(tmp_path: Path, 
     assert f"web1 {REFUSED}colo_address, colo_fence_command" in " ".join(said.split()), said
 
 
+def test_a_host_is_looked_at_whose_name_is_a_template(tmp_path: Path) -> None:
+    bed = Bed(tmp_path, SEEN, {"colo_address": "192.0.2.66"})
+    inventory, play = tmp_path / "hosts.yml", tmp_path / "earlier.yml"
+    stated = inventory.read_text(encoding="utf-8")
+    inventory.write_text(
+        stated.replace('"kvm2", "colo_disks"', '"{{ groups.kvm[1] }}", "colo_disks"'), encoding="utf-8"
+    )
+    play.write_text(EARLIER.replace("hosts: colo_pairs", "hosts: kvm2"), encoding="utf-8")
+    bed.play(str(play))
+    said = bed.play("lockstep.colo.failover", "--limit", "web1", "-e", "colo_lost=kvm1")
+    assert f"kvm2 {REFUSED}colo_address" in " ".join(said.split()), said
+    assert not (tmp_path / "fenced-as-stated").exists(), said
+
+
 @pytest.mark.parametrize("playbook", ["deploy", "status", "switchover", "start", "unprotect", "drill", "reprotect"])
 def test_no_fact_of_an_earlier_run_chooses_where_a_file_is_written(tmp_path: Path, playbook: str) -> None:
     elsewhere = tmp_path / "elsewhere"
