@@ -23,7 +23,9 @@ FENCE = """
   ansible.builtin.copy: {content: "", dest: "{{ inventory_dir }}/fenced", mode: "0600"}
   delegate_to: localhost
 """
+LIBRARIES = ("python3-libvirt", "python3-lxml")
 LACKS = {"failed": True, "missing_libraries": ["lxml", "libvirt"], "msg": "Python on this host has no libvirt"}
+COMES_FIRST = "cannot be observed before the packages are there"
 # It keeps which module was run, and answers as that would; one of the collection's comes by its input, in no file.
 PYTHON = """#!/bin/sh
 echo "$1" >>{directory}/asked
@@ -124,4 +126,38 @@ def test_names_may_be_templates(tmp_path):
     bed = Bed(tmp_path, colo_primary="{{ groups.kvm[0] }}", colo_secondary="{{ groups.kvm[1] }}")
     code, said = bed.play("status")
     assert code, said
+    assert LACKS["msg"] in said
+
+
+@pytest.mark.parametrize("words", [(), ("--limit", "kvm,web1")], ids=["all", "a limit with the hosts"])
+def test_a_dry_deploy_on_bare_hosts_says_once_what_comes_first(tmp_path, words):
+    code, said = Bed(tmp_path).play("deploy", "--check", *words)
+    assert code == 0, said
+    assert said.count(f"kvm1 and kvm2 {COMES_FIRST}") == 1, said
+    assert LACKS["msg"] not in said
+
+
+@pytest.mark.parametrize(
+    ("playbook", "words"),
+    [
+        ("deploy", ("--limit", "web1")),
+        ("deploy", ("--limit", "kvm1,web1")),
+        *((playbook, ()) for playbook in ("reprotect", "drill", "switchover", "unprotect", "start", "status")),
+    ],
+)
+def test_no_dry_run_is_green_where_no_pair_was_looked_at(tmp_path, playbook, words):
+    code, said = Bed(tmp_path).play(playbook, "--check", *words)
+    assert code, said
+    assert COMES_FIRST not in said
+    assert LACKS["msg"] in said
+    assert "only the standby of a protected pair" not in said
+
+
+def test_a_wrong_interpreter_is_no_bare_host(tmp_path):
+    """Of the packages others are missing, not those that have the libraries."""
+    code, said = Bed(tmp_path, LIBRARIES).play("deploy", "--check")
+    assert code, said
+    assert "To be installed: qemu-system-x86" in said
+    assert "Observe the domain on both hosts" in said
+    assert COMES_FIRST not in said
     assert LACKS["msg"] in said

@@ -221,7 +221,8 @@ def _need_libraries(module: AnsibleModule) -> None:
     module.fail_json(
         missing_libraries=missing,
         msg=f"Python on this host has no {' and no '.join(missing)}: install python3-libvirt and python3-lxml "
-        "(the role lockstep.colo.host does), or set ansible_python_interpreter to a Python that has them",
+        "(lockstep.colo.deploy does, where --limit does not leave this host out), or set ansible_python_interpreter "
+        "to a Python that has them",
     )
 
 

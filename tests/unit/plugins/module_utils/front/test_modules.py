@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoError
@@ -103,3 +104,13 @@ def test_a_key_is_in_no_invocation() -> None:
     file = {"name": "server-key.pem", "src": "/ca/key.pem", "owner": "root", "mode": "0600"}
     told = modules._invocation({"files": [{**file, "content": "planted"}], "place": "/pki"})
     assert told == {"module_args": {"files": [file], "place": "/pki"}}
+
+
+def test_a_python_without_libvirt_says_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modules.session, "missing_libraries", lambda: ["lxml", "libvirt"])
+    monkeypatch.setattr(modules, "has_respawned", lambda: True)
+    module = MagicMock()
+    modules._need_libraries(module)
+    said = module.fail_json.call_args.kwargs
+    assert said["missing_libraries"] == ["lxml", "libvirt"]
+    assert "lockstep.colo.deploy does, where --limit does not leave this host out" in said["msg"]
