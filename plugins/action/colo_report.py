@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        if refused := answer.refused(task_vars):
+        if refused := answer.refused(self, task_vars):
             return {**result, **refused}
         _validated, options = self.validate_argument_spec(argument_spec=SPEC)
         try:

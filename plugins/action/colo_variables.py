@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
         _validated, options = self.validate_argument_spec(argument_spec=SPEC)
         variables = task_vars or {}
         ends = [self._templar.template(variables.get(end)) for end in named.ENDS]
-        refused = answer.refused(variables, *ends, *options["also"]) or _misnamed(variables, ends)
+        refused = answer.refused(self, task_vars, *options["also"]) or _misnamed(variables, ends)
         return {**result, "changed": False, **(refused or {})}
 
 

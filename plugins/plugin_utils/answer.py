@@ -13,7 +13,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ansible.plugins.action import ActionBase
 
 KNOWN: dict[str, tuple[type, ...]] = {
     "advice": (list,),
@@ -184,9 +187,13 @@ def refusal(hostvars: Mapping[str, Mapping[str, Any]], hosts: Iterable[Any]) -> 
     return None
 
 
-def refused(task_vars: Mapping[str, Any] | None, *others: Any) -> dict[str, Any] | None:
-    """That as a task's result: of the host that the task is for, the two hosts of a pair, and ``others``."""
+def refused(action: ActionBase, task_vars: Mapping[str, Any] | None, *others: Any) -> dict[str, Any] | None:
+    """That as a task's result: of the host that the task is for, the two hosts of a pair, and ``others``.
+
+    An inventory may name the pair's hosts by a template, which a task's variables have as it is written there.
+    """
     variables = task_vars or {}
-    named = [variables.get(key) for key in ("inventory_hostname", "colo_primary", "colo_secondary")]
+    names = ("inventory_hostname", "colo_primary", "colo_secondary")
+    named = [action._templar.template(variables.get(name)) for name in names]
     why = refusal(variables.get("hostvars") or {}, [*named, *others])
     return {"failed": True, "msg": why} if why else None

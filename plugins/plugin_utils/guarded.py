@@ -62,7 +62,7 @@ class GuardedAction(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        if refused := answer.refused(task_vars, self._task.delegate_to):
+        if refused := answer.refused(self, task_vars, self._task.delegate_to):
             return {**result, **refused}
         wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
         result.update(self.said(self._task.action, dict(self._task.args), task_vars or {}, wrap_async=wrap_async))

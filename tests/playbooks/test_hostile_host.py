@@ -103,6 +103,12 @@ class Bed:
         program.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
         program.chmod(0o755)
 
+    def pair(self, **variables: Any) -> None:
+        """What the inventory says of web1 besides."""
+        inventory = json.loads((self.directory / "hosts.yml").read_text(encoding="utf-8"))
+        inventory["all"]["children"]["colo_pairs"]["hosts"]["web1"].update(variables)
+        (self.directory / "hosts.yml").write_text(json.dumps(inventory), encoding="utf-8")
+
     def other_says(self, answer: dict[str, Any]) -> None:
         (self.directory / "other").write_text(json.dumps(answer), encoding="utf-8")
         self.program("kvm1", f"cat {self.directory / 'other'}")
@@ -179,6 +185,18 @@ def test_what_a_core_module_brought_back_is_refused_by_name(tmp_path: Path) -> N
     said = bed.play(str(play))
     assert not bed.owned.exists(), said
     assert f"{REFUSED}colo_address, colo_fence_command" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("playbook", ["failover", "status", "deploy"])
+def test_it_is_refused_however_the_inventory_names_the_hosts(tmp_path: Path, playbook: str) -> None:
+    bed = Bed(tmp_path, {"changed": False}, {"colo_bmc": "192.0.2.66"})
+    bed.pair(colo_primary="{{ groups.kvm[0] }}", colo_secondary="{{ groups.kvm[1] }}")
+    play = tmp_path / "play.yml"
+    gathers = EARLIER.replace("colo_pairs", "kvm2") + f"\n- ansible.builtin.import_playbook: lockstep.colo.{playbook}\n"
+    play.write_text(gathers, encoding="utf-8")
+    said = bed.play(str(play), "--limit", "kvm2,web1", "-e", "colo_lost=kvm2")
+    assert f"kvm2 {REFUSED}colo_bmc." in " ".join(said.split()), said
+    assert not (tmp_path / "fenced-as-stated").exists(), "it went on"
 
 
 @pytest.mark.parametrize("guarded", ["true", "false"])

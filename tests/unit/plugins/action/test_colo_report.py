@@ -18,7 +18,8 @@ from ansible_collections.lockstep.colo.tests.unit.plugins.plugin_utils.report im
 
 def run(check: bool = False, variables: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
     task = SimpleNamespace(args=options, check_mode=check, async_val=0, environment=None, diff=False)
-    action = colo_report.ActionModule(task, MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock())
+    templar = MagicMock(template=lambda value: value)
+    action = colo_report.ActionModule(task, MagicMock(), MagicMock(), MagicMock(), templar, MagicMock())
     return action.run(task_vars={"inventory_hostname": "web7", **(variables or {})})
 
 
