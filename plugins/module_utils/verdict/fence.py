@@ -26,6 +26,8 @@ GROUNDS = (COMMAND, CONFIRMED, ENDED, DRILL, TOLD, CLUSTER)
 SAID = (COMMAND, CONFIRMED, CLUSTER)  # what the other host itself does not show
 FRESH = 300.0  # seconds; older fencings are of a loss that is over
 CLOCK = 1.0  # seconds by which the time of a fencing may be told too early: of whole ones
+_SPOILS = ("failed", "unreachable", "skipped")
+_COUNTS = (*_SPOILS, "changed", "rc")
 ACCEPT = "-e colo_i_accept_that_two_guests_may_run=true"
 
 
@@ -58,9 +60,14 @@ def holds(fence: Fence) -> bool:
     return fence.ground == COMMAND and (fence.dry or _succeeded(fence.proof or {}))
 
 
+def shown(proof: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what Ansible registered, what counts: the rest has the command, in which there may be a password."""
+    return {key: proof[key] for key in _COUNTS if key in proof}
+
+
 def _succeeded(proof: Mapping[str, Any]) -> bool:
     """Whether it was run, and succeeded. What Ansible registers of a task has ``changed``, and of a command ``rc``."""
-    spoilt = any(proof.get(key) for key in ("failed", "unreachable", "skipped"))
+    spoilt = any(proof.get(key) for key in _SPOILS)
     registered = "rc" in proof or isinstance(proof.get("changed"), bool)
     return registered and not spoilt and proof.get("rc", 0) == 0
 
