@@ -129,7 +129,7 @@ class Bed:
             "ANSIBLE_HOME": str(self.directory / "home"),
             "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
             "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.directory / "facts"),
-            "PATH": "/usr/bin:/bin",
+            "PATH": f"{self.directory / 'bin'}:/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
         }
         command = [str(PLAYBOOK), "-i", str(self.directory / "hosts.yml"), playbook, *arguments]
