@@ -83,13 +83,15 @@ class GuardedAction(ActionBase):
         except answer.Unbelievable as why:
             return self._unbelievable(why, task_vars)
         # The names of a pair's hosts are the inventory's: its certificates have them.
-        asked, told = arguments.get("host"), host_told_of(kept)
+        asked, told = self._task.args.get("host"), host_told_of(kept)
         if asked and told is not None and told != asked:
             return self._unbelievable(f"what it saw is of a host {str(told)[:64]!r}, and asked was {asked}", task_vars)
+        if asked:
+            kept["host"] = asked
         domain = arguments.get("name", arguments.get("domain"))
         if domain and killed(kept):
             kept["msg"] = KILLED.format(domain)
-            kept.update(title=UNFINISHED.format(domain), host=arguments.get("host"))
+            kept["title"] = UNFINISHED.format(domain)
         if filed:
             host = self._task.delegate_to or task_vars.get("inventory_hostname", "the host")
             kept["warnings"] = [*kept.get("warnings", ()), LEFT.format(secret=filed, host=host)]

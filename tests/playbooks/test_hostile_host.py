@@ -383,3 +383,12 @@ def test_no_playbook_ends_in_a_traceback(tmp_path: Path, playbook: str) -> None:
     said = bed.play(f"lockstep.colo.{playbook}", "--limit", "web1")
     assert "Traceback" not in said
     assert not bed.owned.exists()
+
+
+def test_a_report_says_of_which_host_a_step_is(tmp_path: Path) -> None:
+    step = {"title": "End the guest on kvm1", "host": "kvm1", "steps": [], "done": [], "served_after": 0.5}
+    bed = Bed(tmp_path, {**SEEN, **step, "phase": "failed_over"})
+    bed.pair(colo_report_directory=str(tmp_path / "reports"))
+    said = bed.play("lockstep.colo.failover", "--limit", "web1", "-e", "colo_lost=kvm1")
+    (report,) = (json.loads(file.read_text(encoding="utf-8")) for file in (tmp_path / "reports").glob("*.json"))
+    assert {task["host"] for task in report["tasks"]} == {"kvm2"}, said

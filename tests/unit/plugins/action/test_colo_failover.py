@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the lockstep.colo contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a survivor is told of a fence."""
+"""What a survivor is told of a fence, and what is believed of it when it is heard later."""
 
 from __future__ import annotations
 
@@ -42,3 +42,11 @@ def test_the_survivor_is_told_how_the_proof_ended_and_no_more() -> None:
 def test_what_spoils_a_proof_is_told(spoilt: dict[str, Any]) -> None:
     _result, given = run({"changed": False}, fence={"host": "kvm1", "proof": {**REGISTERED, **spoilt}})
     assert not holds(Fence(**given["fence"]))
+
+
+@pytest.mark.parametrize("job", [{}, {"job": "17.4"}])
+@pytest.mark.parametrize(("told", "believed"), [("kvm2", True), ("kvm1", False)])
+def test_a_host_tells_of_itself_alone_also_later(job: dict[str, Any], told: str, believed: bool) -> None:
+    result, _given = run({"finished": 1, "observation": {"host": {"name": told}}}, **job)
+    assert ("observation" in result) is believed
+    assert bool(result.get("failed")) is not believed

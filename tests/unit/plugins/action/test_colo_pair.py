@@ -83,3 +83,7 @@ def test_a_host_tells_of_itself_alone(told: object, believed: bool) -> None:
     found = run({"changed": False, "finished": True, "observation": {"host": {"name": told}}}, host="kvm1")
     assert ("observation" in found) is believed
     assert bool(found.get("failed")) is not believed
+
+
+def test_a_step_is_of_the_host_that_was_asked() -> None:
+    assert run({"title": "End the guest on kvm2", "host": "kvm2"}, host="kvm1")["host"] == "kvm1"
