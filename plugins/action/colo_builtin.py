@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleAction, AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.lockstep.colo.plugins.plugin_utils import answer, guarded
 
 SPEC = {"module": {"type": "str", "required": True}, "options": {"type": "dict", "default": {}}}
 COLLECTION = "ansible.builtin."
 NORMAL = "ansible.legacy.normal"  # of a module that has no action of its own
-
-
-def _forget_facts(said: dict[str, Any]) -> None:
-    for key in ("ansible_facts", "ansible_stats"):
-        said.pop(key, None)
 
 
 class ActionModule(ActionBase):
@@ -30,16 +25,19 @@ class ActionModule(ActionBase):
         if not wanted["module"].startswith(COLLECTION):
             raise AnsibleActionFail(f"{wanted['module']} is no module of {COLLECTION}*")
         action = self._action_of(wanted["module"], self._task.args.get("options") or {})
+        guarded.hear_harmlessly(action)
         try:
             said = action.run(task_vars=task_vars)
-        except AnsibleAction as end:  # what came until then is an answer as well
-            _forget_facts(end.result)
-            raise
-        _forget_facts(said)
-        try:
+            guarded.forget_facts(said)
             said = answer.harmless(said)
+        except AnsibleError as error:
+            return guarded.ended(error)
         except answer.Unbelievable as why:
             raise AnsibleActionFail(f"{wanted['module']} was answered what cannot be believed: {why}") from None
+        except Exception as error:  # of an action of Ansible's, which takes for granted what its module says
+            raise AnsibleActionFail(
+                f"{wanted['module']} was answered what it does not understand: {type(error).__name__}"
+            ) from None
         guarded.keep_interpreter(action, said)
         return said
 

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleAction, AnsibleActionSkip, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from . import answer
@@ -55,6 +56,40 @@ def keep_interpreter(action: ActionBase, said: dict[str, Any]) -> None:
         said["ansible_facts"] = {action._discovered_interpreter_key: action._discovered_interpreter}
 
 
+def hear_harmlessly(action: ActionBase) -> None:
+    """Have it hear nothing that a terminal obeys: Ansible warns of what it finds odd in an answer, in its host's words.
+
+    Of the answer as it came, and as it was read, since JSON has escapes.
+    """
+    for name in ("_low_level_execute_command", "_parse_returned_data"):
+        setattr(action, name, _harmless(getattr(action, name)))
+
+
+def _harmless(hear: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    def heard(*arguments: Any, **options: Any) -> dict[str, Any]:
+        try:
+            said = hear(*arguments, **options)
+        except RecursionError:
+            raise answer.Unbelievable("nested deeper than can be read") from None
+        return answer.harmless(said)
+
+    return heard
+
+
+def forget_facts(said: dict[str, Any]) -> None:
+    for key in ("ansible_facts", "ansible_stats"):
+        said.pop(key, None)
+
+
+def ended(error: AnsibleError) -> dict[str, Any]:
+    """The result of a task that ends with this error, which may be in its host's words and bring along its answer."""
+    said = {"msg": str(error), **(error.result if isinstance(error, AnsibleAction) else {})}
+    if not isinstance(error, AnsibleActionSkip):
+        said["unreachable" if isinstance(error, AnsibleConnectionFailure) else "failed"] = True
+    forget_facts(said)
+    return answer.harmless(said)
+
+
 class GuardedAction(ActionBase):
     """Runs the module of the same name, and keeps of its answer what ``answer.accepted`` does."""
 
@@ -64,8 +99,15 @@ class GuardedAction(ActionBase):
         result = super().run(tmp, task_vars)
         if refused := answer.refused(self, task_vars, self._task.delegate_to):
             return {**result, **refused}
+        hear_harmlessly(self)
         wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
-        result.update(self.said(self._task.action, dict(self._task.args), task_vars or {}, wrap_async=wrap_async))
+        try:
+            said = self.said(self._task.action, dict(self._task.args), task_vars or {}, wrap_async=wrap_async)
+        except AnsibleAction:  # in words of this control node
+            raise
+        except AnsibleError as error:
+            said = ended(error)
+        result.update(said)
         if not wrap_async:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
@@ -75,10 +117,10 @@ class GuardedAction(ActionBase):
     ) -> dict[str, Any]:
         """What the module answers on its host, as far as it is believed."""
         filed = self._by_file(wrap_async) and self.secret(arguments)
-        said = self._execute_module(
-            module_name=module, module_args=arguments, task_vars=task_vars, wrap_async=wrap_async
-        )
         try:
+            said = self._execute_module(
+                module_name=module, module_args=arguments, task_vars=task_vars, wrap_async=wrap_async
+            )
             kept = answer.accepted(said)
         except answer.Unbelievable as why:
             return self._unbelievable(why, task_vars)

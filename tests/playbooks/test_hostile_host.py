@@ -385,6 +385,44 @@ def test_no_playbook_ends_in_a_traceback(tmp_path: Path, playbook: str) -> None:
     assert not bed.owned.exists()
 
 
+# A terminal is cleared by it.
+OBEYED = "\x1b[2J"
+ODD = {
+    "junk after it": json.dumps({"changed": False}) + f"\n{OBEYED}\n",
+    "a key of Ansible's": json.dumps({"changed": False, f"_ansible_{OBEYED}": OBEYED}),
+    "a failure": json.dumps({"failed": True, "msg": OBEYED, "exception": f"Traceback {OBEYED}"}),
+    "a warning": json.dumps({"changed": False, "warnings": [OBEYED]}),
+    "no JSON": OBEYED,
+}
+ASKED = """
+- name: What asks a host
+  hosts: web1
+  gather_facts: false
+  tasks:
+    - lockstep.colo.colo_info: {name: web1, host: kvm2}
+      delegate_to: kvm2
+      ignore_errors: true
+    - lockstep.colo.colo_builtin: {module: ansible.builtin.command, options: {argv: ["true"]}}
+      delegate_to: kvm2
+      ignore_errors: true
+    - lockstep.colo.colo_builtin: {module: ansible.builtin.copy, options: {content: x, dest: /nowhere/to/be/found}}
+      delegate_to: kvm2
+      ignore_errors: true
+"""
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_no_word_of_a_host_is_obeyed_by_a_terminal(tmp_path: Path, odd: str) -> None:
+    bed = Bed(tmp_path, ODD[odd])
+    (tmp_path / "play.yml").write_text(ASKED, encoding="utf-8")
+    said = bed.play(str(tmp_path / "play.yml"))
+    assert "\x1b" not in said, said
+    assert "\\u001b" not in said, said
+    assert "\ufffd[2J" in said, said
+    assert "failed=0" in said, said
+    assert "Traceback (most" not in said, said
+
+
 def test_a_report_says_of_which_host_a_step_is(tmp_path: Path) -> None:
     step = {"title": "End the guest on kvm1", "host": "kvm1", "steps": [], "done": [], "served_after": 0.5}
     bed = Bed(tmp_path, {**SEEN, **step, "phase": "failed_over"})
