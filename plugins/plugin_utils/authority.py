@@ -46,6 +46,7 @@ ANEW = (
 )
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OURS = ("ca-key.pem", "ca-cert.pem")
+ENCRYPTED = b"ENCRYPTED"  # in the first lines of a key in PEM, whatever its format
 
 
 class Refused(ValueError):
@@ -140,6 +141,8 @@ def given(directory: str, host: str, address: str, days: int, renew_before: int,
         raise Refused(f"{paths[1]} cannot be read: {error}") from error
     shut = bool(_open_to_others(home, paths[2])) if dry else _shut(home, paths[2])
     return Made(*paths, ends, shut)
+    if ENCRYPTED in paths[2].read_bytes():
+        raise Refused(f"{paths[2]} is encrypted, and QEMU is told no password: put the key there without one")
 
 
 def _paths(home: Path, host: str) -> tuple[Path, Path, Path]:

@@ -70,8 +70,13 @@ def context_of(protocol: ssl._SSLMethod, directory: str, end: str) -> ssl.SSLCon
     The names of the files are those of QEMU's tls-creds-x509.
     """
     context = _context(protocol, directory)
-    context.load_cert_chain(f"{directory}/{end}-cert.pem", f"{directory}/{end}-key.pem")
+    context.load_cert_chain(f"{directory}/{end}-cert.pem", f"{directory}/{end}-key.pem", _refuse_encrypted)
     return context
+
+
+def _refuse_encrypted() -> str:
+    """In place of asking whoever has the terminal for a password."""
+    raise OSError("its key is encrypted, and QEMU is told no password")
 
 
 def _context(protocol: ssl._SSLMethod, directory: str) -> ssl.SSLContext:

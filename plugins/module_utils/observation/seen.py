@@ -148,7 +148,8 @@ class Certificate:
     begins: float = 0.0
     ends: float = 0.0
     addresses: tuple[str, ...] = ()
-    authority: str = ""  # SHA-256 of the CA's subject and public key
+    authority: str = ""  # SHA-256 of the subject and public key of the CA that issued it
+    authorities: tuple[str, ...] = ()  # the same of all that this host knows, it included
     installed: float | None = None  # seconds since the epoch, when its file was written here
 
 

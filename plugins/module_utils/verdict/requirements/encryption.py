@@ -143,7 +143,7 @@ def same_authority(here: Host, there: Host, *, needed: bool) -> list[Requirement
     row, known = Row("certificate authority", None, "the same on both hosts"), (here.certificate, there.certificate)
     if not needed or None in known or any(one.problem for one in known):
         return []
-    if known[0].authority != known[1].authority:
+    if not all(one.authority in (other.authority, *other.authorities) for one, other in (known, known[::-1])):
         row.wrong(
             f"the certificates of {here.name} and {there.name} are of different authorities",
             "Run deploy for both hosts with the same colo_ca_directory on the control node",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.plugin_utils import authority, installing
+from cryptography.hazmat.primitives import serialization
 
 LOOK = Path(__file__).resolve().parents[4] / "roles" / "host" / "files" / "look.sh"
 OWNER = pwd.getpwuid(os.getuid()).pw_name
@@ -75,3 +76,13 @@ def test_files_of_the_operators_own_are_taken_as_they_are_or_refused(tmp_path: P
     made = authority.certify(str(tmp_path), "kvm1", "10.0.0.1", 30, 60)
     given = authority.given(str(tmp_path), "kvm1", "10.0.0.9", 730, 60)
     assert (given.changed, given.ends) == (False, made.ends)
+
+
+def test_a_key_that_is_encrypted_is_of_no_use(tmp_path: Path) -> None:
+    made = authority.certify(str(tmp_path), "kvm1", "10.0.0.1", 30, 60)
+    key = serialization.load_pem_private_key(made.key.read_bytes(), None)
+    for form in (serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL):
+        encryption = serialization.BestAvailableEncryption(b"a password")
+        made.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, encryption))
+        with pytest.raises(authority.Refused, match=r"key\.pem is encrypted, and QEMU is told no password"):
+            authority.given(str(tmp_path), "kvm1", "10.0.0.1", 30, 60)
