@@ -62,7 +62,7 @@ options:
     type: bool
     default: false
 requirements:
-  - cryptography on the control node, which ansible-core brings
+  - cryptography 40 or later on the control node, which ansible-core brings
 attributes:
   check_mode:
     description: Says what would change.

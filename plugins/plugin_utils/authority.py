@@ -30,7 +30,7 @@ try:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    HAS_CRYPTOGRAPHY = True
+    HAS_CRYPTOGRAPHY = hasattr(x509.Certificate, "verify_directly_issued_by")  # since 40
 except ImportError:  # a control node of pairs without TLS does without
     HAS_CRYPTOGRAPHY = False
 
@@ -39,14 +39,16 @@ AUTHORITY_DAYS = 3650
 MOST_DAYS = 36500  # an authority is made for twice as long at least, and the year of its end has four digits
 BACKDATED = timedelta(hours=1)  # for clocks that are apart
 UTC = timezone.utc  # noqa: UP017 - a control node may have an older Python than the hosts
-NO_CRYPTOGRAPHY = "this control node's Python has no cryptography: install it beside ansible-core, or colo_tls: off"
+NO_CRYPTOGRAPHY = (
+    "this control node's Python has no cryptography 40 or later: install it beside ansible-core, or colo_tls: off"
+)
 ANEW = (
     "bring back what was there, or remove the directory for a new authority: every host then has to get a certificate "
     "anew, with -e colo_pki_replace=true, before its pairs connect again"
 )
+ENCRYPTED = b"ENCRYPTED"  # in the first lines of a key in PEM, whatever its format
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OURS = ("ca-key.pem", "ca-cert.pem")
-ENCRYPTED = b"ENCRYPTED"  # in the first lines of a key in PEM, whatever its format
 
 
 class Refused(ValueError):
@@ -139,10 +141,10 @@ def given(directory: str, host: str, address: str, days: int, renew_before: int,
         ends = _ends(x509.load_pem_x509_certificate(paths[1].read_bytes())) if HAS_CRYPTOGRAPHY else None
     except ValueError as error:
         raise Refused(f"{paths[1]} cannot be read: {error}") from error
-    shut = bool(_open_to_others(home, paths[2])) if dry else _shut(home, paths[2])
-    return Made(*paths, ends, shut)
     if ENCRYPTED in paths[2].read_bytes():
         raise Refused(f"{paths[2]} is encrypted, and QEMU is told no password: put the key there without one")
+    shut = bool(_open_to_others(home, paths[2])) if dry else _shut(home, paths[2])
+    return Made(*paths, ends, shut)
 
 
 def _paths(home: Path, host: str) -> tuple[Path, Path, Path]:

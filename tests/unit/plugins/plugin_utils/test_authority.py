@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -352,3 +353,14 @@ def test_two_hosts_of_one_authority_hear_each_other_and_nobody_else(tmp_path: Pa
     assert talk(ours[1], ours[0], "127.0.0.1") == "heard"
     assert talk(ours[1], stranger, "127.0.0.1") != "heard"
     assert talk(ours[0], ours[1], "127.0.0.1") != "heard"  # kvm1's, which is for another address
+
+
+def test_an_older_cryptography_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Before 40 it cannot say whether a certificate is of an authority: the first deploy would be the last."""
+    monkeypatch.setattr(authority.x509, "Certificate", type("Certificate", (), {}))
+    spec = importlib.util.find_spec(authority.__name__)
+    older = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(older)
+    with pytest.raises(older.Refused, match="no cryptography 40 or later"):
+        older.certify(str(tmp_path), "kvm1", "10.0.0.1", 730, 60)
+    assert not list(tmp_path.iterdir())
