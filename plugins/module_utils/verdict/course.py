@@ -12,12 +12,13 @@ from types import MappingProxyType
 from ..lockstep import states
 from ..observation.seen import Observation
 from ..record.pair import OFF, REQUIRED
-from . import guest
+from . import guest, preflight
 from .copies import given_away, guests_host
 from .hanging import hangs
 from .pair import deserted, pair, phase
 from .problem import Problem
 from .requirements.encryption import Encryption, keeps_apart
+from .requirements.row import problems
 from .vhost import Vhost
 
 FINISH = "finish"  # see a failover to the holder that was begun to its end
@@ -171,12 +172,17 @@ def _keeps_together(case: Case) -> list[Problem]:
     """
     if case.standby is None or not _known(case) or pair(case.holder, case.standby).phase != "protected":
         return []
-    formed, wanted = case.holder.record.tls != OFF, case.chosen.tls != OFF
-    if case.playbook == "drill":
-        return keeps_apart(case.holder, case.standby, needed=wanted)
-    if case.playbook not in ("switchover", "unprotect") or not _moves(case):
+    moves = case.playbook in ("switchover", "unprotect") and _moves(case)
+    if not moves and case.playbook != "drill":
         return []
-    return keeps_apart(case.holder, case.standby, needed=formed or (wanted and case.playbook == "switchover"))
+    said = moves and case.holder.record.tls != OFF
+    if case.playbook == "unprotect":  # nothing is formed after it
+        return keeps_apart(case.holder, case.standby, needed=said)
+    runs_on, anew = (case.standby, case.holder) if moves else (case.holder, case.standby)
+    return [
+        *keeps_apart(case.holder, case.standby, needed=said or case.chosen.tls != OFF),
+        *problems(preflight.of_next(case.chosen.tls, runs_on, anew)),
+    ]
 
 
 def _is_not_to_be_parted(case: Case) -> bool:

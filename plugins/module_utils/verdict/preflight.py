@@ -9,6 +9,7 @@ plan refuses with the rows that are wrong, ``colo_info`` returns all of them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -31,6 +32,17 @@ def of_host(host: Host, directory: str, *, dry: bool = False) -> list[Requiremen
         *start_hook(host, dry=dry),
         *hosts.shutdown(host, dry=dry),
     ]
+
+
+def of_next(tls: str, holder: Observation, standby: Observation) -> list[Requirement]:
+    """What may have changed while a pair is up, and would keep its hosts from forming another, with this ``tls``.
+
+    ``holder`` is the host on which the guest will run on; the QEMU of the ``standby`` will be one of today's binary.
+    Certificates are asked for on their own: encryption.keeps_apart.
+    """
+    anew = replace(standby, monitor=None)
+    hosts_alone = [row for one in (holder, anew) for row in of_host(one.host, os.path.dirname(one.directory or ""))]
+    return [*hosts_alone, *hosts.same_versions(holder, anew), *encryption.withholding(tls, holder, anew)]
 
 
 def of_pair(wanted: Wanted, holder: Observation, standby: Observation, *, strict: bool = True) -> list[Requirement]:
