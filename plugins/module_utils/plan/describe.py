@@ -43,8 +43,9 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
     after = xml.protect(domain.inactive_xml, record)
     settled = reading.read_record(after)
     steps = [*_make_directory(wanted, seen, images.home(wanted.directory, domain.uuid)), *_define(domain, after)]
-    if domain.live_record != settled:
-        steps.append(_live_record(domain, settled))
+    # What a QEMU was told of TLS stays written in it until that is taken out.
+    if domain.live_record != settled and not (states.is_up(seen) and states.of_other_tls(domain, settled)):
+        steps.append(live_record(domain, settled))
     if domain.autostart:
         steps.append(_autostart(domain, on=False))
     marker = _marker(domain.uuid, settled)
@@ -71,7 +72,7 @@ def _primary_record(wanted: Wanted, seen: Observation, peer: Observation) -> Rec
         autostart_before=old.autostart_before if old else domain.autostart,
         checkpoint_delay=wanted.checkpoint_delay,
         uncompared=uncompared.treatment(wanted.uncompared),
-        **_encryption(encryption.chosen(wanted, seen)),
+        **_encryption(encryption.chosen(wanted, seen, peer)),
     )
 
 
@@ -232,7 +233,7 @@ def _plain_primary(seen: Observation) -> Plan:
     after = xml.unprotect(domain.inactive_xml)
     steps = [*let_pass(seen), *_define(domain, after)]
     if domain.live_record:
-        steps.append(_live_record(domain, None))
+        steps.append(live_record(domain, None))
     if record.autostart_before and not domain.autostart:
         steps.append(_autostart(domain, on=True))
     steps += _remove_home(seen, ())
@@ -278,13 +279,14 @@ def _redefine_standby(domain: Domain, after: str, settled: Record) -> list[Step]
     steps = _define(domain, after)
     # What a QEMU was told of TLS stays written in it: it is of no use once another is wanted.
     if domain.active and domain.live_record != settled and not states.of_other_tls(domain, settled):
-        steps.append(_live_record(domain, settled))
+        steps.append(live_record(domain, settled))
     if domain.autostart:
         steps.append(_autostart(domain, on=False))
     return steps
 
 
-def _live_record(domain: Domain, record: Record | None) -> Step:
+def live_record(domain: Domain, record: Record | None) -> Step:
+    """Write the record in the running domain, or remove it there."""
     text = xml.with_metadata_element(record) if record else None
     title = f"{'write' if record else 'remove'} the record in the running domain {domain.name}"
     return Step(title, "record", {"xml": text, "live": True})

@@ -17,6 +17,7 @@ from ..verdict.problem import Problem, refuse_if
 from ..verdict.requirements.domain import running
 from ..verdict.requirements.link import channels_in_use
 from ..verdict.requirements.row import problems
+from .describe import live_record
 from .parts import barrier, entry, layers
 from .parts.undo import undo
 from .plan import Plan
@@ -34,9 +35,9 @@ def primary(wanted: Wanted, seen: Observation, peer: Observation) -> Plan:
         return _keep(seen) if kept else _begin_again(seen)
     if not all(states.consistent(monitor, disk.target) for disk in seen.record.disks) or _stranded(seen):
         return _begin_again(seen)
-    if shown.outdated(seen) and not shown.under_way(seen):  # as are the sockets that were made with them
+    if _is_secured_otherwise(seen) and not shown.under_way(seen):  # as are the sockets that were made with it
         return _begin_again(seen)
-    steps = [*_listeners(seen), *_connected(seen), *_quorums(seen), *entry.sync(wanted, seen, peer)]
+    steps = [*_noted_tls(seen), *_listeners(seen), *_connected(seen), *_quorums(seen), *entry.sync(wanted, seen, peer)]
     # What is said in lockstep has to be held back, so what cannot be is no longer said when that begins.
     steps += [*barrier.keep_back(seen), *entry.enter(seen, entry.differing(wanted, seen, peer))]
     return Plan(tuple(steps), seen)
@@ -47,6 +48,16 @@ def _begin_again(seen: Observation) -> Plan:
     plan = undo(seen)
     *before, last = plan.steps
     return replace(plan, steps=(*before, replace(last, pivot=True)))
+
+
+def _is_secured_otherwise(seen: Observation) -> bool:
+    """Whether what is in this QEMU has another certificate than it would be given now, or other TLS."""
+    return shown.outdated(seen) or (states.is_up(seen) and states.of_other_tls(seen.domain, seen.record))
+
+
+def _noted_tls(seen: Observation) -> list[Step]:
+    """Write down which TLS this QEMU is told of from now on."""
+    return [live_record(seen.domain, seen.record)] if states.of_other_tls(seen.domain, seen.record) else []
 
 
 def _primary_problems(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Problem]:

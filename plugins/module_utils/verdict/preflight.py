@@ -80,7 +80,7 @@ def _between(wanted: Wanted, holder: Observation, standby: Observation, *, stric
         *link.latency(holder, standby),
         *link.large_packets(holder, standby),
     ]
-    needed = encryption.needed(wanted, holder)
+    needed = encryption.needed(wanted, holder, standby)
     rows += [*encryption.encryption(wanted, holder, standby), *encryption.same_authority(here, there, needed=needed)]
     for host, address in ((here, wanted.address), (there, wanted.peer_address)):
         rows += [*link.address(host, address, strict=strict), *link.link_speed(host, address)]

@@ -13,6 +13,7 @@ from ...observation.seen import Host, Observation
 from ...record import identity
 from ...record.pair import OFF, REQUIRED, TLS
 from ...record.wanted import Wanted
+from .. import shown
 from ..problem import Problem
 from .row import WRONG, Requirement, Row, problems
 
@@ -37,7 +38,7 @@ def of_pair(wanted: Wanted, holder: Observation, standby: Observation | None, ro
 
     ``rows``: all requirements of the pair as they stand; those that are not met keep it from that as well.
     """
-    if standby is None or not _is_up(holder) or TLS.index(holder.record.tls) <= TLS.index(wanted.tls):
+    if standby is None or not _is_kept(holder, standby) or TLS.index(holder.record.tls) <= TLS.index(wanted.tls):
         return Encryption(False, ())
     here, there = holder.host, standby.host
     rows = [
@@ -50,19 +51,19 @@ def of_pair(wanted: Wanted, holder: Observation, standby: Observation | None, ro
     return Encryption(True, tuple(problems(row for row in rows if row.state == WRONG)))
 
 
-def chosen(wanted: Wanted, holder: Observation) -> str:
-    """Which channels have TLS, or will: a pair that is up stays as it was formed, since QEMU cannot be told anew."""
-    return holder.record.tls if _is_up(holder) else wanted.tls
+def chosen(wanted: Wanted, holder: Observation, standby: Observation) -> str:
+    """Which channels have TLS, or will: with a standby it stays as it was formed, since QEMU cannot be told anew."""
+    return holder.record.tls if _is_kept(holder, standby) else wanted.tls
 
 
 def encryption(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
     """TLS on every channel; a note where that is not so by choice, or by an earlier one."""
-    row, tls = Row("encryption", None, "TLS on every channel"), chosen(wanted, holder)
+    row, tls = Row("encryption", None, "TLS on every channel"), chosen(wanted, holder, standby)
     if tls != REQUIRED:
         clear, formed = (IN_CLEAR if tls == OFF else PROXY_IN_CLEAR), TLS.index(tls) > TLS.index(wanted.tls)
         whose = f"the pair was formed with colo_tls {tls}" if formed else f"colo_tls is {tls}"
         row.note(f"{whose}: {clear}", RENEW if formed else "Let nobody else into that network")
-    if _is_up(holder):
+    if _is_kept(holder, standby):
         return row.found("TLS")
     return withholding(tls, holder, standby) or row.found("TLS")
 
@@ -84,9 +85,9 @@ def withholding(tls: str, holder: Observation, standby: Observation) -> list[Req
     return row.rows
 
 
-def needed(wanted: Wanted, holder: Observation) -> bool:
+def needed(wanted: Wanted, holder: Observation, standby: Observation) -> bool:
     """Whether any channel has credentials, or will."""
-    return chosen(wanted, holder) != OFF
+    return chosen(wanted, holder, standby) != OFF
 
 
 def keeps_apart(holder: Observation, standby: Observation, *, needed: bool) -> list[Problem]:
@@ -103,8 +104,15 @@ def keeps_apart(holder: Observation, standby: Observation, *, needed: bool) -> l
     return list(problems(rows))
 
 
-def _is_up(holder: Observation) -> bool:
-    return holder.record is not None and states.is_up(holder)
+def _is_kept(holder: Observation, standby: Observation) -> bool:
+    """Whether something of the pair is in the guest's QEMU that is not begun anew: it has a standby, or had one.
+
+    What a run has left there that was cut off before is taken out, with whatever TLS it was.
+    """
+    if holder.record is None or not states.is_up(holder):
+        return False
+    copied = holder.monitor.migration.status == "colo" or shown.under_way(holder)
+    return copied or (standby.domain is not None and standby.domain.active)
 
 
 def certificate(host: Host, address: str | None, *, needed: bool, dry: bool = False) -> list[Requirement]:

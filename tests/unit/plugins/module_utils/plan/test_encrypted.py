@@ -115,6 +115,43 @@ def test_a_standby_that_listens_with_other_tls_than_is_wanted_by_now_is_begun_an
     assert not listen.secondary(wish, again, primary).changes
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["one-parked-primary", "parked-primary", "half-in-primary", "attached-stopped-primary", "quorum-in-primary",
+     "connected-primary"],
+)  # fmt: skip
+@pytest.mark.parametrize(("formed", "wanted"), [(OFF, REQUIRED), (EXCEPT_PROXY, REQUIRED), (REQUIRED, OFF)])
+def test_what_a_run_left_without_a_standby_is_begun_anew_with_what_is_wanted(
+    name: str, formed: str, wanted: str
+) -> None:
+    """A full copy follows anyway. The guest goes on before anything is told of other TLS."""
+    seen, off, listens = with_tls(name, formed), with_tls("described-secondary", formed), "listening-secondary"
+    wish = replace(WANTED, tls=wanted)
+    described = describe.primary(wish, seen, off).after
+    there = describe.secondary(replace(wish, address="10.77.0.2", peer_address="10.77.0.1"), off, described).after
+    assert (described.record.tls, there.record.tls, described.domain.live_record.tls) == (wanted, wanted, formed)
+    again = protect.primary(wish, described, with_tls(listens, wanted))
+    assert again.steps[-1].pivot
+    alone = again.after
+    assert (states.is_up(alone), alone.monitor.running) == (False, True)
+    plan = protect.primary(wish, alone, with_tls(listens, wanted))
+    assert plan.steps[0].action == "record"
+    assert plan.after.domain.live_record.tls == wanted
+    assert not encryption.of_pair(replace(wish, tls=OFF), seen, off, []).in_clear
+
+
+@pytest.mark.parametrize(
+    ("name", "standby"),
+    [("connected-primary", "listening-secondary"), ("syncing-primary", "described-secondary"),
+     ("migrating-primary", "described-secondary"), ("protected-primary", "described-secondary")],
+)  # fmt: skip
+def test_what_has_a_standby_or_is_being_copied_stays_as_it_was_formed(name: str, standby: str) -> None:
+    seen, there = with_tls(name, OFF), with_tls(standby, OFF)
+    wish = replace(WANTED, tls=REQUIRED)
+    assert encryption.chosen(wish, seen, there) == OFF
+    assert encryption.of_pair(wish, seen, there, []).in_clear
+
+
 @pytest.mark.parametrize("wanted", [REQUIRED, EXCEPT_PROXY, OFF])
 @pytest.mark.parametrize("said", [REQUIRED, EXCEPT_PROXY, OFF])
 @pytest.mark.parametrize("before", [None, REQUIRED, EXCEPT_PROXY, OFF])
