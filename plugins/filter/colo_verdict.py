@@ -93,9 +93,9 @@ _value:
     - V(failover), one host answers and the other does not.
     - V(start) and V(unprotect), the domain is started, or made an ordinary one.
     - To be told, C(verdict) as that of M(lockstep.colo.colo_info); C(answered) and C(silent), the hosts of which there
-      is an observation, the holder first, and those of which there is none; C(uuid) of the domain, C(roles) by host,
-      C(guarded), the hosts whose watchers are told to guard it, C(disks), and C(generation) of the newest copy. What is
-      not known is V(unknown) or null.
+      is an observation, the holder first, and those of which there is none; C(unclear), of these those that answered;
+      C(uuid) of the domain, C(roles) by host, C(guarded), the hosts whose watchers are told to guard it, C(disks), and
+      C(generation) of the newest copy. What is not known is V(unknown) or null.
   type: dict
 """
 
@@ -134,8 +134,9 @@ def colo_verdict(
     if judge:
         verdict = pair.held_against(verdict, judge, _said(given.mapping(data.get(judge))))
     record, seen = newest.record if newest else None, dict(zip(names, (one, other), strict=True))
+    unclear = tuple(name for name, half in seen.items() if half is None and _answered(given.mapping(data.get(name))))
     return {
-        **to_data(course(playbook, names, (one, other), held, wishes)),
+        **to_data(course(playbook, names, (one, other), held, wishes, unclear)),
         "verdict": to_data(verdict),
         "uuid": next((half.domain.uuid for half in seen.values() if half and half.domain), None),
         "guarded": [name for name, half in seen.items() if _guarded(half)],
@@ -143,6 +144,11 @@ def colo_verdict(
         "disks": [disk.target for disk in record.disks] if record else [],
         "generation": record.generation if record else None,
     }
+
+
+def _answered(result: Mapping[str, Any]) -> bool:
+    """Whether a host of which nothing was seen has said so itself: a module's failure, and no silence, has its name."""
+    return bool(result.get("failed")) and not result.get("unreachable") and bool(result.get("host"))
 
 
 def _held(result: Mapping[str, Any]) -> Held | None:

@@ -122,6 +122,15 @@ def test_a_lost_host_of_no_part_in_the_pair_is_refused_before_the_fence(tmp_path
     assert not (tmp_path / "fenced").exists(), said
 
 
+def test_a_host_that_answers_without_libvirt_is_not_taken_for_lost(tmp_path):
+    bed = Bed(tmp_path)
+    code, said = bed.play("failover")
+    assert code, said
+    assert f"kvm1 answers, and could not be looked at ({LACKS['msg']}" in said
+    assert "Name it with -e colo_lost=HOST" in said
+    assert not (tmp_path / "fenced").exists(), said
+
+
 def test_names_may_be_templates(tmp_path):
     bed = Bed(tmp_path, colo_primary="{{ groups.kvm[0] }}", colo_secondary="{{ groups.kvm[1] }}")
     code, said = bed.play("status")

@@ -45,7 +45,8 @@ EXEMPT = {
     "{{ colo_hold | default(false) and item == colo_secondary and colo_observed.preflight is defined }}": "whether the "
     "other host was asked for what it meets, not what it said",
     "colo_seen[colo_to].advice | length > 0": "what is told, where there is something",
-    "{{ 'Neither host answers' if colo_verdict.silent else 'Both hosts answer' }}": "why it is refused, where it is",
+    "{{ colo_unseen if colo_verdict.unclear else 'Neither host answers' if colo_verdict.silent "
+    "else 'Both hosts answer' }}": "why it is refused, where it is",
     "colo_status.protected is true": "what a look comes to, for whoever called it",
     "colo_asked.verdict is defined": "whether a host came to a verdict, not which",
     "colo_judged.verdict is not defined": "the same",

@@ -91,8 +91,9 @@ class Course:
     """``holder`` is the host whose copy is the guest's, or would be the one that the other's is made from.
 
     ``standby`` is the other. ``next`` is what the playbook does now, in its order: words of COURSES. ``answered`` are
-    those of the two of which something was seen, the holder first, and ``silent`` the others. ``kept_by``: where the
-    pair is not to be taken apart, why it could not be formed again.
+    those of the two of which something was seen, the holder first, and ``silent`` the others; ``unclear``, of these
+    those that answered all the same. ``kept_by``: where the pair is not to be taken apart, why it could not be formed
+    again.
     """
 
     holder: str
@@ -101,6 +102,7 @@ class Course:
     answered: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
     kept_by: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Case:
     standby: Observation | None
     held: Held | None = None
     chosen: Chosen = NOTHING
+    unclear: tuple[str, ...] = ()  # hosts that answered, and could not be looked at
 
 
 def course(
@@ -121,18 +124,20 @@ def course(
     seen: tuple[Observation | None, Observation | None],
     held: tuple[Held | None, Held | None] = (None, None),
     chosen: Chosen = NOTHING,
+    unclear: tuple[str, ...] = (),
 ) -> Course:
     """Of the two hosts of a pair, by their ``names``: what was seen of each, and what it said of both together.
 
-    Of that the standby's host counts. None stands for what was not seen. ``playbook`` is one of COURSES.
+    Of that the standby's host counts. None stands for what was not seen. ``playbook`` is one of COURSES. ``unclear``
+    are hosts of which nothing was seen, though they answered: nobody takes one for lost unasked.
     """
     here = guests_host(*seen)
     there = 1 - here
-    case = Case(playbook, (names[here], names[there]), seen[here], seen[there], held[there], chosen)
+    case = Case(playbook, (names[here], names[there]), seen[here], seen[there], held[there], chosen, unclear)
     answered = tuple(names[which] for which in (here, there) if seen[which] is not None)
     silent = tuple(name for name in case.names if name not in answered)
     words = tuple(word for word in COURSES[playbook] if _IS_NEXT[word](case))
-    return Course(*case.names, words, answered, silent, tuple(map(str, _keeps_together(case))))
+    return Course(*case.names, words, answered, silent, tuple(map(str, _keeps_together(case))), unclear)
 
 
 def _always(_case: Case) -> bool:
@@ -256,7 +261,7 @@ def _lacks_passwords(case: Case) -> bool:
 
 def _one_is_lost(case: Case) -> bool:
     """Which of two is to be given up, where both answer or neither, is not for a playbook to guess."""
-    return (case.holder is None) != (case.standby is None)
+    return (case.holder is None) != (case.standby is None) and not case.unclear
 
 
 _IS_NEXT: Mapping[str, Callable[[Case], bool]] = MappingProxyType(

@@ -191,6 +191,8 @@ def test_one_host_is_lost_where_the_other_answers() -> None:
     here, there = recorded("protected-primary"), recorded("protected-secondary")
     assert of(here, None, "failover").next == of(None, there, "failover").next == ("failover",)
     assert of(here, there, "failover").next == of(None, None, "failover").next == ()
+    unclear = course("failover", ("kvm1", "kvm2"), (None, there), unclear=("kvm1",))
+    assert unclear.next == (), "a host that answers is taken for lost"
 
 
 @pytest.mark.parametrize("playbook", ["deploy", "switchover"])
