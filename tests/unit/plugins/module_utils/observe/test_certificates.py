@@ -142,7 +142,7 @@ def test_of_several_authorities_each_is_known_and_none_may_have_ended(tmp_path: 
     assert (seen.authorities[1:], len(seen.authorities)) == (alone.authorities, 2)
     late = certificate(installed(tmp_path, ROOT, issue("kvm1", ROOT), others=(ended,)))
     assert late.ends < NOW.timestamp() < seen.ends
-    none = certificate(installed(tmp_path, ROOT, issue("kvm1", ROOT), others=(issue("kvm9", ROOT),)))
+    none = certificate(installed(tmp_path, issue("kvm9", ROOT), issue("kvm1", ROOT), others=(ROOT,)))
     assert none.problem == f"{tmp_path}/ca-cert.pem is no certificate of an authority"
 
 
