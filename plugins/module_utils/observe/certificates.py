@@ -102,7 +102,8 @@ def _parsed(der: bytes) -> _Certificate:
 
 def _extensions(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Each by its name, with what it says."""
-    for _whole, extension in _elements(next(_elements(content))[1]):
+    (_whole, extensions), *_rest = _elements(content)
+    for _whole, extension in _elements(extensions):
         name, *_critical, value = _elements(extension)
         yield name[0], value[1]
 

@@ -263,7 +263,7 @@ def expendable(seen: Observation, peer: Observation | None) -> Plan:
     refuse_if([*halves.role_problems(seen, "secondary"), *_last_copy_problems(seen, peer)])
     if peer is None or not copies.runs_a_guest(peer) or peer.record is None or peer.record.role != "primary":
         return Plan(tuple(_unfinished(seen)), seen)
-    absent(peer, seen)  # refuses what would keep the guest from being freed
+    absent(seen=peer, peer=seen)  # refuses what would keep the guest from being freed
     end = [] if seen.monitor else end_standby(seen)
     return Plan((*end, *_unfinished(effects.fold(seen, end))), seen)
 

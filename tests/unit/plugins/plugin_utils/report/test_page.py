@@ -129,7 +129,7 @@ def test_the_top_says_the_command_to_run_next_and_only_as_the_pair_is_now() -> N
     said = words(rendered({**cases.DEPLOY, "runbook": "status", "after": after, "inventory": ["hosts.yml"]}))
     fence = "Take the power from kvm1, and see that it has none."
     line = "ansible-playbook -i hosts.yml lockstep.colo.failover --limit web1 -e colo_lost=kvm1"
-    assert f"Next: {fence} {line} -e colo_fence_confirmed=kvm1" in said.split("What was done")[0]
+    assert f"Next: {fence} {line} -e colo_fence_confirmed=kvm1" in said.partition("What was done")[0]
     assert said.count("Next: ") == 1
     assert "Next: " not in words(rendered(cases.DEPLOY)), "it was unprotected, and is protected now"
 
