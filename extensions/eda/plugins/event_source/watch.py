@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
+import math
 import re
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +26,12 @@ description:
   - The metrics are those of C(lockstep-colo-watch.service), at C(colo_metrics_listen) of the role
     P(lockstep.colo.host#role), or those of a node_exporter that reads its C(colo_metrics_directory).
   - It decides nothing. What an event leads to is a rule's business, and what can be done then is the playbook's.
+  - A host is believed about its own pairs alone. There are events of a pair once two of O(hosts) have told of it, each
+    with the other as its peer, and from then on no third host is heard about it; and of one that is in O(names), of
+    which any host's word suffices until then. So name a pair there that one host alone may tell of at the beginning.
+  - A pair that is not in O(names) has to have a name of letters, digits and C(._-), no pattern, and not C(all). Two
+    hosts that were both taken over can still name another host or a group of the inventory. Of what a host tells, no
+    other text is in an event.
   - An event has C(pair), the domain's name; C(phase) and C(before), as the host that has the guest tells it now and
     told it before (V("") at first; V(unknown) where no host tells anything, and V(degraded) rather than V(protected)
     where one is silent); C(holder), that host, by its own word, or null; C(generation) of its copy; C(automation),
@@ -44,7 +54,9 @@ options:
     type: float
     default: 20
   names:
-    description: Names of pairs in the inventory, by the domain's name; where it is not there it is the domain's.
+    description:
+      - Names of pairs in the inventory, by the domain's name; where it is not there it is the domain's. Of a pair that
+        is there, one host's word suffices.
     type: dict
     default: {}
 """
@@ -59,8 +71,13 @@ EXAMPLES = r"""
 PREFIX = "lockstep_colo_"
 WRITTEN = "written_timestamp_seconds"
 MOST = 4 << 20  # bytes that are read of one answer
+LONGEST = 4096  # characters of one line
+PHASES = frozenset(
+    ("unprotected", "listening", "syncing", "protected", "stalled", "degraded", "failed_over", "powered_off", "stale")
+)
 _SAMPLE = re.compile(rf"{PREFIX}(\w+)(?:{{(.*)}})? (\S+)(?: \d+)?")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(r'(?<!\w)(\w+)="((?:[^"\\]|\\.)*)"')  # it begins at words alone, which are many in a bad line
+_NAME = re.compile(r"(?!(?:all|ungrouped)$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # that limits a playbook to what has it
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -105,13 +122,17 @@ class Host:
 def samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
     """(name without our prefix, labels, value) of each of our samples in Prometheus' text format; of no other."""
     for line in text.splitlines():
-        found = _SAMPLE.fullmatch(line.strip())
-        if found:
+        found = _SAMPLE.fullmatch(line.strip()) if len(line) <= LONGEST else None
+        if found and math.isfinite(number := _number(found[3])):
             labels = {name: _ESCAPED.sub(_unescaped, value) for name, value in _LABEL.findall(found[2] or "")}
-            try:
-                yield found[1], labels, float(found[3])
-            except ValueError:
-                continue
+            yield found[1], labels, number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _unescaped(found: re.Match[str]) -> str:
@@ -130,8 +151,8 @@ def parse(text: str) -> tuple[float | None, dict[str, Half]]:
         elif name == "half" and value == 1:
             roles[domain] = labels.get("role", ""), labels.get("peer", "")
         elif name == "phase":
-            if value == 1:
-                phases[domain] = labels.get("phase", "unknown")
+            if value == 1 and labels.get("phase") in PHASES:
+                phases[domain] = labels["phase"]
         else:
             values.setdefault(domain, {})[name] = value
     halves = {
@@ -141,20 +162,31 @@ def parse(text: str) -> tuple[float | None, dict[str, Half]]:
     return written, halves
 
 
-def pairs(hosts: Mapping[str, Host], now: float, silent_after: float) -> dict[str, dict[str, Any]]:
-    """Each pair as it stands, by the domain's name: what an event tells, but for what was before."""
-    return {domain: _pair(domain, hosts, now, silent_after) for domain in sorted(_domains(hosts))}
+def _halves(hosts: Mapping[str, Host]) -> dict[str, dict[str, Half]]:
+    """What each host tells of a pair, by the domain's name."""
+    found: dict[str, dict[str, Half]] = {}
+    for name, host in hosts.items():
+        for domain, half in host.halves.items():
+            found.setdefault(domain, {})[name] = half
+    return found
 
 
-def _domains(hosts: Mapping[str, Host]) -> set[str]:
-    return {domain for host in hosts.values() for domain in host.halves}
+def _mutual(told: Mapping[str, Half]) -> list[tuple[str, ...]]:
+    """Two hosts each that tell of each other as the peer."""
+    found = {
+        tuple(sorted((name, half.peer)))
+        for name, half in told.items()
+        if half.peer != name and half.peer in told and told[half.peer].peer == name
+    }
+    return sorted(found)
 
 
-def _pair(domain: str, hosts: Mapping[str, Host], now: float, silent_after: float) -> dict[str, Any]:
-    known = {name: host.halves[domain] for name, host in hosts.items() if domain in host.halves}
-    answering = {name: half for name, half in known.items() if hosts[name].answers(now, silent_after)}
-    members = sorted({*known, *(half.peer for half in known.values() if half.peer)})
-    silent = [name for name in members if name not in hosts or not hosts[name].answers(now, silent_after)]
+def _pair(
+    domain: str, members: tuple[str, ...], known: Mapping[str, Half], answers: Mapping[str, bool]
+) -> dict[str, Any]:
+    """A pair of these hosts as it stands: what an event tells, but for what was before."""
+    answering = {name: half for name, half in known.items() if answers[name]}
+    silent = [name for name in members if not answers[name]]
     # That the other has a newer copy a host knows from the other's watcher; until it has heard that, both may say so.
     holders = [name for name, half in answering.items() if half.values.get("holder")]
     holder = max(holders, key=lambda name: answering[name].generation, default=None)
@@ -165,9 +197,9 @@ def _pair(domain: str, hosts: Mapping[str, Host], now: float, silent_after: floa
         "holder": holder,
         "generation": teller.generation if teller else None,
         "automation": bool(teller and teller.values.get("automation")),
-        "hosts": members,
+        "hosts": list(members),
         "silent": silent,
-        "all_answer": not silent,
+        "all_answer": len(members) > 1 and not silent,
         "failover_milliseconds": teller.values.get("failover_milliseconds") if teller else None,
     }
 
@@ -187,6 +219,7 @@ class Watch:
         self.interval, self.silent_after = float(args.get("interval", 5)), float(args.get("silent_after", 20))
         self._names = args.get("names") or {}
         self._hosts = {name: Host() for name in self.urls}
+        self._members: dict[str, tuple[str, ...]] = {}  # by the domain's name, the two that have told of each other
         self._sent: dict[str, dict[str, Any]] = {}
 
     def hear(self, name: str, text: str, now: float) -> None:
@@ -196,7 +229,7 @@ class Watch:
     def events(self, now: float) -> list[dict[str, Any]]:
         """What has changed since this was last asked. Until each host was asked twice it says nothing of a pair."""
         found = []
-        for domain, known in pairs(self._hosts, now, self.silent_after).items():
+        for domain, known in self._pairs(now):
             before = self._sent.get(domain)
             if known != before:
                 self._sent[domain] = known
@@ -204,30 +237,65 @@ class Watch:
                 found.append({**known, "before": before["phase"] if before else "", "meta": meta})
         return found
 
+    def _pairs(self, now: float) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each pair as it stands, by the domain's name."""
+        answers = {name: host.answers(now, self.silent_after) for name, host in self._hosts.items()}
+        for domain, told in sorted(_halves(self._hosts).items()):
+            members = self._believed(domain, told)
+            known = {name: told[name] for name in members if name in told}
+            if known:
+                yield domain, _pair(domain, members, known, answers)
+
+    def _believed(self, domain: str, told: Mapping[str, Half]) -> tuple[str, ...]:
+        """The hosts of a pair, of which no other is heard about it; none of what is no pair as far as anybody knows."""
+        if domain not in self._names and not _NAME.fullmatch(domain):
+            return ()
+        mutual = _mutual(told)
+        if mutual and self._members.get(domain) not in mutual:
+            self._members[domain] = mutual[0]
+        if domain in self._members or domain not in self._names:
+            return self._members.get(domain, ())
+        return tuple(sorted({*told, *(half.peer for half in told.values() if half.peer in self._hosts)}))
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """A host is asked at its own URL, and does not choose another."""
+
+    def redirect_request(self, *_asked: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_Straight)
+
 
 def fetch(url: str, timeout: float) -> str:
     """The text at this URL; OSError (of which urllib's errors are some) or ValueError where there is none."""
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url} is no http:// or https://")
-    with urllib.request.urlopen(url, timeout=timeout) as answer:
+    with _OPENER.open(url, timeout=timeout) as answer:
         return answer.read(MOST).decode("utf-8", "replace")
 
 
 async def main(queue: asyncio.Queue, args: dict[str, Any]) -> None:
-    """Ask all hosts in each round, and send what has changed."""
+    """Ask all hosts in each round, and send what has changed.
+
+    Each has a thread of its own, in which its answer is read as well: one that takes its time keeps no other waiting.
+    """
     watch = Watch(args)
 
-    async def ask(name: str) -> None:
-        try:
-            text = await asyncio.to_thread(fetch, watch.urls[name], watch.interval)
-        except (OSError, ValueError):  # that it does not answer is what it tells
-            return
-        watch.hear(name, text, time.monotonic())
+    def ask(name: str) -> None:
+        # That it does not answer is what it tells.
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+            watch.hear(name, fetch(watch.urls[name], watch.interval), time.monotonic())
 
+    threads, asked = ThreadPoolExecutor(len(watch.urls)), {}
     rounds = 0
     while True:
         began = time.monotonic()
-        await asyncio.gather(*map(ask, watch.urls))
+        for name in watch.urls:
+            if name not in asked or asked[name].done():
+                asked[name] = asyncio.get_running_loop().run_in_executor(threads, ask, name)
+        await asyncio.wait(asked.values(), timeout=watch.interval)
         rounds += 1
         if rounds > 1:
             for event in watch.events(time.monotonic()):

@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
+import socket
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,8 +62,22 @@ def told(record: Any, half: Half, clock: float, domain: str = "web1", theirs: Ha
     return metrics.text([keeper], clock, 1795600000 + clock, 1827136000.0)
 
 
+def claimed(domain: str, peer: str, phase: str = "failed_over", generation: object = 1) -> Callable[[float], str]:
+    """What a host may say, at some moment, that is not what it should be."""
+    return lambda clock: (
+        f"lockstep_colo_written_timestamp_seconds {clock}\n"
+        f'lockstep_colo_half{{domain="{domain}",role="alone",peer="{peer}"}} 1\n'
+        f'lockstep_colo_phase{{domain="{domain}",phase="{phase}"}} 1\n'
+        f'lockstep_colo_holder{{domain="{domain}"}} 1\n'
+        f'lockstep_colo_generation{{domain="{domain}"}} {generation}\n'
+    )
+
+
 class Pair:
-    """Two hosts that are asked once a second. A host is what it tells, None for none, or a text of its own."""
+    """Two hosts that are asked once a second.
+
+    A host is what it tells, None for none, or a text of its own, which may be made of the time.
+    """
 
     def __init__(self, **args: Any) -> None:
         self.watch, self.now = watch.Watch({"hosts": URLS, "interval": 1, "silent_after": 4, **args}), 100.0
@@ -69,7 +87,9 @@ class Pair:
         for _second in range(count):
             self.now += 1
             for name, half in (("kvm1", one), ("kvm2", other)):
-                if half is not None:
+                if callable(half):
+                    self.watch.hear(name, half(self.now), self.now)
+                elif half is not None:
                     text = half if isinstance(half, str) else told(*half, clock=self.now)
                     self.watch.hear(name, text, self.now)
             found += self.watch.events(self.now)
@@ -107,8 +127,66 @@ def test_a_file_that_nobody_writes_any_more_is_no_answer() -> None:
 
 
 def test_a_host_that_was_never_heard_is_known_by_its_peer() -> None:
-    found = Pair().seconds(3, None, STANDBY)[-1]
+    found = Pair(names={"web1": "web1"}).seconds(3, None, STANDBY)[-1]
     assert (found["hosts"], found["silent"]) == (["kvm1", "kvm2"], ["kvm1"])
+
+
+def test_of_what_one_host_alone_tells_there_is_no_event() -> None:
+    pair = Pair()
+    assert pair.seconds(3, None, ALONE) == []
+    assert pair.seconds(3, claimed("web1", peer="nobody"), ALONE) == []
+    assert pair.seconds(3, claimed("web1", peer="kvm1"), None) == [], "a host is not its own peer"
+    assert [event["all_answer"] for event in pair.seconds(9, BACK, ALONE)] == [True]
+
+
+def test_of_a_pair_no_third_host_is_heard() -> None:
+    pair, third = Pair(hosts={**URLS, "kvm9": "http://kvm9/metrics"}), claimed("web1", "kvm1", generation=9)
+    pair.seconds(3, PRIMARY, STANDBY)
+    for _second in range(9):
+        pair.watch.hear("kvm9", third(pair.now), pair.now)
+        assert pair.seconds(1, PRIMARY, STANDBY) == []
+
+
+def test_a_host_that_names_no_peer_is_no_pair_that_answers() -> None:
+    found = Pair(names={"web1": "web1"}).seconds(3, None, claimed("web1", peer=""))[-1]
+    assert (found["phase"], found["hosts"], found["silent"]) == ("failed_over", ["kvm2"], [])
+    assert found["all_answer"] is False
+
+
+@pytest.mark.parametrize(
+    "domain", ["all", "ungrouped", "*", "~.*", "@/etc/shadow", "!web1", "kvm1,web2", "web[12]", "-v", ""]
+)
+def test_a_limit_is_one_name(domain: str) -> None:
+    both = [claimed(domain, peer) for peer in ("kvm2", "kvm1")]
+    assert Pair().seconds(3, *both) == []
+    assert Pair(names={domain: "web1"}).seconds(3, *both)[-1]["meta"] == {"hosts": ["web1"]}
+
+
+def test_no_text_of_a_hosts_is_in_an_event() -> None:
+    hostile = [claimed("web1", peer, phase="{{ lookup('pipe', 'id') }}") for peer in ("kvm2", "kvm1")]
+    found = Pair().seconds(3, *hostile)[-1]
+    assert (found["phase"], found["holder"]) == ("unknown", "kvm1")
+    assert set(PHASES) == watch.PHASES
+
+
+@pytest.mark.parametrize("number", ["NaN", "inf", "-Infinity", "1e999", "x"])
+def test_what_is_no_number_is_not_taken(number: str) -> None:
+    long = f'lockstep_colo_x{{a="{"b" * watch.LONGEST}"}} 1'
+    lines = f"lockstep_colo_generation {number}\n{long}\nlockstep_colo_holder 1"
+    assert list(watch.samples(lines)) == [("holder", {}, 1.0)]
+    found = Pair().seconds(3, claimed("web1", "kvm2", generation=number), claimed("web1", "kvm1", generation=number))[
+        -1
+    ]
+    assert (found["holder"], found["generation"]) == ("kvm1", 0)
+
+
+@pytest.mark.parametrize("line", ["x{%s} 1", 'x{%s="} 1', 'x{a="%s} 1'])
+@pytest.mark.parametrize("filled", ["a", 'a="', '\\"', "} "])
+def test_a_bad_answer_is_soon_read(line: str, filled: str) -> None:
+    long, many = (f"lockstep_colo_{line % (filled * count)}\n" for count in (1_000_000, 1200))
+    began = time.monotonic()
+    list(watch.samples(long + many * 1000))
+    assert time.monotonic() - began < 5
 
 
 def test_of_a_host_without_a_watcher_nothing_is_taken() -> None:
@@ -152,6 +230,65 @@ def test_it_asks_over_http_and_says_nothing_before_it_has_heard_twice() -> None:
             server.shutdown()
             server.server_close()
     assert (event["before"], event["phase"], event["all_answer"]) == ("", "failed_over", True)
+
+
+def served(answer: Callable[[socket.socket], None]) -> tuple[str, socket.socket]:
+    """The URL of a host that answers each connection so."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _address = listening.accept()
+                with connection:
+                    connection.recv(4096)
+                    answer(connection)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listening.getsockname()[1]}/metrics", listening
+
+
+def test_what_one_host_answers_ends_no_other() -> None:
+    """Garbage, another URL, and an answer that never comes to its end, beside a pair that goes on."""
+    ended, clock, asked_elsewhere = threading.Event(), iter(range(1000)), []
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+        while not ended.wait(0.05):
+            connection.sendall(b"x")
+
+    def sound(half: Any) -> Callable[[socket.socket], None]:
+        return lambda connection: connection.sendall(
+            b"HTTP/1.0 200 OK\r\n\r\n" + told(*half, clock=float(next(clock))).encode()
+        )
+
+    elsewhere, *others = served(lambda _connection: asked_elsewhere.append(True))
+    hosts = {
+        "kvm1": served(sound(BACK)),
+        "kvm2": served(sound(ALONE)),
+        "garbage": served(lambda connection: connection.sendall(b"\0garbage\n\n")),
+        "sends on": served(
+            lambda connection: connection.sendall(f"HTTP/1.0 302 Found\r\nLocation: {elsewhere}\r\n\r\n".encode())
+        ),
+        "drips": served(drip),
+    }
+    queue: asyncio.Queue = asyncio.Queue()
+
+    async def go() -> dict[str, Any]:
+        urls = {name: url for name, (url, _listening) in hosts.items()}
+        source = asyncio.create_task(watch.main(queue, {"hosts": urls, "interval": 0.2}))
+        while not (event := await asyncio.wait_for(queue.get(), 20))["all_answer"]:
+            pass
+        source.cancel()
+        return event
+
+    try:
+        event = asyncio.run(go())
+    finally:
+        ended.set()
+        for listening in [*others, *(listening for _url, listening in hosts.values())]:
+            listening.close()
+    assert (event["phase"], event["hosts"], asked_elsewhere) == ("failed_over", ["kvm1", "kvm2"], [])
 
 
 def test_it_takes_no_other_url() -> None:
