@@ -47,6 +47,9 @@ LONGEST = 4096  # characters of one text
 PACKAGE = ("name", "status", "source", "version")
 _PACKAGE_WORD = re.compile(r"[\w.+~:-]*", re.ASCII)
 _FILE = re.compile(r"[\w.-]+", re.ASCII)
+_ID = re.compile(r"[\w.-]*", re.ASCII)  # of os-release
+_IDS = re.compile(r"[\w. -]*", re.ASCII)
+_STATES = re.compile("[a-z0-9 -]*")  # of a unit, as systemctl has them, with a digest before them
 
 
 class Untold(ValueError):
@@ -119,23 +122,23 @@ _TOLD: dict[str, Callable[[Any], Any]] = {
     "distribution": _text,
     "firewalls": _list(_word(re.compile("firewalld|ufw"))),
     "guests_at_shutdown": _text,
-    "guests_enabled": _text,
+    "guests_enabled": _word(_STATES),
     "hook": _text,
     "hook_unread": _flag,
     "hooks": _text,
-    "like": _text,
+    "like": _word(_IDS),
     "nftables": _flag,
     "own_firewall": _flag,
     "packages": _list(_package),
     "peers": _list(_address),
     "pki": _files,
-    "release": _text,
+    "release": _word(_ID),
     "rules": _text,
     "rules_unread": _flag,
     "second_addresses": _list(_address),
-    "service": _text,
-    "socket": _text,
-    "table": _text,
+    "service": _word(_STATES),
+    "socket": _word(_STATES),
+    "table": _word(_STATES),
     "watch": _list(_text),
     "watcher": _flag,
     "written": _list(_text),

@@ -34,6 +34,9 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
         ("directory: [a]\n", "directory is something else than a short text"),
         ('release: "\\e[2J"\n', "release is something else than a short text"),
         ("release: " + "x" * 5000 + "\n", "release is something else than a short text"),
+        ("release: '(a+)+b'\n", "release is '(a+)+b'"),
+        ("like: 'debian {{ 1 }}'\n", "like is 'debian {{ 1 }}'"),
+        ("service: 'enabled active; reboot'\n", "service is 'enabled active; reboot'"),
         ("watch: {a: b}\n", "watch is no list"),
     ],
 )
