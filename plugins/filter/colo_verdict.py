@@ -94,8 +94,8 @@ _value:
     - V(start) and V(unprotect), the domain is started, or made an ordinary one.
     - To be told, C(verdict) as that of M(lockstep.colo.colo_info); C(answered) and C(silent), the hosts of which there
       is an observation, the holder first, and those of which there is none; C(unclear), of these those that answered;
-      C(uuid) of the domain, C(roles) by host, C(guarded), the hosts whose watchers are told to guard it, C(disks), and
-      C(generation) of the newest copy. What is not known is V(unknown) or null.
+      C(roles) by host, C(guarded), the hosts whose watchers are told to guard it, C(disks), and C(generation) of the
+      newest copy. What is not known is V(unknown) or null.
   type: dict
 """
 
@@ -138,7 +138,6 @@ def colo_verdict(
     return {
         **to_data(course(playbook, names, (one, other), held, wishes, unclear)),
         "verdict": to_data(verdict),
-        "uuid": next((half.domain.uuid for half in seen.values() if half and half.domain), None),
         "guarded": [name for name, half in seen.items() if _guarded(half)],
         "roles": {name: _role(half) for name, half in seen.items()},
         "disks": [disk.target for disk in record.disks] if record else [],

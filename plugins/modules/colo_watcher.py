@@ -16,17 +16,17 @@ author:
   - the lockstep.colo contributors (@lockstep)
 options:
   name:
-    description: Name of the libvirt domain, for messages.
+    description: Name of the libvirt domain on this host, whose UUID the file has as its name.
     type: str
     required: true
     aliases: [domain]
   host:
     description: Name of this host in the inventory, for messages.
     type: str
-  uuid:
-    description: UUID of the domain.
+  uri:
+    description: URI of this host's libvirt.
     type: str
-    required: true
+    default: qemu:///system
   guarded:
     description: Whether the watcher guards it.
     type: bool
@@ -52,7 +52,6 @@ EXAMPLES = r"""
   lockstep.colo.colo_watcher:
     name: web1
     host: kvm1
-    uuid: 6f9619ff-8b86-4d01-b42d-00cf4fc964ff
     guarded: true
   delegate_to: kvm1
 """
@@ -73,7 +72,7 @@ def main() -> None:
     options = {
         "name": modules.COMMON["name"],
         "host": modules.COMMON["host"],
-        "uuid": {"type": "str", "required": True},
+        "uri": modules.COMMON["uri"],
         "guarded": {"type": "bool", "required": True},
         "also": {"type": "list", "elements": "str", "default": []},
     }

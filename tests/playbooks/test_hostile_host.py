@@ -38,7 +38,7 @@ WATCHERS = """
   gather_facts: false
   tasks:
     - ansible.builtin.include_role: {name: lockstep.colo.pair, tasks_from: automation}
-      vars: {colo_uuid: 6f9619ff-8b86-4d01-b42d-00cf4fc964ff, colo_verdict: {guarded: [kvm2]}}
+      vars: {colo_verdict: {guarded: [kvm2]}}
     - ansible.builtin.assert: {that: colo_fence_command is not defined}
     - ansible.builtin.import_role: {name: lockstep.colo.report}
       vars: {colo_runbook: deploy, colo_lost: kvm1}

@@ -18,6 +18,7 @@ from jinja2 import nodes
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 FILES = sorted(ROLES.glob("*/tasks/**/*.yml"))
+BY_PATTERN = {"match", "search", "regex", "regex_search", "regex_findall", "regex_replace"}
 # What an observation and a verdict are made of, and what comes of holding one against what is wanted: to be told to
 # people, and by no role to be decided on.
 DECIDES = frozenset(
@@ -274,3 +275,42 @@ def test_the_directory_is_said_once_for_each_entry_of_a_role() -> None:
     said = {path.name: path.read_text(encoding="utf-8").count('directory: "{{ colo_directory }}"') for path in FILES}
     assert set(said.values()) <= {0, 1}
     assert sum(said.values()) < 10
+
+
+def made_of(pattern: nodes.Node) -> Iterator[nodes.Node]:
+    """What a text is put together from, but for what is written there and what no pattern is in."""
+    if isinstance(pattern, nodes.Concat):
+        for part in pattern.nodes:
+            yield from made_of(part)
+    elif not isinstance(pattern, nodes.Const) and not (
+        isinstance(pattern, nodes.Filter) and pattern.name == "regex_escape"
+    ):
+        yield pattern
+
+
+def patterns(text: str) -> Iterator[nodes.Node]:
+    """The patterns of a template that are not only what is written there."""
+    for node in TEMPLATES.parse(text).find_all((nodes.Filter, nodes.Test)):
+        words = [node.name, *(arg.value if isinstance(arg, nodes.Const) else None for arg in node.args)]
+        for word, argument in zip(words, node.args, strict=False):  # what follows the name of one that takes a pattern
+            if word in BY_PATTERN:
+                yield from made_of(argument)
+
+
+def test_no_host_chooses_a_pattern() -> None:
+    """A host that was taken over would keep the control node at one for ever; or have it find what it likes."""
+    for path in FILES:
+        for _key, text, condition in values(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            template = "{{ (" + text + ") }}" if condition and "{{" not in text else text
+            assert list(patterns(template)) == [], f"{path}: {text}"
+    assert list(patterns("{{ lines | select('match', release ~ ' ') | list }}"))
+    assert not list(patterns("{{ lines | select('match', release | regex_escape ~ ' ') | list }}"))
+
+
+def test_the_watchers_forget_a_pair_while_both_hosts_have_its_domain() -> None:
+    """Each finds by the domain's name what its watcher is told of it."""
+    (play,) = yaml.safe_load((ROLES / "pair" / "tasks" / "unprotect.yml").read_text(encoding="utf-8"))
+    names = [task["name"] for task in play["block"]]
+    assert names.index("Have the watchers forget it") < names.index(
+        "Remove the standby and its images from {{ colo_to }}"
+    )

@@ -159,7 +159,12 @@ def guard(module: AnsibleModule) -> NoReturn:
     """Have this host's watcher guard a domain, or leave it alone, and exit with whether that is new."""
     params = module.params
     wanted = {"also": params["also"]} if params["guarded"] else None
-    _end(module, lambda _began: automation.guard(params["uuid"], wanted, check=module.check_mode))
+
+    def work(_began: str) -> dict[str, Any]:
+        with session.open_session(params["uri"], params["name"], None) as hypervisor:
+            return automation.guard(hypervisor, params["name"], wanted, check=module.check_mode)
+
+    _end(module, work)
 
 
 def install(module: AnsibleModule) -> NoReturn:

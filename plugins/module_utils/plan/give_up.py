@@ -57,7 +57,7 @@ def _own_problems(seen: Observation, survivor: Observation) -> Iterator[Problem]
     domain, there = seen.domain, survivor.host.name
     if domain is None or survivor.domain is None:
         return
-    if domain.uuid != survivor.domain.uuid:
+    if copies.of_two_domains(seen, survivor):
         yield Problem(f"this is another domain than that of {there}", "Rename or undefine one of them")
     elif seen.record is None:
         yield Problem("the domain is not part of a pair here", "Find out which of the two is the right one")

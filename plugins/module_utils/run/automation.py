@@ -6,20 +6,28 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from ..errors import ColoError
 from ..host import automation
+from ..host.hypervisor import Hypervisor
 
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+def guard(hypervisor: Hypervisor, name: str, wanted: dict[str, Any] | None, *, check: bool) -> dict[str, Any]:
+    """What a module returns of it. ``wanted``: what the watcher is told; None: it is to do nothing.
 
-def guard(uuid: str, wanted: dict[str, Any] | None, *, check: bool) -> dict[str, Any]:
-    """What a module returns of it. ``wanted``: what the watcher is told; None: it is to do nothing."""
-    if not UUID.fullmatch(uuid):  # it is another host's word, and becomes the name of a file
-        raise ColoError(f"{uuid[:64]!r} is no UUID of a domain", remedy="Look at the hosts with lockstep.colo.status")
-    before, after = automation.told(uuid), "" if wanted is None else json.dumps(wanted, indent=4) + "\n"
+    Which file that is follows from the domain of this ``name`` as libvirt has it here, and from no other host's word.
+    """
+    found = hypervisor.glimpse(name)
+    if found is None and wanted is not None and not check:  # in check mode a deploy has not defined it yet
+        raise ColoError(
+            f"there is no domain {name} to guard", remedy="Run lockstep.colo.deploy, which makes its standby"
+        )
+    before, after = automation.told(found["uuid"]) if found else "", _text(wanted)
     if before != after and not check:
-        automation.want(uuid, after)
+        automation.want(found["uuid"], after)
     return {"changed": before != after, "diff": {"before": before, "after": after}}
+
+
+def _text(wanted: dict[str, Any] | None) -> str:
+    return "" if wanted is None else json.dumps(wanted, indent=4) + "\n"

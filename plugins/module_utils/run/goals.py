@@ -25,9 +25,10 @@ from ..plan.drill import Questions
 from ..plan.parts import undo
 from ..plan.plan import Plan
 from ..record.wanted import Wanted
-from ..verdict import current, wishes
+from ..verdict import copies, current, pair, wishes
 from ..verdict import fence as fences
 from ..verdict.fence import Fence
+from ..verdict.problem import refuse_if
 from . import doubt, lacking
 from .converge import Rescue, Result, converge
 from .doubt import Found, Look
@@ -296,12 +297,21 @@ def run(goal: Goal, request: Request, hypervisor: Hypervisor, found: Found | Non
         hypervisor,
         request.domain,
         goal.looks(request, lambda depth: found.add_to(look(depth))),
-        lambda seen: goal.decide(request, seen),
+        lambda seen: _decided(goal, request, seen),
         check=request.check,
         rescue=goal.rescue,
         look_to_free=lambda: _to_free(look),
         began=found.began,
     )
+
+
+def _decided(goal: Goal, request: Request, seen: Observation) -> Plan:
+    """The goal's plan, with a peer that is the other half of the same domain. What the goal itself has to say against
+    it comes first: a preflight tells all that is wrong at once."""
+    plan = goal.decide(request, seen)
+    if copies.of_two_domains(seen, request.peer):
+        refuse_if([pair.two_domains(seen, request.peer)])
+    return plan
 
 
 def _to_free(look: Look) -> Observation:

@@ -21,6 +21,11 @@ from . import current
 FIRST_GENERATION = 1
 
 
+def of_two_domains(one: Observation | None, other: Observation | None) -> bool:
+    """Whether both hosts have a domain of the name, and not the same: a standby's is made with its primary's UUID."""
+    return bool(one and other and one.domain and other.domain) and one.domain.uuid != other.domain.uuid
+
+
 def generation_when_described(holder: Observation) -> int:
     """That of the guest's copy in the record which it has, or gets when the domain is described."""
     return holder.record.generation if holder.record else FIRST_GENERATION

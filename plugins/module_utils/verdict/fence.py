@@ -12,7 +12,7 @@ from typing import Any
 from ..observation.cluster import Cluster
 from ..observation.seen import Observation
 from ..observation.word import Half
-from . import channels
+from . import channels, copies
 from .current import ago
 from .problem import Problem
 
@@ -179,7 +179,7 @@ def given_up(seen: Observation) -> bool:
 
 def _not_ended(seen: Observation, peer: Observation) -> Iterator[Problem]:
     there = peer.host.name
-    if peer.domain is not None and peer.domain.uuid != seen.domain.uuid:
+    if copies.of_two_domains(seen, peer):
         yield Problem(f"what was observed of {there} is another domain", "Give the result for this domain")
     elif peer.generation > seen.generation:
         yield newer(peer, seen)

@@ -12,10 +12,11 @@ from ..lockstep import graph, states
 from ..lockstep.states import MIGRATING
 from ..observation.seen import Domain, Observation
 from . import channels, current, guest, remarks, unreplicated
-from .copies import completed, given_away, outlived, runs_a_guest
+from .copies import completed, given_away, of_two_domains, outlived, runs_a_guest
 from .copies import holder as holder_of
 from .hanging import hangs, way_out
 from .next import next_playbook
+from .problem import Problem
 from .requirements.row import Requirement
 
 LOOK_AGAIN = "look again, and at both hosts where it stays so"
@@ -116,6 +117,27 @@ def pair(one: Observation | None, another: Observation | None, unmet: Iterable[R
 
     ``unmet``: what the hosts have not (any more) of what a pair needs, for which a new standby would be refused.
     """
+    verdict = _pair(one, another, unmet)
+    return _doubted(verdict, two_domains(one, another).in_a_line) if of_two_domains(one, another) else verdict
+
+
+def two_domains(here: Observation, there: Observation) -> Problem:
+    """That the hosts have two domains of one name, of which neither is the other's half."""
+    return Problem(
+        f"{there.host.name} has another domain of this name (UUID {there.domain.uuid}) than {here.host.name} (UUID "
+        f"{here.domain.uuid})",
+        "Rename or undefine the one that is not the guest's; where a host should have the other one, as virsh domuuid "
+        "says there, it may be compromised",
+    )
+
+
+def _doubted(verdict: Verdict, words: str) -> Verdict:
+    """The same, of which nothing is known to be protected, since ``words``."""
+    state = "degraded" if verdict.phase == "protected" else verdict.phase
+    return replace(verdict, phase=state, problems=(*verdict.problems, words), next="status", protected=False)
+
+
+def _pair(one: Observation | None, another: Observation | None, unmet: Iterable[Requirement]) -> Verdict:
     seen = [half for half in (one, another) if half is not None]
     if not seen:
         return Verdict("unknown", None, next="status")
@@ -206,8 +228,7 @@ def held_against(own: Verdict, judge: str, said: Verdict | None) -> Verdict:
     if said is None or (said.phase, said.holder, said.protected) != (own.phase, own.holder, own.protected):
         theirs, ours = _in_words(said), _in_words(own)
         words = f"{judge} says of both hosts {theirs}, and what each says of itself comes to {ours}: {LOOK_AGAIN}"
-        state = "degraded" if own.phase == "protected" else own.phase
-        return replace(own, phase=state, problems=(*own.problems, words), next="status", protected=False)
+        return _doubted(own, words)
     added = [words for words in said.problems if words not in own.problems]
     leads_on = said.next if (own.next, said.next) == ("deploy", "unprotect") else own.next
     return replace(own, problems=(*own.problems, *added), next=leads_on)

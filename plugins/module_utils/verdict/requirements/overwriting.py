@@ -45,7 +45,7 @@ def standbys_domain(holder: Observation, standby: Observation) -> list[Requireme
     row, there, host = Row("standby's domain", standby.host, "none, or the pair's"), standby.domain, standby.host.name
     if there is None:
         return row.found("none")
-    if there.uuid != holder.domain.uuid:
+    if copies.of_two_domains(holder, standby):
         row.wrong(f"{host} has another domain of this name (UUID {there.uuid})", "Rename or undefine that one")
     elif there.record is None:
         row.wrong(f"{host} has this domain already, and not from a pair", "Undefine it there if it is not needed")

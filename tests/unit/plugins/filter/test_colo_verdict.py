@@ -13,7 +13,7 @@ from ansible_collections.lockstep.colo.plugins.filter import colo_verdict as mod
 from ansible_collections.lockstep.colo.plugins.filter.colo_verdict import colo_verdict
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.course import COURSES, Chosen
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import of_another_domain, recorded
 
 ENCRYPTED = {"in_clear": False, "besides": []}
 NO_VHOST = {"used": False, "besides": []}
@@ -44,6 +44,14 @@ def test_what_the_standbys_host_was_held_against_says_what_is_next(says: dict[st
     found = colo_verdict(seen, "kvm1", "kvm2", "deploy", guest_host="", tls_renew=True, vhost="refuse")
     assert found["next"] == next_words
     assert (found["holder"], found["standby"], found["verdict"]["phase"]) == ("kvm1", "kvm2", "protected")
+
+
+def test_two_domains_of_one_name_are_never_green() -> None:
+    other = {"observation": to_data(of_another_domain(recorded("protected-primary")))}
+    found = colo_verdict({"kvm1": other, "kvm2": result("protected-secondary")}, "kvm1", "kvm2")
+    assert (found["verdict"]["phase"], found["verdict"]["protected"]) == ("degraded", False)
+    assert "another domain of this name" in found["verdict"]["problems"][-1]
+    assert "uuid" not in found
 
 
 def test_what_is_not_known_is_refused_in_words() -> None:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import editing
-from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.codec import from_data, to_data
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Heard, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DROP, OFF, Record
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted, WantedDisk
@@ -75,6 +75,12 @@ def dropping(seen: Observation) -> Observation:
 def recorded(name: str) -> Observation:
     text = (FIXTURES / "observations" / f"{name}.json").read_text(encoding="utf-8")
     return from_data(Observation, json.loads(text))
+
+
+def of_another_domain(seen: Observation) -> Observation:
+    """The same of a domain with another UUID: another guest of the name, or the word of a host that was taken over."""
+    uuid = "deadbeef-0000-4000-8000-000000000007"
+    return from_data(Observation, json.loads(json.dumps(to_data(seen)).replace(seen.domain.uuid, uuid)))
 
 
 def fenced(host: str, ground: str = COMMAND) -> Fence:

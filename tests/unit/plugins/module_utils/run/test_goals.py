@@ -21,7 +21,12 @@ from ansible_collections.lockstep.colo.plugins.modules import (
     colo_fence,
     colo_pair,
 )
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, fenced, recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (
+    WANTED,
+    fenced,
+    of_another_domain,
+    recorded,
+)
 
 FENCED = fenced("kvm1")
 TOLD = Fence("kvm1", ground="told")
@@ -195,6 +200,34 @@ def test_what_needs_the_other_host_is_refused_without_it(name: str) -> None:
 def test_a_goal_of_the_other_half_is_refused(name: str, role: str) -> None:
     with pytest.raises(ColoError, match=f"a {role} cannot be {name}. State role {GOALS[name].role}, on its host"):
         goals.reach(name, Request("web1", role=role), uri="none://", owner="a test")
+
+
+WITH_A_PEER = {
+    "absent": ("listening-secondary", "described-primary"),
+    "expendable": ("protected-secondary", "protected-primary"),
+    "plain secondary": ("described-secondary", "described-primary"),
+    "started": ("powered-off-primary", "stale-secondary"),
+}
+
+
+@pytest.mark.parametrize("name", WITH_A_PEER)
+def test_a_peer_is_the_other_half_of_this_hosts_own_domain(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What another domain's host says moves nothing here, though it has this one's name."""
+    seen, peer = map(recorded, WITH_A_PEER[name])
+    Host(monkeypatch, seen)
+    request = Request("web1", wanted=WANTED, peer=of_another_domain(peer), check=True)
+    with pytest.raises(ColoError, match=rf"{peer.host.name} has another domain of this name \(UUID dead.*Rename or"):
+        goals.run(GOALS[name], request, None)
+    goals.run(GOALS[name], replace(request, peer=peer), None)
+
+
+def test_a_preflight_says_all_that_is_wrong_of_another_domain_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    Host(monkeypatch, of_another_domain(recorded("described-secondary")))
+    request = Request("web1", peer=recorded("described-primary"), check=True)
+    with pytest.raises(
+        ColoError, match=r"kvm2 has another domain of this name \(UUID dead.*\)\. Rename or undefine that one"
+    ):
+        goals.run(GOALS["described secondary"], request, None)
 
 
 def test_what_was_projected_is_seen_in_check_mode_and_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import
 from ansible_collections.lockstep.colo.plugins.module_utils.run import status
 from ansible_collections.lockstep.colo.plugins.module_utils.run.goals import Request
 from ansible_collections.lockstep.colo.plugins.module_utils.run.result import seen as returned
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import of_another_domain, recorded
 
 
 @pytest.fixture(name="asked")
@@ -76,6 +76,15 @@ def test_the_guests_own_host_measures_how_far_the_standby_is_and_looks_at_nothin
     other = {row["requirement"]: row["state"] for row in result["preflight"] if row["state"] not in ("ok", "unknown")}
     assert other == {"encryption": "note"}, "the recorded pair has no TLS"
     assert result["verdict"]["phase"] == "protected"
+
+
+@pytest.mark.parametrize("states", [("protected", "protected"), ("unprotected", "described"), ("powered-off", "stale")])
+def test_of_another_domain_of_the_name_it_says_so(asked: dict[str, Any], states: tuple[str, str]) -> None:
+    asked["seen"] = recorded(f"{states[1]}-secondary")
+    result = look(peer=of_another_domain(recorded(f"{states[0]}-primary")), disks=(WantedDisk("vda", "qcow2"),))
+    assert (result["verdict"]["protected"], result["pending"]) == (False, None)
+    assert any("another domain of this name" in words for words in result["verdict"]["problems"])
+    assert [row["state"] for row in result["preflight"] if row["requirement"] == "standby's domain"] == ["wrong"]
 
 
 @pytest.mark.parametrize("trial", [False, True])

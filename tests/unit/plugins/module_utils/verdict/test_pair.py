@@ -13,7 +13,11 @@ from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen imp
 )
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import PHASES, PKI_DIRECTORY
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import copies, pair, remarks
-from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import NAMES, recorded
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import (
+    NAMES,
+    of_another_domain,
+    recorded,
+)
 
 # What each recorded host says of the pair by itself.
 EXPECTED = {
@@ -115,6 +119,17 @@ def test_a_pair_whose_standby_does_not_read_its_packets_is_not_protected() -> No
     found = pair.pair(primary, deaf)
     assert (found.phase, found.protected, found.next) == ("degraded", False, "deploy")
     assert any("colo-net0-f-red-in anew, which gets no packets" in words for words in found.problems)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("state", ["protected", "described", "stale", "syncing"])
+def test_two_domains_of_one_name_are_no_pair(state: str, which: int) -> None:
+    seen = [recorded(f"{state}-primary"), recorded(f"{state}-secondary")]
+    seen[which] = of_another_domain(seen[which])
+    found = pair.pair(*seen)
+    assert (found.phase == "protected", found.protected, found.next) == (False, False, "status")
+    assert "has another domain of this name (UUID" in found.problems[-1]
+    assert all(one.domain.uuid in found.problems[-1] and one.host.name in found.problems[-1] for one in seen)
 
 
 def of_host(name: str, host: str, generation: int) -> Observation:
