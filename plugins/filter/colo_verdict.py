@@ -146,8 +146,13 @@ def colo_verdict(
 
 
 def _answered(result: Mapping[str, Any]) -> bool:
-    """Whether a host of which nothing was seen has said so itself: a module's failure, and no silence, has its name."""
-    return bool(result.get("failed")) and not result.get("unreachable") and bool(result.get("host"))
+    """Whether a host of which nothing was seen has said so itself: a module's failure, and no silence, has its name.
+
+    One of whose Python nothing came is silent: its power may have gone meanwhile.
+    """
+    words = [str(result[key]).strip() for key in ("module_stdout", "module_stderr") if key in result]
+    said = bool(result.get("failed")) and not result.get("unreachable") and bool(result.get("host"))
+    return said and (not words or any(words))
 
 
 def _held(result: Mapping[str, Any]) -> Held | None:

@@ -28,6 +28,26 @@ def test_what_is_no_observation_is_of_a_host_that_did_not_answer() -> None:
     assert colo_verdict(seen, "kvm1", "kvm2")["silent"] == ["kvm2"]
 
 
+# As Ansible and the guard of answers have them, of a host called kvm2.
+WITHOUT_A_WORD = {"failed": True, "host": "kvm2", "rc": 1, "module_stdout": "", "module_stderr": "", "msg": "no JSON"}
+
+
+@pytest.mark.parametrize(
+    ("told", "lost"),
+    [
+        ({"unreachable": True, "msg": "no route to host"}, True),
+        ({"failed": True, "msg": "it was ended after 10 s"}, True),
+        (WITHOUT_A_WORD, True),
+        ({**WITHOUT_A_WORD, "module_stderr": "/usr/bin/python9: not found"}, False),
+        ({"failed": True, "host": "kvm2", "msg": "Python on this host has no libvirt"}, False),
+    ],
+)
+def test_a_host_that_answers_is_not_taken_for_lost(told: dict[str, Any], lost: bool) -> None:
+    found = colo_verdict({"kvm1": result("protected-primary"), "kvm2": told}, "kvm1", "kvm2", "failover")
+    assert (found["silent"], found["next"]) == (["kvm2"], ["failover"] if lost else [])
+    assert found["unclear"] == ([] if lost else ["kvm2"])
+
+
 @pytest.mark.parametrize(
     ("says", "next_words"),
     [
