@@ -112,7 +112,7 @@ DRIFTS = {
     "NIC's driver changed": (change_driver, "define web1 with the changed XML"),
     "overlay under the quorum": (overlay, "define web1 with the changed XML"),
 }
-SHORT = "standby destroyed"  # the others are long
+SHORT = "record edited"  # the others are long
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def power_itself_off(bed: Bed) -> None:
     wait_for("the guest to be off", lambda: "shut off" in bed.ssh("kvm1", f"{VIRSH} domstate web1"))
 
 
+@pytest.mark.long  # as a step of start is played by the kills of make test
 def test_a_guest_that_powers_itself_off_stays_off_until_it_is_started(bed: Bed, before: str) -> None:
     power_itself_off(bed)
     assert "of a COLO pair: its disks may not be the newest copy" in start_refused(bed, "kvm1")

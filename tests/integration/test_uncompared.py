@@ -55,7 +55,8 @@ def test_a_guest_that_is_seen_to_serve_is_refused_and_nothing_is_changed(lab: Be
     assert tables(lab, "kvm1") == tables(lab, "kvm2") == []
 
 
-@pytest.mark.parametrize("lost", ["kvm1", pytest.param("kvm2", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("lost", ["kvm1", "kvm2"])
 def test_what_is_dropped_cannot_be_lost(lab: Bed, tmp_path: Path, lost: str) -> None:
     lab.fresh_guest(rate=50, ipv6=True, vlan=7)
     left = OTHER[lost]
