@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from ..observation.seen import Checkpoints, Observation
 from ..record.wanted import Wanted
+from ..verdict.guest import unanswered
+from ..verdict.problem import refuse_if
 from . import describe, listen, protect
 from .parts.entry import whole_checkpoint
 from .step import Step
@@ -20,8 +22,10 @@ def pending(wanted: Wanted, guest: Observation, standby: Observation) -> list[tu
     """Each step until the pair is as ``wanted``, with the name of its host, in order: changes, and waits for proof.
 
     ``wanted`` as the standby's host has it; ``guest`` is the host that has the guest. A whole checkpoint that was seen
-    when that was looked at is not waited for again. Raises ColoError where one of the plans refuses.
+    when that was looked at is not waited for again. Raises ColoError where one of the plans refuses, or a QEMU does not
+    answer: libvirt tells of its domain no more than that it is there, and no plan is made of that.
     """
+    refuse_if([*unanswered(guest), *unanswered(standby)])
     there = replace(wanted, address=wanted.peer_address, peer_address=wanted.address)
     described = describe.primary(there, guest, standby)
     made = describe.secondary(wanted, standby, described.after)

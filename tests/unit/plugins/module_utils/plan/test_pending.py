@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import UNASKED
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Checkpoints
 from ansible_collections.lockstep.colo.plugins.module_utils.plan.pending import pending
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
@@ -69,3 +70,14 @@ def test_from_half_way_the_steps_reach_lockstep(guest: str, standby: str) -> Non
 def test_what_one_plan_refuses_is_refused() -> None:
     with pytest.raises(Refusal, match="is not an address of kvm2"):
         steps("protected-primary", "protected-secondary", address="10.77.0.9")
+
+
+@pytest.mark.parametrize("name", ["protected-primary", "protected-secondary"])
+def test_of_a_qemu_that_hangs_it_is_refused_in_words(name: str) -> None:
+    """libvirt waits for that QEMU, and tells of the domain without its XML."""
+    halves = {one: replace(recorded(one), checkpoints=ONE) for one in ("protected-primary", "protected-secondary")}
+    one = halves[name]
+    known = replace(one.domain, inactive_xml="", live_xml=None, machine="", memory=0, emulator=None, disks=(), nics=())
+    halves[name] = replace(one, domain=known, depth=UNASKED, monitor=None, monitor_problem="libvirt did not answer")
+    with pytest.raises(Refusal, match="QEMU's monitor does not answer: libvirt did not answer"):
+        pending(THERE, *halves.values())
