@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 REASONS: Mapping[str, str] = {
     "Let the standby be promoted: QEMU's connected: True, foreseen was False": "the plan of a host knows its own QEMU: "
     "a standby that is renewed in lockstep connects with what its primary has from before, until that begins again",
+    r"Describe the primary's half: images: \{'[^']+\.overlay'\}, foreseen was \{'[^']+'\}": "a host looks at images "
+    "that are recorded, and at one that a snapshot began only once it is",
 }
 
 
