@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from colo_bed import DIRECTORY, VIRSH, Bed, wait_for
 from lockstep_lab.common import LabError
@@ -22,50 +24,53 @@ CASES = {  # what is attached, what is said of it, and how it is detached
 }
 
 
+@pytest.fixture(autouse=True)
+def without_image(lab: Bed) -> Iterator[None]:
+    yield
+    lab.ssh("kvm1", f"rm -f {IMAGE}")
+
+
+def is_protected_without(lab: Bed, detach: str, boot: str) -> None:
+    """Once it is detached, the guest is protected, and was not started again."""
+    lab.ssh("kvm1", detach)
+    assert "web1 is protected" in lab.deploy().good().text
+    assert lab.get() == boot
+
+
 @pytest.mark.parametrize("place", ["live", "config"])
 @pytest.mark.parametrize("case", CASES)
 def test_what_the_running_or_the_persistent_domain_alone_has_is_refused(lab: Bed, case: str, place: str) -> None:
     attach, name, detach = CASES[case]
     boot = fresh(lab)
     lab.ssh("kvm1", f"{attach} --{place}")
-    try:
-        before = lab.fingerprint()
-        run = lab.deploy()
-        assert run.code
-        assert run.changed == 0
-        assert name in run.text
-        assert "persistent" in run.text
-        assert lab.fingerprint() == before
-        lab.ssh("kvm1", f"{detach} --{place}")
-        assert "web1 is protected" in lab.deploy().good().text
-        assert lab.get() == boot
-    finally:
-        lab.ssh("kvm1", f"rm -f {IMAGE}")
+    before = lab.fingerprint()
+    run = lab.deploy()
+    assert run.code
+    assert run.changed == 0
+    assert name in run.text
+    assert "persistent" in run.text
+    assert lab.fingerprint() == before
+    is_protected_without(lab, f"{detach} --{place}", boot)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_plugged_in_while_the_disks_are_copied_is_not_protected(lab: Bed, case: str) -> None:
     attach, name, detach = CASES[case]
     boot = fresh(lab)
-    try:
-        with meanwhile(lab, "deploy", "--limit", "web1", *SLOWLY) as ended:
-            wait_for("the copying to begin", lambda: jobs(lab), timeout=200)
-            lab.ssh("kvm1", f"{attach} --live")
-            as_fast_as_it_goes(lab, "kvm1")
-            code, said = ended()
-        assert code
-        assert "is protected" not in said
-        assert status(lab)["phase"] != "protected"
-        assert lab.get() == boot
-        again = lab.deploy()
-        assert again.code
-        assert name in again.text
-        assert lab.get() == boot
-        lab.ssh("kvm1", f"{detach} --live")
-        assert "web1 is protected" in lab.deploy().good().text
-        assert lab.get() == boot
-    finally:
-        lab.ssh("kvm1", f"rm -f {IMAGE}")
+    with meanwhile(lab, "deploy", "--limit", "web1", *SLOWLY) as ended:
+        wait_for("the copying to begin", lambda: jobs(lab), timeout=200)
+        lab.ssh("kvm1", f"{attach} --live")
+        as_fast_as_it_goes(lab, "kvm1")
+        code, said = ended()
+    assert code
+    assert "is protected" not in said
+    assert status(lab)["phase"] != "protected"
+    assert lab.get() == boot
+    again = lab.deploy()
+    assert again.code
+    assert name in again.text
+    assert lab.get() == boot
+    is_protected_without(lab, f"{detach} --live", boot)
 
 
 def test_into_a_guest_in_lockstep_qemu_takes_nothing(lab: Bed) -> None:
