@@ -6,7 +6,8 @@
     stages.py lint sanity     these
 
 A stage is a list of commands; all of them run, and it has failed when one of them has. The stages that need no lab run
-beside the first that does, whose guests leave a core idle, and give way to it.
+beside those that do, whose guests leave a core idle, and give way to them; molecule's lab takes their place when they
+are through.
 Output goes to results/logs/STAGE.log, to the terminal as well with V=1; the end of what a failed command printed is
 shown, and what failed is named once more under the table.
 """
@@ -67,7 +68,8 @@ STAGES: dict[str, list[str]] = {
 SHOWN = 60  # lines of a failed command
 NAMES_A_FAILURE = ("FAILED ", "ERROR ", "fatal: ", "exit code ")  # pytest, ansible, this script
 TEST = ["lint", "units", "sanity", "galaxy", "molecule", "integration"]
-LAB = {"molecule", "integration", "kvm", "long"}  # one after the other: two labs at a time are too much for two cores
+LAB = {"molecule", "integration", "kvm", "long"}
+BESIDE = "molecule"  # behind the stages without a lab: its lab and another one are as much as two cores bear
 
 
 def environment() -> dict[str, str]:
@@ -144,7 +146,9 @@ def main(arguments: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     env = environment()
     began = time.monotonic()
-    tracks = [[name for name in names if (name in LAB) == lab] for lab in (True, False)]
+    alone = [name for name in names if name in LAB - {BESIDE}]
+    beside = sorted((name for name in names if name not in alone), key=lambda name: name == BESIDE)
+    tracks = [alone, beside]
     with ThreadPoolExecutor(len(tracks)) as pool:
         done = dict(itertools.chain.from_iterable(pool.map(lambda track: follow(track, env), tracks)))
     results = [(name, *done[name]) for name in names]
