@@ -34,7 +34,7 @@ TICK = 1.0  # seconds between two looks at a QEMU that is well
 GLIMPSE = 5.0  # seconds between two looks at what libvirt has, where no run was at work, and at a survivor
 EAGER = 0.001  # seconds, while the other host has given way and this host's connections still end
 AGAIN = 1.0  # seconds after which something that failed is tried again
-UNSEEN = "degraded"  # the phase of a survivor of which it is not known how it is
+UNSEEN = "degraded"  # the phase of what cannot be seen, of which its half alone does not tell how it is
 TOLD = 2.0  # seconds after which those who look are told again that this watcher is at work
 GOAL_OF = {GIVE_WAY: "given_way", vigil.END: "ended", SERVE: "surviving", EXPEND: "expendable"}
 
@@ -65,6 +65,7 @@ class Keeper(threading.Thread):
         self.counted = Counted()
         self.seen = Seen()
         self.survivor = UNSEEN  # of a survivor, its phase
+        self._degraded_of = ""  # the QEMU in lockstep whose guest is not protected, by the last close look
         self._asker = Asker(name, settings, self._hear_qemu)
         self.told = Automation()
         self.guarded = False
@@ -100,7 +101,28 @@ class Keeper(threading.Thread):
         """What the other host said last of its half, however long ago; None where it was never heard."""
         return self._word.half if self._word else None
 
+    @property
+    def degraded(self) -> bool:
+        """Whether its guest, though in lockstep, is not protected, as ``look_closely`` saw it last."""
+        return self.half is not None and bool(self._degraded_of) and self._degraded_of == self.half.process
+
     # Others speak to it
+
+    def look_closely(self, hypervisor: Hypervisor) -> None:
+        """See of a primary in lockstep what its half does not tell: what is attached, connected and compared.
+
+        By whoever calls it, through his own ``hypervisor``: the thread of the pair waits for nothing that may hang.
+        What cannot be seen is not said to be well.
+        """
+        half = self.half
+        if half is None or half.role != "primary" or not half.lockstep or not half.answers:
+            self._degraded_of = ""
+            return
+        try:
+            phase = pair.phase(look.observe(hypervisor, self.domain, self._settings.directory, QUICK))
+        except result.FAILURES:
+            phase = UNSEEN
+        self._degraded_of = half.process if phase == "degraded" else ""
 
     def wake(self) -> None:
         """Have it look and decide now."""

@@ -64,7 +64,9 @@ def _of(keeper: Any, now: float) -> Iterator[tuple[str, Any, dict[str, str]]]:
     yield "half", 1, {"role": half.role, "peer": record.peer.host}
     last = counted.since if counted.last is None else counted.last
     still = last is not None and (now - last) * 1000 > 2 * record.checkpoint_delay
-    phase = vigil.phase(half, copying=bool(seen.job_total), still=still, survivor=keeper.survivor)
+    phase = vigil.phase(
+        half, copying=bool(seen.job_total), still=still, survivor=keeper.survivor, degraded=keeper.degraded
+    )
     yield from (("phase", int(one == phase), {"phase": one}) for one in PHASES)
     yield "holder", int(copies.holds(half, keeper.theirs, record.handed_over)), {}
     yield "generation", half.generation, {}

@@ -34,6 +34,8 @@ RECONNECT = 1.0  # seconds
 TURN = 0.001  # seconds for which a thread of this process keeps the others waiting
 METRICS = "lockstep_colo.prom"
 CERTIFICATE = 60.0  # seconds between two looks at this host's certificate
+CLOSELY = 60.0  # seconds between two close looks at the pairs, which cost more than all else that the watcher does
+AGAIN = 5.0  # seconds, once one of them is degraded
 
 
 class Vigil:
@@ -58,6 +60,8 @@ class Vigil:
             threading.Thread(target=self._answer, args=(address,), daemon=True).start()
         if self._settings.listen:
             threading.Thread(target=self._serve_metrics, daemon=True).start()
+        if self._settings.metrics or self._settings.listen:
+            threading.Thread(target=self._look_closely, daemon=True).start()
         due = 0.0
         while True:
             try:
@@ -109,6 +113,16 @@ class Vigil:
     def _serve_metrics(self) -> None:
         at = self._settings.listen
         self.for_ever("metrics", f"cannot tell metrics at {at}", lambda: scrape.serve(at, self.metrics))
+
+    def _look_closely(self) -> None:
+        with Hypervisor(self._settings.uri) as hypervisor:
+            self.for_ever("closely", "cannot look closely at the pairs", lambda: self._look_once(hypervisor))
+
+    def _look_once(self, hypervisor: Hypervisor) -> None:
+        keepers = list(self._keepers.values())
+        for keeper in keepers:
+            keeper.look_closely(hypervisor)
+        time.sleep(AGAIN if any(keeper.degraded for keeper in keepers) else CLOSELY)
 
     # Speaking
 

@@ -133,17 +133,17 @@ def would(mine: Mine, theirs: Half | None) -> str:
     return "would promote this standby" if half.role == "secondary" else "would let the guest go on without its standby"
 
 
-def phase(half: Half, *, copying: bool, still: bool, survivor: str) -> str:
+def phase(half: Half, *, copying: bool, still: bool, survivor: str, degraded: bool = False) -> str:
     """The phase of the pair as this half alone tells it, one of record.pair.PHASES.
 
     ``copying``: the disks are copied. ``still``: there was no checkpoint for twice as long as there should be one.
-    ``survivor``: of a survivor, the phase that ``pair`` has of it.
+    ``survivor``: of a survivor, the phase that ``pair`` has of it. ``degraded``: that is what it has of a primary.
     """
     if not half.running:
         return "stale" if half.gave_way and half.role == "primary" else "powered_off"
     if half.role == "alone" and half.answers:
         return survivor
-    if not half.answers or (half.lockstep and half.lacks):
+    if not half.answers or (half.lockstep and (half.lacks or degraded)):
         return "degraded"
     if half.lockstep:
         return "stalled" if still else "protected"

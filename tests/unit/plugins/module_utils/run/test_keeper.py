@@ -104,6 +104,38 @@ def test_a_survivor_that_cannot_be_seen_is_not_said_to_serve(
     assert kept.survivor == "degraded"
 
 
+PRIMARY = recorded("protected-primary")
+CUT_OFF = replace(PRIMARY, peer_sockets=())
+IN_LOCKSTEP = Half(PRIMARY.domain.uuid, "m", 1, "primary", process="7", running=True, answers=True, lockstep=True)
+
+
+@pytest.mark.parametrize(
+    ("half", "seen", "degraded"),
+    [
+        (IN_LOCKSTEP, PRIMARY, False),
+        (IN_LOCKSTEP, CUT_OFF, True),
+        (IN_LOCKSTEP, None, True),
+        (replace(IN_LOCKSTEP, lockstep=False), CUT_OFF, False),
+        (replace(IN_LOCKSTEP, answers=False), CUT_OFF, False),
+        (replace(IN_LOCKSTEP, role="secondary"), CUT_OFF, False),
+    ],
+)
+def test_a_primary_in_lockstep_is_degraded_where_status_says_so(
+    kept: keeper.Keeper, monkeypatch: pytest.MonkeyPatch, half: Half, seen: Observation | None, degraded: bool
+) -> None:
+    def observe(*_where: object) -> Observation:
+        if seen is None:
+            raise Timeout("libvirt does not answer")
+        return seen
+
+    monkeypatch.setattr(look, "observe", observe)
+    kept.half = half
+    kept.look_closely(None)
+    assert kept.degraded is degraded
+    kept.half = replace(half, process="8")
+    assert not kept.degraded, "nobody has looked at that QEMU yet"
+
+
 def held_back(seen: Observation) -> Observation:
     """A survivor whose links were not let up again."""
     nics = tuple(replace(nic, tap_up=False) for nic in seen.domain.nics)

@@ -26,7 +26,7 @@ KEEPER = SimpleNamespace(
     domain="web1",
     half=Half("u", "m", 1, "primary", running=True, answers=True, lockstep=True),
     record=RECORD, seen=Seen(), counted=Counted(7), told=Automation(), guarded=True, theirs=None, shown=None,
-    survivor="",
+    survivor="", degraded=False,
 )  # fmt: skip
 
 
