@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ..record.schema import etree
-from . import arguments, devices, tree
+from . import arguments, tree
 from .editing import NO_VHOST
 from .standby import forget_run
 
@@ -162,7 +162,7 @@ def _handed_on(root: etree._Element) -> Iterator[tuple[str, str]]:
 
 
 def _rights(root: etree._Element) -> Iterator[tuple[str, str]]:
-    """Other rights than those that libvirt gives QEMU, and the programs that it runs itself."""
+    """Other rights than those that libvirt gives QEMU."""
     for label in root.iterfind("seclabel"):
         if label.get("type") != "dynamic" or label.find("baselabel") is not None:
             given = (label.get("model"), label.get("type"), label.findtext("label"), label.findtext("baselabel"))
@@ -174,10 +174,6 @@ def _rights(root: etree._Element) -> Iterator[tuple[str, str]]:
                 ["seclabel", label.get("model", ""), label.findtext("label", ""), "of", label.getparent().tag]
             )
             yield name, "a file of the host would get other rights than libvirt gives it"
-    for interface in root.iterfind("devices/interface"):
-        for tag in ("script", "downscript"):
-            if interface.find(tag) is not None:
-                yield f"interface {tag}", f"of {devices.mac_of(interface)}, a program that is run as root"
 
 
 def _sounds(root: etree._Element) -> Iterator[tuple[str, str]]:

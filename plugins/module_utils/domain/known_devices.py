@@ -30,7 +30,7 @@ _NOT_CHECKPOINTED = "its contents are not in QEMU's checkpoints"
 _ELSEWHERE = "of another hypervisor than QEMU"
 _IN_CPU = "in the CPU's state, or none"
 _NOT_X86 = "only x86 was tried"
-_NO_TAP = "only bridge, network, ethernet have a tap device on the host"
+_NO_TAP = "only bridge and network have a tap device on a bridge of the host"
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,27 @@ ROWS = (
     Row("controller@ports controller@vectors controller/model/** controller/target/**", TAKEN, "how it is built"),
     Row("controller/master/** controller/pcihole64/** controller/driver/**", TAKEN, "how it is built"),
     # NICs
-    Row("interface interface@type=bridge interface/mac/** interface/source/** interface/target/**", RUN),
-    Row("interface@type=network|ethernet", TAKEN, "a tap device, as with a bridge"),
+    Row("interface interface@type=bridge interface/mac/** interface/source interface/source@bridge", RUN),
+    Row("interface/target interface/target@dev", RUN),
+    Row("interface@type=network interface/source@network", TAKEN, "a tap device, as with a bridge"),
+    Row("interface/source@portgroup interface/source@portid interface/source@macTableManager", TAKEN, "of the network"),
+    Row("interface/source/ip/** interface/source/route/**", REFUSED, "an address or a route of the host"),
+    *(
+        Row(keys, TAKEN, "nothing without the type of NIC that has it, which is refused")
+        for keys in (
+            "interface/source/address interface/source/vendor/** interface/source/product/** interface/source@missing",
+            "interface/source/local/** interface/source/reconnect/** interface/source@address interface/source@port",
+            "interface/source@dev interface/source@mode interface/source@name interface/source@path",
+            "interface/source@type interface/source@switchid interface/source@connectionid",
+            "interface/source@portgroupid",
+        )
+    ),
+    Row("interface/target@managed", REFUSED, _NO_TAP),
     Row("interface@type=direct", REFUSED, "a macvtap has no tap device whose packets could be compared"),
     Row("interface@type=vhostuser|vdpa", REFUSED, _PAST_QEMU),
     Row("interface@type=hostdev", REFUSED, _ONE_HOST),
     Row("interface@type=user", REFUSED, "its connections live in the QEMU process of one host"),
-    Row("interface@type=client|internal|mcast|null|server|udp|vds", REFUSED, _NO_TAP),
+    Row("interface@type=client|ethernet|internal|mcast|null|server|udp|vds", REFUSED, _NO_TAP),
     Row("interface/model interface/model@type=virtio|e1000", RUN),
     Row("interface/model@type=virtio-transitional|virtio-non-transitional|e1000e|rtl8139", TAKEN, "migratable"),
     Row("interface/model@type=pcnet|ne2k_pci|vmxnet3|igb", TAKEN, "migratable"),
@@ -140,7 +154,10 @@ ROWS = (
         TAKEN,
         "a rule of the host; libvirt starts no standby on a host that has no such filter",
     ),
-    Row("interface/script/** interface/downscript/** interface/backend/**", TAKEN, "a file of the host"),
+    Row("interface/script/** interface/downscript/**", REFUSED, "a program that is run as root"),
+    Row("interface/backend interface/backend@type=default", TAKEN, "how a tap device is made"),
+    Row("interface/backend@tap interface/backend@vhost", TAKEN, "a file of the host"),
+    Row("interface/backend@type=passt interface/backend@logFile", REFUSED, "another process has its connections"),
     Row("interface/virtualport/**", UNTRIED, "a port of a switch that is no bridge of the kernel"),
     Row("interface/teaming/**", REFUSED, "during a migration it is another NIC, and COLO's never ends"),
     Row("interface/portForward/**", REFUSED, "its connections live in the QEMU process of one host"),
@@ -302,7 +319,12 @@ ROWS = (
     Row("os@firmware=bios os/loader@readonly=no os/loader@type=rom os/loader@secure", TAKEN, "part of the machine"),
     Row("os/loader@stateless os/loader@format", TAKEN, "part of the machine"),
     Row("os/nvram@format os/nvram@templateFormat", TAKEN, "of each host's own file"),
-    Row("os/nvram@type os/nvram/source/**", TAKEN, "a file of each host; another kind is refused"),
+    Row(
+        "os/nvram@type os/nvram/source os/nvram/source@file os/nvram/source@index",
+        TAKEN,
+        "a file of each host; another kind is refused",
+    ),
+    Row("os/nvram/source/address os/nvram/source/**", REFUSED, "a UEFI variable store that is no file of the host"),
     Row("os/boot/** os/bootmenu/** os/bios/** os/smbios/** os/acpi/** os/shim", TAKEN, "what the guest boots by"),
     Row("os/dtb", REFUSED, _NOT_X86),
     Row("os/init os/initarg os/initdir os/initenv/** os/initgroup os/inituser os/root", REFUSED, _ELSEWHERE),

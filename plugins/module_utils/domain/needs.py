@@ -21,8 +21,6 @@ _ATTRIBUTES = (
     ("devices/input/source", "evdev"),
     ("devices/graphics/gl", "rendernode"),
     ("devices/video/model/acceleration", "rendernode"),
-    ("devices/interface/script", "path"),
-    ("devices/interface/downscript", "path"),
 )
 
 

@@ -103,10 +103,6 @@ def test_what_a_guest_is_told_by_its_firmware_is_its_own() -> None:
         (with_device("<rng model='virtio'><backend model='random'>/etc/shadow</backend></rng>"), "path /etc/shadow"),
         (with_device("<filesystem><source dir='/'/><target dir='x'/></filesystem>"), "path /"),
         (
-            with_device("<interface type='ethernet'><mac address='52:54:00:00:00:99'/><script path='up'/></interface>"),
-            "interface script",
-        ),
-        (
             beside("<seclabel type='static' model='dac'><label>root:root</label></seclabel>"),
             "seclabel dac static root:root",
         ),

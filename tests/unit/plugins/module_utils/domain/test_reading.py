@@ -112,7 +112,7 @@ def test_firmware_tables_and_devices_of_the_host_are_needed_as_well() -> None:
       <sysinfo type='fwcfg'><entry name='opt/a' file='/fwcfg'/><entry name='opt/b'>text</entry></sysinfo>
       <sysinfo type='smbios'><entry name='x' file='/no'/></sysinfo>
       <devices>
-        <interface type='bridge'><rom file='/rom.bin'/><script path='/up'/><downscript path='/down'/></interface>
+        <interface type='bridge'><rom file='/rom.bin'/></interface>
         <rng model='virtio'><backend model='random'>/dev/hwrng</backend></rng>
         <rng model='virtio'><backend model='egd' type='udp'><source host='/no'/></backend></rng>
         <serial type='dev'><source path='/dev/ttyS0'/></serial><serial type='file'><source path='/no'/></serial>
@@ -123,7 +123,7 @@ def test_firmware_tables_and_devices_of_the_host_are_needed_as_well() -> None:
       </devices></domain>"""
     assert needs.files(text) == [
         "/acpi.bin", "/dev/dri/renderD128", "/dev/dri/renderD129", "/dev/hwrng", "/dev/input/event0",
-        "/dev/input/event1", "/dev/ttyS0", "/down", "/fwcfg", "/rom.bin", "/shim.efi", "/up",
+        "/dev/input/event1", "/dev/ttyS0", "/fwcfg", "/rom.bin", "/shim.efi",
     ]  # fmt: skip
 
 
@@ -245,6 +245,8 @@ def test_of_the_many_disks_and_nics_only_these_cannot_be_carried() -> None:
     assert found == [
         "disk sdb of device lun",
         "disk vde is shareable",
+        "interface 52:54:00:bb:00:08 of type ethernet",
+        "interface 52:54:00:bb:00:08 with target managed=no",
         "interface 52:54:00:bb:00:06 with multiqueue",
         "cpu feature invtsc",
     ]
