@@ -94,16 +94,25 @@ def _of_domain(
 ) -> list[Requirement]:
     """What a domain has to be like, wherever its standby will be."""
     return [
-        *domain.machine(this, seen),
+        *of_xml(wanted, this, seen),
         *domain.persistent(this, seen, standby),
+        *disks.disks(wanted, this, seen),
+        *disks.way_back(wanted, seen),
+        *domain.snapshots(this, seen),
+        *network.vhost(this, seen),
+    ]
+
+
+def of_xml(wanted: Wanted, this: Domain, seen: Observation) -> list[Requirement]:
+    """What is asked of an XML, ``this``: of the one that the guest of ``seen`` runs with, and of each that becomes a
+    standby's (plan/parts/fit.py). Only disks are looked at apart, since a standby has images of its own.
+    """
+    return [
+        *domain.machine(this, seen),
         *domain.devices(wanted, this, seen),
         *domain.files_and_rights(wanted, this, seen),
         *domain.variable_store(this, seen),
-        *disks.disks(wanted, this, seen),
-        *disks.way_back(wanted, seen),
         *network.nics(this, seen),
-        *domain.snapshots(this, seen),
-        *network.vhost(this, seen),
     ]
 
 

@@ -15,15 +15,15 @@ from ...domain.described import described
 from ...observation.seen import Observation
 from ...record.pair import Record
 from ...record.wanted import Wanted
+from ...verdict import preflight
 from ...verdict.problem import Problem
-from ...verdict.requirements.domain import devices, files_and_rights
 from ...verdict.requirements.row import problems
 
 
 def of_standby(wanted: Wanted, peer: Observation, xml: str, record: Record) -> Iterator[Problem]:
     """What is against ``xml``, made from the domain of ``peer``, with the images of ``record``."""
     domain = replace(peer.domain, **described(xml, None))
-    yield from problems([*devices(wanted, domain, peer), *files_and_rights(wanted, domain, peer)])
+    yield from problems(preflight.of_xml(wanted, domain, peer))
     if peer.domain.redacted and not wanted.dry:
         yield Problem(
             "the domain has passwords, and peer came without them: the standby's display would be open to everybody",

@@ -97,6 +97,7 @@ DEVICES = (
     ),
     "<disk xmlns:x='urn:x' type='file' device='cdrom'><x:source file='/etc/shadow'/><target dev='sdy'/></disk>",
     "<disk xmlns:x='urn:x' type='file' device='cdrom'><source x:file='/etc/shadow'/><target dev='sdy'/></disk>",
+    "<interface type='ethernet'><source><ip address='10.0.0.9' prefix='24'/></source></interface>",
     "<channel type='unix'><target type='virtio' name='../../x'/></channel>",
     "<graphics type='vnc' keymap='../../../etc/shadow'/>",
     *(
@@ -113,6 +114,11 @@ DEVICES = (
         )
         for path in PATHS
     ),
+)
+HOSTS_NETWORK = "<ip address='10.0.0.9' prefix='24'/><route address='0.0.0.0' prefix='0' gateway='10.0.0.1'/>"
+ELSEWHERE = (
+    "<nvram type='network'><source protocol='nbd' name='x'><host name='10.0.0.3' port='10809'/></source></nvram>",
+    "<nvram type='block'><source dev='/dev/sda'/></nvram>",
 )
 BESIDE = (
     "<seclabel type='static' model='dac'><label>root:root</label></seclabel>",
@@ -132,6 +138,7 @@ FITTING: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("mirror-ready-primary", "listening-secondary", ("present primary",)),
     ("protected-primary", "protected-secondary", ()),
     ("protected-secondary", "protected-primary", ()),
+    ("protected-secondary", "protected-primary", ("described secondary",)),
     ("degraded-secondary", "stale-primary", ("surviving",)),
     ("stale-primary", "failed-over-secondary", ("plain secondary", "described secondary", "given_up")),
     ("protected-primary", "degraded-secondary", ("surviving", "given_up", "absent")),
@@ -157,7 +164,7 @@ def _spot(rng: random.Random, data: Any) -> tuple[Any, ...]:
 
 
 def _mutated_xml(rng: random.Random, xml: str) -> str:
-    kind = rng.randrange(13)
+    kind = rng.randrange(15)
     if kind == 8:
         return _with_text_changed(rng, xml)
     if kind == 9:
@@ -169,6 +176,10 @@ def _mutated_xml(rng: random.Random, xml: str) -> str:
         return _with_arguments(rng, xml)
     if kind == 12:
         return xml.replace("</devices>", f"{rng.choice(DEVICES)}{_hidden(rng, '', '')}{rng.choice(DEVICES)}</devices>")
+    if kind == 13:
+        return with_nic_changed(xml, rng.choice(("ethernet", "bridge", "network")))
+    if kind == 14:
+        return xml.replace("</os>", f"{rng.choice(ELSEWHERE)}</os>")
     if kind == 0:
         return xml[: rng.randrange(len(xml) or 1)]
     if kind == 1:
@@ -214,6 +225,12 @@ def _with_path_changed(rng: random.Random, xml: str) -> str:
         return xml
     one = rng.choice(found)
     return f"{xml[: one.start(2)]}{rng.choice((*PATHS, 'volume', 'network', 'cdrom'))}{xml[one.end(2) :]}"
+
+
+def with_nic_changed(xml: str, kind: str) -> str:
+    """The first NIC of another kind, and with it an address and a route of the host."""
+    nic = re.compile(r"""<interface type=['"]bridge['"](.*?<source [^>]*)/>""", re.DOTALL)
+    return nic.sub(rf"<interface type='{kind}'\1>{HOSTS_NETWORK}</source>", xml, count=1)
 
 
 def _with_arguments(rng: random.Random, xml: str) -> str:

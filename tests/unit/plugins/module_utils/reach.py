@@ -43,6 +43,7 @@ def _told(root: etree._Element, name: str, uuid: str, images: set[str]) -> Itera
             yield tag
     yield from _strange_names(root)
     yield from _disks(root, images)
+    yield from _network(root)
     yield from _paths(root, name, uuid, images)
     args = [str(value) for value in root.xpath("//*[local-name()='arg']/@*[local-name()='value']")]
     if args not in ([], ["-incoming", "defer"]):
@@ -73,6 +74,20 @@ def _disks(root: etree._Element, images: set[str]) -> Iterator[str]:
         for source in disk.xpath("descendant::*[local-name()='source']/@*"):
             if str(source) not in images and not (kept and _medium(str(source))):
                 yield f"a disk at {source}"
+
+
+def _network(root: etree._Element) -> Iterator[str]:
+    """What is done to the host's own network, and where is connected to."""
+    for interface in root.xpath("//*[local-name()='devices']/*[local-name()='interface']"):
+        if interface.get("type") not in ("bridge", "network"):
+            yield f"a NIC of type {interface.get('type')}"
+        for element in interface.xpath("descendant::*[local-name()='ip' or local-name()='route']"):
+            yield f"{etree.QName(element).localname} {dict(element.attrib)}"
+    for host in root.xpath(f"//*[local-name()='source']/*[local-name()='host'][{_OURS}]"):
+        yield f"a connection to {dict(host.attrib)}"
+    for store in root.xpath("//*[local-name()='os']/*[local-name()='nvram']"):
+        if store.get("type", "file") != "file":
+            yield f"a UEFI variable store of type {store.get('type')}"
 
 
 def _medium(path: str) -> bool:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,8 @@ from ansible_collections.lockstep.colo.plugins.module_utils.record import images
 from ansible_collections.lockstep.colo.plugins.module_utils.record.pair import DiskRecord
 from ansible_collections.lockstep.colo.plugins.plugin_utils.report import given
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils import hostile
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.reach import reached
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import recorded
 
 CASES, PARTS = 600, 4
 DESCRIBED = ("unprotected-secondary", "described-primary", "described secondary")
@@ -75,3 +78,25 @@ def test_a_fault_that_is_planted_is_found(
     monkeypatch.setattr(where, what, planted)
     tree.view.cache_clear()
     assert any(hostile.run(number, DESCRIBED) for number in range(1500))
+
+
+@pytest.mark.parametrize("kind", ["ethernet", "bridge"])
+def test_the_judge_names_what_is_done_to_the_hosts_network(kind: str) -> None:
+    told = judged(lambda xml: hostile.with_nic_changed(xml, kind))
+    assert [word.split()[0] for word in told if not word.startswith("a NIC")] == ["ip", "route"]
+    assert ("a NIC of type ethernet" in told) is (kind == "ethernet")
+
+
+@pytest.mark.parametrize("store", hostile.ELSEWHERE)
+def test_the_judge_names_a_variable_store_that_is_no_file(store: str) -> None:
+    told = judged(lambda xml: xml.replace("</os>", f"{store}</os>"))
+    assert any("variable store of type" in words for words in told)
+    assert any("a connection to" in words for words in told) is ("network" in store)
+
+
+def judged(change: Callable[[str], str]) -> list[str]:
+    """What the judge tells of a standby's persistent XML with this change, and of none without it."""
+    domain = recorded("protected-secondary").domain
+    files = set(re.findall(r"<source file=[\"']([^\"']+)", domain.inactive_xml))
+    assert reached(domain.inactive_xml, domain.name, domain.uuid, files) == []
+    return reached(change(domain.inactive_xml), domain.name, domain.uuid, files)

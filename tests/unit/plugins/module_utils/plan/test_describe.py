@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.lockstep.colo.plugins.module_utils.domain import reading
-from ansible_collections.lockstep.colo.plugins.module_utils.domain.described import described
+from ansible_collections.lockstep.colo.plugins.module_utils.domain.described import described, read_anew
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.depth import Sights
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Domain, Image, Marker, Observation
 from ansible_collections.lockstep.colo.plugins.module_utils.plan import describe
@@ -16,6 +17,11 @@ from ansible_collections.lockstep.colo.plugins.module_utils.plan.plan import Pla
 from ansible_collections.lockstep.colo.plugins.module_utils.record.wanted import Wanted
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict import wishes
 from ansible_collections.lockstep.colo.plugins.module_utils.verdict.problem import Refusal
+from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.hostile import (
+    ELSEWHERE,
+    HOSTS_NETWORK,
+    with_nic_changed,
+)
 from ansible_collections.lockstep.colo.tests.unit.plugins.module_utils.recorded import WANTED, dropping, recorded
 
 RUNNING, EMPTY = recorded("unprotected-primary"), recorded("unprotected-secondary")
@@ -258,6 +264,37 @@ def test_the_ends_of_a_pair_are_the_inventorys_whatever_the_primarys_host_says(
     lying = recording(DESCRIBED, **{end: replace(getattr(DESCRIBED.record, end), **change)})
     with pytest.raises(Refusal, match=words):
         secondary(peer=lying, wanted=HERE_IT_IS)
+
+
+ANOTHER_NIC = "<interface type='ethernet'><mac address='52:54:00:4d:00:99'/><source>{}</source></interface></devices>"
+
+
+@pytest.mark.parametrize("seen", [EMPTY, RUNNING_STANDBY], ids=["new", "running"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda xml: with_nic_changed(xml, "bridge"), "an address or a route of the host"),
+        (lambda xml: with_nic_changed(xml, "ethernet"), "type ethernet.* is not on a bridge"),
+        (lambda xml: xml.replace("</devices>", ANOTHER_NIC.format("")), "type ethernet.* is not on a bridge"),
+        (lambda xml: xml.replace("</devices>", ANOTHER_NIC.format(HOSTS_NETWORK)), "an address or a route of the host"),
+        (
+            lambda xml: xml.replace("</os>", f"{ELSEWHERE[0]}</os>"),
+            "type network: both hosts would write to the same one",
+        ),
+        (lambda xml: xml.replace("pc-i440fx", "pc-q35"), "aborts a COLO secondary of q35"),
+    ],
+    ids=["addressed", "on no bridge", "another", "another addressed", "NBD", "machine"],
+)
+def test_of_the_persistent_xml_all_is_asked_that_is_asked_of_the_guests(
+    change: Callable[[str], str], words: str, seen: Observation
+) -> None:
+    """Of a standby that runs, what the persistent XML has otherwise than the guest is a note alone."""
+    peer = DESCRIBED if seen is EMPTY else recorded("protected-primary")
+    asked = read_anew(changed(peer, inactive_xml=change(peer.domain.inactive_xml)), peer.domain.name)
+    assert asked.domain.nics == read_anew(peer, peer.domain.name).domain.nics
+    with pytest.raises(Refusal) as refusal:
+        secondary(seen, changed(asked, otherwise=()))
+    assert re.search(words, str(refusal.value))
 
 
 def test_no_standby_is_made_of_a_domain_whose_passwords_stayed_behind() -> None:
