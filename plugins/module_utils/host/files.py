@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import stat
+import struct
 from pathlib import Path
 
 from ..errors import ColoError, CommandFailed
@@ -21,6 +22,8 @@ from .command import run
 from .qemus_directory import itself
 
 QCOW2_MAGIC = b"QFI\xfb"
+QCOW2_HEADER = struct.Struct(">4sIQ56xQ")  # its magic, version, where the backing file's name is, incompatible features
+BACKING_FILE, DATA_FILE = "a backing file", "data in another file"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 STAT_BLOCK = 512  # the unit of st_blocks, stat(2)
 SMALL = 64 << 20  # bytes; the largest store of UEFI variables, that of ARM's firmware
@@ -112,12 +115,40 @@ def _locked(path: str, image_format: str) -> bool:
 
 
 def check_image(path: str, deadline: float) -> str | None:
-    """What ``qemu-img check`` finds wrong with a qcow2 image that nobody has open; None when nothing is."""
+    """What ``qemu-img check`` finds wrong with a qcow2 image that nobody has open; None when nothing is.
+
+    Of the image alone: whatever backing file its header names, the standby was without it (domain/standby.py).
+    """
+    if DATA_FILE in named_in_header(path):
+        return f"{path} has {DATA_FILE}"
     try:
-        run("qemu-img", "check", "-q", "-f", "qcow2", path, deadline=deadline)
+        run("qemu-img", "check", "-q", by_itself(path, "qcow2"), deadline=deadline)
     except CommandFailed as error:
         return error.what
     return None
+
+
+def by_itself(path: str, image_format: str, **how: bool) -> str:
+    """An image as QEMU's tools take it, without the backing file that its header may name.
+
+    QEMU's user owns an image and may write any name there, and the tools are root's. Of a name for the data there is no
+    such option: see ``named_in_header``.
+    """
+    kind = "host_device" if stat.S_ISBLK(os.stat(path).st_mode) else "file"
+    alone = {"backing": None} if image_format == "qcow2" else {}
+    file = {"driver": kind, "filename": path}
+    return "json:" + json.dumps({"driver": image_format, "file": file, **alone, **how})
+
+
+def named_in_header(path: str) -> list[str]:
+    """What other files the header of a qcow2 image names, in words (docs/interop/qcow2.txt of QEMU)."""
+    with open(path, "rb", opener=_at_once) as file:
+        header = file.read(QCOW2_HEADER.size)
+    if not header.startswith(QCOW2_MAGIC) or len(header) < QCOW2_HEADER.size:
+        return []
+    _magic, version, backing, features = QCOW2_HEADER.unpack(header)
+    data = version >= 3 and features & 4  # before there were no features
+    return [words for words, named in ((BACKING_FILE, backing), (DATA_FILE, data)) if named]
 
 
 def create_image(path: str, image_format: str, size: int, owner: str, group: str) -> None:

@@ -10,6 +10,7 @@ import itertools
 import os
 import select
 import signal
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,11 @@ class Held:
     handle: int
     name: str
 
+    @property
+    def number(self) -> int:
+        """Of the process."""
+        return int(self.name.split()[0])
+
 
 def hold(uuid: str) -> Held | None:
     """The QEMU of the domain, where there is one; close the handle in the end."""
@@ -61,14 +67,26 @@ def hold(uuid: str) -> Held | None:
 def has_open(held: Held, path: str) -> bool:
     """Whether this very file, or block device, is open in the process; another may have its name by now."""
     try:
-        handles = list(Path(PROC, held.name.split()[0], "fd").iterdir())
-    except OSError:  # it has ended
+        return _itself(os.stat(path)) in open_files(held.number)
+    except OSError:
         return False
-    for handle in handles:
-        with contextlib.suppress(OSError):
-            if os.path.samefile(handle, path):
-                return True
-    return False
+
+
+def open_files(process: int) -> set[tuple[int, int]]:
+    """The files and block devices that a process has open, whatever names they have by now; none once it has ended."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for handle in Path(PROC, str(process), "fd").iterdir():
+            with contextlib.suppress(OSError):
+                status = handle.stat()
+                if stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode):
+                    found.add(_itself(status))
+    return found
+
+
+def _itself(status: os.stat_result) -> tuple[int, int]:
+    """By which a file is told from another; a device has another node in the /dev that libvirt gives a guest."""
+    return (status.st_rdev, 0) if stat.S_ISBLK(status.st_mode) else (status.st_dev, status.st_ino)
 
 
 def _started(process: Path) -> str:

@@ -20,10 +20,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import select
 import socket
-import stat
 import subprocess
 import tempfile
 import threading
@@ -33,12 +31,13 @@ from typing import Any
 
 from ..errors import ColoError
 from ..record.address import canonical
-from . import detached, mutual_tls, nbd, processes
+from . import detached, files, mutual_tls, nbd, processes
 from .command import run
 
 CLUSTER = 65536
 SUM = 16  # bytes
 HOLE = bytes(SUM)  # of a cluster that reads as zeros and takes no room; one that does has a sum like any other
+EXPORT = "disk"
 BATCH = 4 << 20  # bytes that are read at once
 HANDSHAKE = 5.0  # seconds
 PATIENCE = 600.0  # seconds in which nobody asks
@@ -105,7 +104,7 @@ def _answer(
                     raise ColoError("no such disk is here that was not told of")
                 if not processes.has_open(standby, image["path"]):
                     raise ColoError(f"{image['path']} is not the file that the standby's QEMU has open")
-                for words in _told(image):
+                for words in _told(image, standby):
                     known.sendall(words)
             except (ColoError, ValueError) as error:
                 known.sendall(_said({"error": str(error)}))
@@ -125,11 +124,13 @@ def _said(data: dict[str, Any]) -> bytes:
     return json.dumps(data).encode() + b"\n"
 
 
-def _told(image: dict[str, str]) -> Iterator[bytes]:
+def _told(image: dict[str, str], standby: processes.Held) -> Iterator[bytes]:
     """The answer about one image, piece by piece."""
-    source = _source(image)
-    holes = _holes(source)
-    with _opened(source) as (connection, size):
+    named = files.named_in_header(image["path"]) if image["format"] == "qcow2" else []
+    if named:
+        raise ColoError(f"{image['path']} has {' and '.join(named)}, which is not read")
+    with _opened(image, standby) as (path, connection, size):
+        holes = _holes(path)
         yield _said({"size": size, "cluster": CLUSTER})
         for at in range(0, size, BATCH):
             length = min(BATCH, size - at)
@@ -139,13 +140,6 @@ def _told(image: dict[str, str]) -> Iterator[bytes]:
             data = memoryview(nbd.read(connection, at, length))
             parts = ((where, data[where : where + CLUSTER]) for where in range(0, length, CLUSTER))
             yield b"".join(HOLE if holes.has(at + where, len(part)) else sum_of(part) for where, part in parts)
-
-
-def _source(image: dict[str, str]) -> str:
-    """As qemu-img and qemu-nbd take it: for reading, beside the QEMU that has it open."""
-    kind = "host_device" if stat.S_ISBLK(os.stat(image["path"]).st_mode) else "file"
-    file = {"driver": kind, "filename": image["path"]}
-    return "json:" + json.dumps({"driver": image["format"], "file": file, "read-only": True, "force-share": True})
 
 
 class _Holes:
@@ -164,9 +158,11 @@ class _Holes:
         return begins <= at and at + length <= ends
 
 
-def _holes(source: str) -> _Holes:
+def _holes(path: str) -> _Holes:
+    """As the server has them: a second look into the image might be into another."""
+    source = {"driver": "nbd", "server": {"type": "unix", "path": path}, "export": EXPORT}
     extents: list[tuple[int, int]] = []
-    for one in json.loads(run("qemu-img", "map", "--output=json", "-U", source, deadline=MAP_DEADLINE)):
+    for one in json.loads(run("qemu-img", "map", "--output=json", f"json:{json.dumps(source)}", deadline=MAP_DEADLINE)):
         if one["zero"] and not one["data"]:
             begins, ends = one["start"], one["start"] + one["length"]
             if extents and extents[-1][1] == begins:
@@ -176,30 +172,44 @@ def _holes(source: str) -> _Holes:
 
 
 @contextlib.contextmanager
-def _opened(source: str) -> Iterator[tuple[socket.socket, int]]:
-    """The image as its format has it, read by a server of QEMU's that ends with this."""
+def _opened(image: dict[str, str], standby: processes.Held) -> Iterator[tuple[str, socket.socket, int]]:
+    """The socket of a server of QEMU's, which ends with this and reads the image beside the QEMU that has it open; a
+    connection with it, and the size of the disk.
+
+    The server is root's, and that QEMU may be in another's hands: it can write the name of any file into the image's
+    header, or put another file in the image's place, also in the moment before it is opened. So what the server has
+    opened counts: nothing is told of what that QEMU has not open itself.
+    """
+    source = files.by_itself(image["path"], image["format"], **{"read-only": True, "force-share": True})
     with tempfile.TemporaryDirectory(prefix="lockstep-colo-") as directory:
         path = f"{directory}/nbd"
         server = subprocess.Popen(
-            ["qemu-nbd", "--read-only", "--socket", path, "--export-name", "disk", source],
+            ["qemu-nbd", "--read-only", "--shared=2", "--socket", path, "--export-name", EXPORT, source],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            with _met(path, server) as plain:
-                yield nbd.connected(plain, "disk")
+            connection, size = _met(path, server)
+            with connection:
+                if not processes.open_files(server.pid) <= processes.open_files(standby.number):
+                    raise ColoError(f"{image['path']} leads to a file that the standby's QEMU has not open")
+                yield path, connection, size
         finally:
             server.kill()
             server.wait()
 
 
-def _met(path: str, server: subprocess.Popen[bytes]) -> socket.socket:
+def _met(path: str, server: subprocess.Popen[bytes]) -> tuple[socket.socket, int]:
+    """The server listens before it opens the image, and answers after that."""
     until = time.monotonic() + SERVER_DEADLINE
     while True:
         connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(SERVER_DEADLINE)
         try:
             connection.connect(path)
-            return connection
-        except OSError:
+            found = nbd.connected(connection, EXPORT)
+            connection.settimeout(None)
+            return found
+        except (OSError, EOFError):
             connection.close()
             if server.poll() is not None or time.monotonic() > until:
                 raise ColoError("qemu-nbd does not open the image") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from ansible_collections.lockstep.colo.plugins.module_utils.errors import ColoEr
 from ansible_collections.lockstep.colo.plugins.module_utils.host import files
 from ansible_collections.lockstep.colo.plugins.module_utils.observation.seen import Image, Marker
 
+needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
 MARKER = Marker("m1", "a80187dd", 7, "secondary", ("/i/vda.qcow2", "/i/vda.active.qcow2"))
 
 
@@ -201,6 +204,38 @@ def test_an_image_in_use_is_seen_by_its_lock(
     seen = path.stat()
     expected = Image(str(path), True, "raw", 4096, locked, seen.st_ino, seen.st_blocks * 512)
     assert files.image(str(path), "raw") == expected
+
+
+def made(tmp_path: Path, how: list[str]) -> str:
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *how, "image", "1M"], check=True, cwd=tmp_path)
+    return str(tmp_path / "image")
+
+
+@needs_qemu
+@pytest.mark.parametrize(
+    ("how", "named"),
+    [
+        (["-o", "compat=0.10"], []),
+        ([], []),
+        (["-b", "other", "-F", "raw"], ["a backing file"]),
+        (["-o", "data_file=other"], ["data in another file"]),
+    ],
+)
+def test_what_other_file_an_image_names_is_read_in_its_header(tmp_path: Path, how: list[str], named: list[str]) -> None:
+    (tmp_path / "other").write_bytes(bytes(1 << 20))
+    assert files.named_in_header(made(tmp_path, how)) == named
+    assert files.named_in_header(str(tmp_path / "other")) == []
+
+
+@needs_qemu
+def test_an_image_is_checked_without_the_files_that_it_names(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(bytes(1 << 20))
+    image = made(tmp_path, ["-b", "other", "-F", "raw"])
+    (tmp_path / "other").unlink()
+    assert files.check_image(image, 20) is None
+    (tmp_path / "image").write_bytes((tmp_path / "image").read_bytes()[:65536])
+    assert "failed" in files.check_image(image, 20)
+    assert files.check_image(made(tmp_path, ["-o", "data_file=other"]), 20) == f"{image} has data in another file"
 
 
 def test_only_an_empty_directory_goes(tmp_path: Path) -> None:

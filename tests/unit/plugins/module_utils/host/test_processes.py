@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -48,10 +47,12 @@ def test_it_has_ended_on_return(qemu: subprocess.Popen[bytes]) -> None:
     assert qemu.wait(1) == -9
 
 
-def test_a_process_that_has_ended_has_nothing_open(qemu: subprocess.Popen[bytes]) -> None:
-    held = processes.hold(UUID)
-    assert processes.has_open(held, "/dev/null") is Path("/dev/null").samefile(f"/proc/{qemu.pid}/fd/0")
-    processes.end_emulators(UUID, 5)
-    qemu.wait(5)
-    assert not processes.has_open(held, "/dev/null")
-    os.close(held.handle)
+def test_a_process_has_open_what_it_opened_until_it_has_ended(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    with (tmp_path / "image").open("w") as image, subprocess.Popen([sys.executable, "-c", LIVES], stdin=image) as other:
+        there = processes.Held(-1, f"{other.pid} 1")
+        assert processes.has_open(there, image.name)
+        assert not any(processes.has_open(there, str(tmp_path / name)) for name in ("other", "none"))
+        other.kill()
+        other.wait(5)
+        assert not processes.has_open(there, image.name)

@@ -42,8 +42,14 @@ def expected(data: bytes, holes: set[int]) -> list[bytes]:
     return [sums.HOLE if number in holes else sums.sum_of(part) for number, part in enumerate(parts)]
 
 
+def itself() -> Held:
+    """This process, in the place of the standby's QEMU."""
+    return Held(-1, f"{os.getpid()} 1")
+
+
 def answer(path: Path, kind: str) -> tuple[dict, list[bytes]]:
-    head, *rest = sums._told({"path": str(path), "format": kind})
+    with path.open("rb"):
+        head, *rest = sums._told({"path": str(path), "format": kind}, itself())
     found = b"".join(rest)
     return json.loads(head), [found[at : at + sums.SUM] for at in range(0, len(found), sums.SUM)]
 
@@ -64,13 +70,40 @@ def test_each_cluster_has_its_sum_and_a_hole_is_called_one(tmp_path: Path, kind:
         assert {*range(4, 19), *range(29, 39)} <= holes
 
 
+def leading_elsewhere(tmp_path: Path, way: str) -> Path:
+    """An image over a file with a secret, or with its data in it."""
+    image, secret = tmp_path / "image", tmp_path / "secret"
+    how = {"backing": ["-b", secret, "-F", "raw"], "data": ["-o", f"data_file={secret},data_file_raw=on"]}[way]
+    secret.write_bytes(bytes(CLUSTER))
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *how, image, str(CLUSTER)], check=True)
+    secret.write_bytes(b"secret" + bytes(CLUSTER - 6))
+    return image
+
+
 @needs_qemu
-def test_what_is_over_a_backing_file_is_read_with_it(tmp_path: Path) -> None:
-    data = content(tmp_path)
-    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", tmp_path / "raw", "-F", "raw", tmp_path / "over"]
-    subprocess.run(words, check=True)
-    _head, found = answer(tmp_path / "over", "qcow2")
-    assert found == expected(data, {number for number, one in enumerate(found) if one == sums.HOLE})
+@pytest.mark.parametrize(("way", "words"), [("backing", "has a backing file"), ("data", "has data in another file")])
+def test_an_image_that_names_another_file_is_not_read(tmp_path: Path, way: str, words: str) -> None:
+    with pytest.raises(ColoError, match=words):
+        answer(leading_elsewhere(tmp_path, way), "qcow2")
+
+
+@needs_qemu
+def test_a_name_that_comes_into_the_header_after_the_look_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sums.files, "named_in_header", lambda path: [])
+    _head, found = answer(leading_elsewhere(tmp_path, "backing"), "qcow2")
+    assert found == [sums.HOLE], "a standby's QEMU is without the backing file, and so is what is told of it"
+    (tmp_path / "image").unlink()
+    with pytest.raises(ColoError, match="has not open"):
+        answer(leading_elsewhere(tmp_path, "data"), "qcow2")
+
+
+@needs_qemu
+def test_a_file_that_takes_the_images_place_after_the_look_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret" * 512)
+    with pytest.raises(ColoError, match="has not open"):
+        list(sums._told({"path": str(tmp_path / "secret"), "format": "raw"}, itself()))
 
 
 @needs_qemu
@@ -83,8 +116,7 @@ def test_an_image_that_is_none_is_said_to_be(tmp_path: Path) -> None:
 def asked(words: bytes, images: dict) -> bytes:
     ours, theirs = socket.socketpair()
     arguments = {"peer": "127.0.0.1", "host": "kvm1", "credentials": None}
-    here = Held(-1, f"{os.getpid()} 1")
-    thread = threading.Thread(target=sums._answer, args=(theirs, arguments, images, here))
+    thread = threading.Thread(target=sums._answer, args=(theirs, arguments, images, itself()))
     thread.start()
     with ours:
         ours.sendall(words)
