@@ -120,6 +120,7 @@ options:
     description:
       - First of the 16 TCP ports of this pair, within 21600-23199.
       - By default the first block that is free on both hosts, and later the one that the record has.
+      - The standby has the primary's; with this it is refused where it is another.
     type: int
 """
 

@@ -136,12 +136,13 @@ def _ends(wanted: Wanted, seen: Observation, peer: Observation) -> Iterator[Prob
         ("its own address", record.local.address, wanted.peer_address),
         ("this host's name", record.peer.host, seen.host.name),
         ("its own name", record.local.host, peer.host.name),
+        ("the pair's first port", record.first_port, wanted.first_port),
     ):
         if known and known != said:
             yield Problem(
                 f"the primary's record has {said} as {whose}, not {known}",
                 "Correct the inventory and run lockstep.colo.deploy (as a module: colo_disk on the primary's host "
-                "with the same addresses)",
+                "with the same addresses and first_port)",
             )
     as_before = seen.record is not None and seen.record.tls == record.tls
     if TLS.index(record.tls) > TLS.index(wanted.tls) and not as_before:

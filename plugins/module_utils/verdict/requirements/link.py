@@ -95,7 +95,8 @@ def link_speed(host: Host, wanted: str | None) -> list[Requirement]:
 def ports(wanted: Wanted, holder: Observation, standby: Observation) -> list[Requirement]:
     """A block of ports: the one that is stated, else the pair's own, else one that is free on both hosts.
 
-    Of its own a stranger may have one meanwhile on which a standby that does not run is to listen.
+    Of its own a stranger may have one meanwhile on which a standby that does not run is to listen; and that they are
+    its own is the word of the primary's host.
     """
     own = holder.record.first_port if holder.record else None
     first = wanted.first_port or own
@@ -114,6 +115,7 @@ def _taken_meanwhile(holder: Observation, standby: Observation) -> Iterator[Prob
     if holder.domain is None or holder.record is None or standby_runs(holder.domain, standby):
         return
     yield from channels_in_use(standby.host, holder.record, "secondary")
+    yield from _of_others(standby.host, holder.record.first_port)
 
 
 def channels_in_use(host: Host, record: pair.Record, listener: str) -> Iterator[Problem]:
@@ -156,7 +158,12 @@ def _taken(host: Host, first: int) -> list[Problem]:
     if first not in PORT_RANGE or block[-1] not in PORT_RANGE:
         what = f"a pair's {PORTS_PER_PAIR} ports have to lie within {PORT_RANGE.start}-{PORT_RANGE.stop - 1}, and those"
         found.append(Problem(f"{what} from {first} do not", "Correct first_port, or leave it out"))
-    found += in_use(host, block)
-    if first in host.reserved:
-        found.append(Problem(f"ports from {first} belong to another pair on {host.name}", "Choose another first_port"))
-    return found
+    return [*found, *in_use(host, block), *_of_others(host, first)]
+
+
+def _of_others(host: Host, first: int) -> Iterator[Problem]:
+    """That ports of the block that begins with ``first`` are those of other pairs of this host, which may be off."""
+    for other in host.reserved:
+        if abs(other - first) < PORTS_PER_PAIR:
+            what = f"ports {_block(first)} overlap those of another pair on {host.name}, {_block(other)}"
+            yield Problem(what, "Choose another first_port")

@@ -297,6 +297,16 @@ def test_of_the_persistent_xml_all_is_asked_that_is_asked_of_the_guests(
     assert re.search(words, str(refusal.value))
 
 
+def test_the_ports_are_those_that_are_stated_and_no_other_pairs_whatever_the_primarys_host_says() -> None:
+    moved = recording(DESCRIBED, first_port=21616)
+    assert secondary(peer=moved, wanted=HERE_IT_IS).steps
+    with pytest.raises(Refusal, match="21616 as the pair's first port, not 21600"):
+        secondary(peer=moved, wanted=replace(HERE_IT_IS, first_port=21600))
+    others = replace(STANDBY, host=replace(STANDBY.host, reserved=(21616,)))
+    with pytest.raises(Refusal, match="ports 21616-21631 overlap those of another pair on kvm2"):
+        secondary(others, moved, HERE_IT_IS)
+
+
 def test_no_standby_is_made_of_a_domain_whose_passwords_stayed_behind() -> None:
     """Its display would be open to whoever reaches it. A dry run shows no password, and needs none."""
     redacted = changed(DESCRIBED, redacted=True)

@@ -70,7 +70,18 @@ def test_there_may_be_no_block_left() -> None:
 
 def test_a_taken_port_is_named() -> None:
     assert "port 21601, 21603 is in use on kvm1" in only(stated(with_ports(21603, 21601, 5), 21600)).what
-    assert "belong to another pair" in only(stated(with_ports(reserved=(21600,)), 21600)).what
+    assert "overlap those of another pair on kvm1" in only(stated(with_ports(reserved=(21600,)), 21600)).what
+
+
+@pytest.mark.parametrize(
+    ("other", "overlaps"), [(21584, False), (21585, True), (21600, True), (21615, True), (21616, False)]
+)
+def test_the_word_of_the_primarys_host_makes_no_ports_of_another_pair_the_pairs_own(other: int, overlaps: bool) -> None:
+    there = recorded("described-secondary")
+    there = replace(there, host=replace(there.host, reserved=(other,)))
+    words = f"ports 21600-21615 overlap those of another pair on kvm2, {other}-{other + 15}"
+    found = [problem.what for problem in said(link.ports(Wanted(), recorded("described-primary"), there))]
+    assert found == [words] * overlaps
 
 
 def test_a_peer_that_answers_nothing_at_all_is_not_said_to_lose_large_packets() -> None:
