@@ -127,6 +127,7 @@ _TOLD: dict[str, Callable[[Any], Any]] = {
     "hook_unread": _flag,
     "hooks": _text,
     "like": _word(_IDS),
+    "local": _list(_address),
     "nftables": _flag,
     "own_firewall": _flag,
     "packages": _list(_package),

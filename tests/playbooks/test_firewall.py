@@ -29,7 +29,10 @@ kvm2 colo_address=10.77.0.2 colo_second_addresses='["10.78.0.2"]'
 web1 colo_primary=kvm1 colo_secondary=kvm2
 """
 MADE, TAKEN_BACK = "Write the rules", "Remove the table"
-SEEN = {"firewalls": [], "nftables": True, "own_firewall": True, "peers": [], "second_addresses": [], "table": "x  "}
+SEEN = {
+    "firewalls": [], "local": [], "nftables": True, "own_firewall": True, "peers": [], "second_addresses": [],
+    "table": "x  ",
+}  # fmt: skip
 
 
 def play(directory: Path, **said: Any) -> str:
@@ -74,5 +77,15 @@ def test_its_own_table_goes_where_the_firewall_is_somebody_elses(
 def test_the_watchers_of_peers_are_admitted_where_there_is_one(tmp_path: Path) -> None:
     seen = {**SEEN, "peers": ["10.77.0.3"], "second_addresses": ["10.78.0.3"]}
     said = play(tmp_path, colo_automation="word", colo_firewall="nftables", colo_host_seen=seen)
-    assert "tcp dport 21600-23199 ip saddr { 10.77.0.2, 10.77.0.3 } accept" in said
+    assert "ip daddr { 10.77.0.1 } tcp dport 21600-23199 ip saddr { 10.77.0.2, 10.77.0.3 } accept" in said
     assert "tcp dport 21599 ip saddr { 10.77.0.2, 10.77.0.3, 10.78.0.2, 10.78.0.3 } accept" in said
+
+
+@pytest.mark.parametrize("firewalls", [[], ["ufw"]])
+def test_the_address_at_which_a_pair_runs_is_kept_where_colo_address_has_changed(
+    tmp_path: Path, firewalls: list[str]
+) -> None:
+    seen = {**SEEN, "firewalls": firewalls, "local": ["10.76.0.1"], "peers": ["10.76.0.2"]}
+    said = play(tmp_path, colo_firewall="auto", colo_host_seen=seen)
+    made = "ip daddr { 10.76.0.1, 10.77.0.1 } tcp dport 21600-23199 ip saddr { 10.76.0.2, 10.77.0.2 } accept"
+    assert ("from 10.76.0.2 to 10.76.0.1 port 21600:23199" if firewalls else made) in said

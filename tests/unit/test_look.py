@@ -29,12 +29,15 @@ ARCHIVE = "usr/local/lib/lockstep-colo/lockstep-colo.pyz"
 HOOK = "etc/libvirt/hooks/qemu.d/lockstep-colo"
 RULES = "etc/apparmor.d/local/abstractions/libvirt-qemu"
 BLOCK = '# BEGIN lockstep.colo\n"/images" r,\n# END lockstep.colo\n'
-PEER = '<colo:peer host="kvm2" machine-id="3eb5" address="10.77.0.2"/>'
-RECORD = f'<colo:pair xmlns:colo="urn:lockstep:colo:1" role="primary">\n{PEER}</colo:pair>'
+ENDS = (
+    '<colo:local host="kvm1" machine-id="5284" address="10.77.0.1"/>'
+    '<colo:peer host="kvm2" machine-id="3eb5" address="10.77.0.2"/>'
+)
+RECORD = f'<colo:pair xmlns:colo="urn:lockstep:colo:1" role="primary">\n{ENDS}</colo:pair>'
 # What a peer that was taken over may have in the metadata of the guest whose standby is here.
 FOREIGN = [
     '<x:x xmlns:x="urn:x"><colo:peer xmlns:colo="urn:evil" address="10.77.0.66"/></x:x>',
-    f'<x:x xmlns:x="urn:x">{RECORD.replace("10.77.0.2", "10.77.0.67")}</x:x>',
+    f'<x:x xmlns:x="urn:x">{RECORD.replace("10.77.0", "10.77.67")}</x:x>',
     '<colo:peer xmlns:colo="urn:lockstep:colo:1" address="10.77.0.68"/>',
     '<!-- <colo:peer address="10.77.0.69"/> -->',
     "<x>&lt;colo:peer address='10.77.0.70'/></x>",
@@ -118,11 +121,12 @@ def test_a_host_with_its_rules_loaded(host: Path) -> None:
     assert (seen["pki"], seen["authority"]) == ({}, "")
 
 
-def test_the_peers_are_those_of_records_alone(host: Path) -> None:
+def test_the_ends_are_those_of_records_alone(host: Path) -> None:
     """A stranger who stood there would be let through to the ports of all pairs."""
     for at, text in enumerate([domain(*FOREIGN, RECORD), domain(*FOREIGN), "no XML", *map(domain, FOREIGN)]):
         (host / f"etc/libvirt/qemu/of-a-peer-{at}.xml").write_text(text, encoding="utf-8")
-    assert look(host, systemctl=UP, nft="exit 0", dpkg_query="exit 0")["peers"] == ["10.77.0.2"]
+    seen = look(host, systemctl=UP, nft="exit 0", dpkg_query="exit 0")
+    assert (seen["local"], seen["peers"]) == (["10.77.0.1"], ["10.77.0.2"])
 
 
 @pytest.mark.parametrize("length", [12, 5000])
@@ -143,7 +147,7 @@ def test_rules_that_are_changed_or_not_loaded_are_seen(host: Path) -> None:
     assert DIGEST not in look(host, systemctl=UP, dpkg_query="exit 0", **TABLE)["table"]
 
 
-def rules(*peers: str, automation: str = "none") -> str:
+def rules(*peers: str, automation: str = "none", local: tuple[str, ...] = ("10.77.0.1",)) -> str:
     """The file of rules as the role writes it."""
     made = jinja2.Environment(trim_blocks=True)
     made.tests["search"] = lambda text, form: re.search(form, text) is not None
@@ -153,6 +157,7 @@ def rules(*peers: str, automation: str = "none") -> str:
         colo_firewall_ports="21600-23199",
         colo_host_addresses=["10.77.0.1", "10.78.0.1", "fd00::1"],
         colo_host_peers=peers,
+        colo_host_replication=["10.77.0.1", *local],
         colo_host_watchers=[*peers, "10.78.0.9", "fd00::9"],
         colo_watch_port=21599,
     )
@@ -216,6 +221,17 @@ def test_who_is_admitted_to_the_watcher_and_who_to_the_replication_ports() -> No
         "ip daddr { 10.77.0.1, 10.78.0.1 } tcp dport 21599 drop",
     ]
     assert "21599" not in rules("10.77.0.2")
+
+
+def test_the_addresses_of_pairs_that_run_are_kept_where_colo_address_has_changed() -> None:
+    said = [line.strip() for line in rules("10.77.0.2", "fd00::2", local=("10.76.0.1", "fd00::1")).splitlines()]
+    for line in (
+        "ip daddr { 10.76.0.1, 10.77.0.1 } tcp dport 21600-23199 ip saddr { 10.77.0.2 } accept",
+        "ip daddr { 10.76.0.1, 10.77.0.1 } tcp dport 21600-23199 drop",
+        "ip6 daddr { fd00::1 } tcp dport 21600-23199 ip6 saddr { fd00::2 } accept",
+        "ip6 daddr { fd00::1 } tcp dport 21600-23199 drop",
+    ):
+        assert line in said
 
 
 def test_other_firewalls_are_named_where_they_are_on(host: Path) -> None:
@@ -309,6 +325,6 @@ def test_whether_guests_that_run_have_read_the_rules_is_told(
 def test_a_bare_host_says_so(tmp_path: Path) -> None:
     seen = look(tmp_path, systemctl="exit 3", nft="exit 1", dpkg_query="exit 1")
     assert {seen[key].strip() for key in ("directory", "hook", "hooks", "rules", "service", "socket")} == {""}
-    assert (seen["peers"], seen["pki"], seen["firewalls"], seen["watcher"]) == ([], {}, [], False)
+    assert (seen["local"], seen["peers"], seen["pki"], seen["firewalls"], seen["watcher"]) == ([], [], {}, [], False)
     assert "loaded" not in seen["table"]
     assert seen["own_firewall"] is False

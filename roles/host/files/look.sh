@@ -93,19 +93,24 @@ loaded=$([ -n "$live" ] && [ "$live" = "$made" ] && echo loaded)
     [ -e $units/nftables.service.d/lockstep-colo.conf ] && echo "own_firewall: true" || echo "own_firewall: false"
 echo "table: '$table $(unit lockstep-colo-firewall.service) $loaded'"
 
-# Of the pairs that the host has already: of their records alone, as a domain that came from a peer has more of its metadata.
-echo "peers: [$(python3 -I -c '
+# The addresses of the pairs that the host has already, the peers' and its own: of their records alone, as a domain that came
+# from a peer has more of its metadata.
+ends() {
+    python3 -I -c '
 import re, sys
 from xml.etree import ElementTree
-for path in sys.argv[1:]:
+for path in sys.argv[2:]:
     try:
-        found = ElementTree.parse(path).findall("metadata/{urn:lockstep:colo:1}pair/{urn:lockstep:colo:1}peer")
+        found = ElementTree.parse(path).findall("metadata/{urn:lockstep:colo:1}pair/{urn:lockstep:colo:1}" + sys.argv[1])
     except (OSError, ElementTree.ParseError):
         continue
     for address in {one.get("address", "") for one in found}:
         if re.fullmatch("[0-9a-fA-F:.]+", address):
             print(f"\047{address}\047,")
-' /etc/libvirt/qemu/*.xml 2>/dev/null | sort -u)]"
+' "$1" /etc/libvirt/qemu/*.xml 2>/dev/null | sort -u
+}
+echo "peers: [$(ends peer)]"
+echo "local: [$(ends local)]"
 
 echo "second_addresses: [$(grep -ohE '"[0-9a-fA-F]*[.:][0-9a-fA-F:.]*"' /etc/lockstep-colo/automation/*.json 2>/dev/null | sort -u | tr '"\n' "',")]"
 
