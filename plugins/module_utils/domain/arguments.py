@@ -61,10 +61,15 @@ def untried(root: etree._Element) -> Iterator[tuple[str, str]]:
     for name, value in options(root):
         if name and name not in (*HARMLESS, *BRING_DISKS, "incoming"):
             yield f"qemu:commandline -{name}", f"qemu:commandline -{name} {value or ''}".rstrip()
-    for device in root.iterfind(f"{_qemu('override')}/{_qemu('device')}"):
-        for found in device.iter(_qemu("property")):
-            name = f"qemu:override {device.get('alias')} {found.get('name')}"
-            yield name, f"{name}={found.get('value')}"
+    yield from overrides(root)
     for change in root.iterfind(f"{_qemu('capabilities')}/*"):
         name = f"qemu:capabilities {etree.QName(change).localname} {change.get('capability')}"
         yield name, name
+
+
+def overrides(root: etree._Element) -> Iterator[tuple[str, str]]:
+    """Each property of a device that QEMU is given otherwise than by libvirt: its name, and with what it is given."""
+    for device in root.iterfind(f"{_qemu('override')}/{_qemu('device')}"):
+        for found in device.iter(_qemu("property")):
+            name, value = f"qemu:override {device.get('alias')} {found.get('name')}", found.get("value")
+            yield name, f"{name} {found.get('type')}" if value is None else f"{name}={value}"

@@ -55,6 +55,7 @@ _WORDS = re.compile(
     r"|devices/disk/(serial|vendor|product)|devices/graphics@passwd|devices/interface/filterref/parameter@value"
 )
 _SHOWN = 200  # characters
+_UNKNOWN = "QEMU would do what libvirt knows nothing of"
 
 
 def foreign_in(xml: str) -> dict[str, str]:
@@ -152,7 +153,9 @@ def _handed_on(root: etree._Element) -> Iterator[tuple[str, str]]:
     for option, value in arguments.options(root):
         if (option, value) != ("incoming", "defer"):
             given = f"-{option} {value or ''}" if option else value
-            yield f"qemu:commandline {given}".rstrip(), "QEMU would do what libvirt knows nothing of"
+            yield f"qemu:commandline {given}".rstrip(), _UNKNOWN
+    for _name, given in arguments.overrides(root):
+        yield given, _UNKNOWN
     for variable in root.iter(f"{{{tree.QEMU_NAMESPACE}}}env"):
         name, value = variable.get("name", ""), variable.get("value", "")
         libraries = re.split(r"[:\s]", value)  # as ld.so(8) parts them

@@ -16,6 +16,7 @@ PLAIN = (FIXTURES / "domains" / "minimal.xml").read_text(encoding="utf-8")
 DOMAINS = sorted(path for path in (FIXTURES / "domains").glob("*.xml") if "<domain" in path.read_text(encoding="utf-8"))
 _RECORDED = {"path /var/log/libvirt/qemu/fix-serial.log", "qemu:env XFIX=1"}  # another one's name, and as we made it
 ODD = {
+    "capabilities": {"qemu:override ua-d p=42"},
     "disks": {"path /dev/sdz"},
     "env-only": {"qemu:env LD_PRELOAD=/x.so"},
     "metadata": {"qemu:commandline -name guest=x,debug-threads=on", "qemu:env LD_PRELOAD=/x.so", "qemu:env A="},
@@ -27,6 +28,11 @@ ODD = {
     "unsupported": {"path /tmp/v.sock", "path /dev/tpm0", "path /dev/vhost-vdpa-0", "path /srv"},
 }
 QEMU = "<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>{}</qemu:commandline>"
+
+OVERRIDE = (
+    "<qemu:override xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:device alias='net0'><qemu:frontend>"
+    "<qemu:property name='romfile' {}/></qemu:frontend></qemu:device></qemu:override>"
+)
 
 
 def with_device(xml: str) -> str:
@@ -264,6 +270,8 @@ def cdrom(image: str, source: str, more: str = "") -> str:
             beside(QEMU.format("<qemu:arg value='-incoming'/><qemu:arg value='exec:id'/>")),
             "qemu:commandline -incoming ex",
         ),
+        (beside(OVERRIDE.format("type='string' value='/etc/shadow'")), "qemu:override net0 romfile=/etc/shadow"),
+        (beside(OVERRIDE.format("type='remove'")), "qemu:override net0 romfile remove"),
         (beside(QEMU.format("<qemu:env name='LD_PRELOAD' value='tmp/x.so'/>")), "qemu:env LD_PRELOAD=tmp/x.so"),
         (beside(QEMU.format("<qemu:env name='LD_AUDIT' value='/usr/lib/x.so'/>")), "qemu:env LD_AUDIT"),
     ],
