@@ -53,6 +53,10 @@ class PowerSwitch:
             return "failed"
         return "done"
 
+    def asked(self, line: str, since: float) -> int:
+        """How often it was asked that since then (time.monotonic())."""
+        return sum(at > since and one == line for at, one in self.told)
+
 
 @contextmanager
 def switch(lab: Lab) -> Iterator[PowerSwitch]:
