@@ -53,6 +53,7 @@ def told(record: Any, half: Half, clock: float, domain: str = "web1", theirs: Ha
         record=record,
         seen=Seen(),
         survivor="failed_over",
+        degraded=False,
         counted=Counted(7),
         guarded=True,
         told=known,
