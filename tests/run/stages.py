@@ -69,7 +69,8 @@ SHOWN = 60  # lines of a failed command
 NAMES_A_FAILURE = ("FAILED ", "ERROR ", "fatal: ", "exit code ")  # pytest, ansible, this script
 TEST = ["lint", "units", "sanity", "galaxy", "molecule", "integration"]
 LAB = {"molecule", "integration", "kvm", "long"}
-BESIDE = "molecule"  # behind the stages without a lab: its lab and another one are as much as two cores bear
+# One after the other; molecule's lab is behind the stages without one: two labs are as much as two cores bear.
+FIRST = LAB - {"molecule"}
 
 
 def environment() -> dict[str, str]:
@@ -146,9 +147,7 @@ def main(arguments: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     env = environment()
     began = time.monotonic()
-    alone = [name for name in names if name in LAB - {BESIDE}]
-    beside = sorted((name for name in names if name not in alone), key=lambda name: name == BESIDE)
-    tracks = [alone, beside]
+    tracks = [[name for name in names if (name in FIRST) == first] for first in (True, False)]
     with ThreadPoolExecutor(len(tracks)) as pool:
         done = dict(itertools.chain.from_iterable(pool.map(lambda track: follow(track, env), tracks)))
     results = [(name, *done[name]) for name in names]
